@@ -1,0 +1,14 @@
+/* The one list of providers. Nothing else compares their names. */
+#pragma once
+
+#include "providers/provider.h"
+
+#define SP_PROVIDER_DEFAULT                                                                        \
+    "self_managed" /* what settings without a provider_type mean, as in RAGFlow */
+
+/* NULL: no such provider. */
+const struct sp_provider_ops *sp_registry_find(const char *name);
+/* The i-th, NULL past the end; in the order in which they are shown. */
+const struct sp_provider_ops *sp_registry_at(size_t i);
+/* Adds one for a test or a benchmark. Call before threads start; at most 8. */
+void sp_registry_add(const struct sp_provider_ops *ops);

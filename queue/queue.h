@@ -1,0 +1,106 @@
+/*
+ * Kafka for the worker: a consumer with one queue per partition, an idempotent producer whose
+ * delivery reports are the only truth, and the watermark of completed offsets. One thread, the
+ * consumer thread, calls sp_queue_next() in a loop and owns all of it; the functions marked "any"
+ * may be called beside it. Traps of librdkafka: shared reference kafka 3.
+ */
+#pragma once
+
+#include "base/limits.h"
+#include "queue/message.h"
+#include "queue/reply.h"
+#include "queue/topic.h"
+
+struct sp_queue;
+
+struct sp_queue_property {
+    const char *key, *value;
+};
+
+/* All borrowed until sp_queue_close(). */
+struct sp_queue_options {
+    const struct sp_queue_property *kafka; /* librdkafka's names; they win over our defaults */
+    size_t n_kafka;
+    const struct sp_topics *topics;
+    const struct sp_limits *limits;
+    int64_t window;       /* offsets per partition */
+    int64_t window_bytes; /* of all records taken and not complete */
+    const char *worker_id;
+    const char *version; /* of Sandpiper, for client.software or logs */
+};
+
+/* SP_E_INVALID: a property that librdkafka refuses, named. Connects in the background. */
+SP_MUST_CHECK enum sp_code sp_queue_open(const struct sp_queue_options *options,
+                                         struct sp_queue **out, struct sp_error *err);
+
+enum sp_queue_event {
+    SP_QUEUE_IDLE,      /* timeout_ms passed, or sp_queue_wake() */
+    SP_QUEUE_RECORD,    /* *record is the caller's now */
+    SP_QUEUE_DELIVERED, /* everything sent under *ticket is in Kafka */
+    SP_QUEUE_TOO_LARGE, /* the broker refused the reply of *ticket for its size: send a smaller one
+                         */
+};
+
+/*
+ * The next thing that happened. Records are given only while want_records; everything else always.
+ * Commits the watermark five times a second. Thread: consumer. Blocks: timeout_ms at most, 0 polls.
+ */
+enum sp_queue_event sp_queue_next(struct sp_queue *q, bool want_records, int64_t timeout_ms,
+                                  struct sp_record **record, void **ticket);
+/* Makes sp_queue_next() return. Thread: any. */
+void sp_queue_wake(struct sp_queue *q);
+
+struct sp_send {
+    const struct sp_record *record; /* of the request; alive until SP_QUEUE_DELIVERED */
+    const struct sp_envelope *env;
+    const char *request_id, *result_id, *status;
+    int64_t attempt;
+    const void *value;
+    size_t len;
+    void *ticket; /* comes back with SP_QUEUE_DELIVERED; SP_QUEUE_TOO_LARGE */
+};
+/*
+ * Publishes a reply: address, partition, key, headers and fall-back as in CONTRACT.md 4, repeated
+ * until Kafka has it. Waits while the producer's buffer is full. The value is copied. SP_E_NOMEM,
+ * or SP_E_INTERNAL once closed. Thread: any.
+ */
+SP_MUST_CHECK enum sp_code sp_queue_reply(struct sp_queue *q, const struct sp_send *send,
+                                          struct sp_error *err);
+/* Publishes a record to its DLQ, as received, with Spring's headers and ours. A delivery of its
+ * own, under `ticket`. */
+SP_MUST_CHECK enum sp_code sp_queue_dead_letter(struct sp_queue *q, const struct sp_record *record,
+                                                const char *reason, int64_t attempts, void *ticket,
+                                                struct sp_error *err);
+/* The record's offset is done; it is freed. Not ours any more: only freed. Thread: consumer. */
+void sp_queue_complete(struct sp_queue *q, struct sp_record *record);
+/* The record is handed back: freed, its offset never completes here. Thread: any. */
+void sp_queue_abandon(struct sp_queue *q, struct sp_record *record);
+
+/* Makes known that nothing further is wanted: no new assignment counts; records in the partition
+ * queues stay there. */
+void sp_queue_stop_intake(struct sp_queue *q);
+
+struct sp_partition_status {
+    char name[264];           /* "<topic>-<n>" */
+    int64_t lag;              /* -1: unknown */
+    int64_t watermark, taken; /* next offset to commit; records out */
+};
+/* A consistent copy for health and metrics. Thread: any. The caller frees partitions. */
+struct sp_queue_status {
+    bool kafka_up;            /* some broker is connected */
+    bool reply_topic_refused; /* the default topic or the DLQ is refused by the broker: offsets are
+                                 held */
+    char refused[300];        /* which and why */
+    struct sp_partition_status *partitions;
+    size_t n_partitions;
+    int64_t records, bytes; /* taken and not complete */
+    int64_t consumed, delivered, fallbacks, dead_letters, commits, commit_errors, rebalances,
+        redeliveries;
+    int64_t producer_queue; /* messages not yet acknowledged */
+    int64_t last_commit_ms; /* monotonic; 0: never */
+};
+void sp_queue_status(struct sp_queue *q, struct sp_queue_status *out);
+
+/* Flushes the producer (at most flush_ms), commits synchronously, leaves the group. Every record
+ * must be back. */
+void sp_queue_close(struct sp_queue *q, int64_t flush_ms);

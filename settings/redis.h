@@ -1,0 +1,39 @@
+/* One blocking Redis connection on hiredis, with names of hosts in its errors and passwords in
+ * none. */
+#pragma once
+
+#include <hiredis/hiredis.h>
+
+#include "base/error.h"
+#include "settings/config.h"
+
+SP_AUTO(redisReply *, freeReplyObject)
+SP_AUTO(redisContext *, redisFree)
+
+struct sp_redis; /* an address with credentials, and a connection that is made when needed */
+
+/* SP_E_INVALID: url or host is wrong, or rediss:// on a hiredis without TLS. Does no I/O. */
+SP_MUST_CHECK enum sp_code sp_redis_new(const struct sp_config *config, struct sp_redis **out,
+                                        struct sp_error *err);
+void sp_redis_free(struct sp_redis *redis);
+SP_AUTO(struct sp_redis *, sp_redis_free)
+
+/*
+ * Connects if need be (AUTH, SELECT) and runs one command, each waiting timeout_ms at most (2000
+ * unless set). SP_E_UNAVAILABLE: no connection, a time-out, LOADING, or out of memory; SP_E_DENIED:
+ * credentials or ACL refused; SP_E_INVALID: any other error answer. After a broken connection the
+ * next call connects anew. Thread: one at a time.
+ */
+SP_MUST_CHECK enum sp_code sp_redis_command(struct sp_redis *redis, redisReply **out,
+                                            struct sp_error *err, const char *fmt, ...);
+SP_MUST_CHECK enum sp_code sp_redis_argv(struct sp_redis *redis, int argc, const char **argv,
+                                         const size_t *len, redisReply **out, struct sp_error *err);
+void sp_redis_set_timeout(struct sp_redis *redis, int64_t timeout_ms);
+/* The connected context, for subscriptions; connects if need be. Borrowed. */
+SP_MUST_CHECK enum sp_code sp_redis_connect(struct sp_redis *redis, redisContext **out,
+                                            struct sp_error *err);
+void sp_redis_disconnect(struct sp_redis *redis);
+/* "127.0.0.1:6379/0" or "/path/redis.sock/0". */
+const char *sp_redis_name(const struct sp_redis *redis);
+/* Rises with each new connection; tells whether commands share one. */
+uint64_t sp_redis_generation(const struct sp_redis *redis);

@@ -1,0 +1,11 @@
+/* References to secrets: env:NAME and file:PATH (a trailing newline is dropped). Anything else is
+ * the secret itself. */
+#pragma once
+
+#include "settings/fields.h"
+
+bool sp_secret_is_reference(const char *value);
+/* A copy of obj with the references of its secret fields resolved; SP_E_INVALID names key and
+ * variable or path. */
+SP_MUST_CHECK enum sp_code sp_secret_resolve(const struct sp_field *fields, size_t n, json_t *obj,
+                                             json_t **out, struct sp_error *err);
