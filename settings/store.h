@@ -41,6 +41,6 @@ struct sp_change {
  * *applied is false when if_absent found settings. The change must be valid already. The position
  * in the control topic (CONTRACT.md 5) will join struct sp_change.
  */
-* / SP_MUST_CHECK enum sp_code sp_store_change(struct sp_redis *redis, const char *prefix,
-                                               const struct sp_change *change, int64_t *version,
-                                               bool *applied, struct sp_error *err);
+SP_MUST_CHECK enum sp_code sp_store_change(struct sp_redis *redis, const char *prefix,
+                                           const struct sp_change *change, int64_t *version,
+                                           bool *applied, struct sp_error *err);
