@@ -12,7 +12,11 @@ struct sp_header {
     size_t len;
 };
 
-struct sp_partition; /* queue/consumer.c */
+/* An assigned partition: queue/consumer.c. Thread: any. */
+struct sp_partition;
+void sp_partition_unref(struct sp_partition *partition);
+/* False once it was taken away. */
+bool sp_partition_is_ours(const struct sp_partition *partition);
 
 /* Immutable after it was read; owned by whoever holds it; sp_record_free() from any thread. */
 struct sp_record {
@@ -31,6 +35,12 @@ struct sp_record {
     struct sp_partition *owner; /* of the assignment it was read in; NULL in tests */
 };
 
+/*
+ * Copies a view, whose key, value and headers are borrowed from anywhere, into one allocation;
+ * `bytes` of the copy is that allocation's size. The copy takes over the view's reference to
+ * `owner`. NULL without memory: nothing is taken then.
+ */
+struct sp_record *sp_record_copy(const struct sp_record *view);
 void sp_record_free(struct sp_record *record);
 SP_AUTO(struct sp_record *, sp_record_free)
 /* The last header of a name, as Spring takes it. NULL: none. */
