@@ -7,8 +7,8 @@
 #include "base/error.h"
 
 struct sp_header {
-    char *name;
-    char *value; /* NULL for a null value */
+    const char *name;
+    const char *value; /* NULL for a null value */
     size_t len;
 };
 
@@ -25,9 +25,9 @@ struct sp_record {
     int64_t offset;
     int64_t timestamp_ms; /* -1: none */
     bool log_append_time; /* type of the timestamp; CreateTime otherwise */
-    char *key;            /* NULL: none */
+    const char *key;      /* NULL: none */
     size_t key_len;
-    char *value; /* NULL: a tombstone */
+    const char *value; /* NULL: a tombstone */
     size_t value_len;
     struct sp_header *headers; /* as received, in order */
     size_t n_headers;
