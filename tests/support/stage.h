@@ -1,0 +1,109 @@
+/*
+ * A stage for one integration test: the real servers that the run started, topics, a consumer group
+ * and a Redis prefix of the test's own, workers as processes of their own, and an independent
+ * reader of what they answer. The worker is driven through Kafka and Redis only. Every function
+ * asserts: a failure ends the test with a text.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include <librdkafka/rdkafka.h>
+
+struct sp_stage {
+    char kafka[64], redis[64]; /* host:port */
+    char prefix[64];           /* of Redis keys, topics and the group */
+    char requests[96], results[96], dlq[96], control[96];
+    rd_kafka_t *producer, *reader;
+    struct sp_answer **answers; /* as they came in, on results and dlq and whatever was watched */
+    size_t n_answers;
+    int n_workers;
+    struct sp_stage_worker {
+        pid_t pid; /* 0: ended */
+        char http[64];
+        int log_fd;
+        char log[128]; /* path of its log */
+    } workers[8];
+};
+
+/* One record that the reader saw. */
+struct sp_answer {
+    char topic[96];
+    int32_t partition;
+    int64_t offset;
+    char *key, *value; /* NUL-terminated; NULL for none */
+    size_t key_len, value_len;
+    json_t *json; /* of the value, NULL when it is none */
+    rd_kafka_headers_t *headers;
+};
+
+struct sp_stage_header {
+    const char *name, *value;
+    size_t len; /* 0: strlen(value) */
+};
+
+/* Needs the environment variable SANDPIPER_TEST_SERVERS: the file that tests/support/servers wrote.
+ */
+struct sp_stage *sp_stage_new(int partitions);
+/* Ends the workers (SIGTERM, then SIGKILL) and frees everything. */
+void sp_stage_free(struct sp_stage *s);
+/* One more topic, watched by the reader. config: "key=value" or NULL. */
+void sp_stage_topic(struct sp_stage *s, const char *name, int partitions, const char *config);
+void sp_stage_watch(struct sp_stage *s, const char *topic);
+
+/* Sets the settings as an administrator would: provider's settings as JSON text, made active.
+ * Returns the version. */
+int64_t sp_stage_settings(struct sp_stage *s, const char *provider, const char *json);
+/* `local` with isolation none and a work_dir of the stage's own; extra members as JSON text ("" for
+ * none). */
+int64_t sp_stage_local(struct sp_stage *s, const char *extra_members);
+/* One Redis command, its answer as text (integers in decimal, NULL for nil). The caller frees. */
+char *sp_stage_redis(struct sp_stage *s, const char *fmt, ...);
+
+/* Starts a worker with further -X options (NULL-terminated, may be NULL) and waits until it is
+ * ready. Its index. */
+int sp_stage_worker(struct sp_stage *s, const char *const *options);
+/* The same without waiting: for workers that cannot become ready. */
+int sp_stage_worker_start(struct sp_stage *s, const char *const *options);
+/* Sends the signal and waits (20 s) for the end; the wait status. */
+int sp_stage_worker_end(struct sp_stage *s, int index, int signal);
+/* GET of the worker's endpoint: status code, body (the caller frees). */
+int sp_stage_http(struct sp_stage *s, int index, const char *path, char **body);
+/* One value of /metrics by its name with labels, as it stands in the text; NAN when it is not
+ * there. */
+double sp_stage_metric(struct sp_stage *s, int index, const char *name);
+
+/* Publishes a request to the stage's request topic; partition -1: by key. headers: n of them. */
+void sp_stage_send(struct sp_stage *s, int32_t partition, const char *key, const char *value,
+                   const struct sp_stage_header *headers, size_t n);
+void sp_stage_send_bytes(struct sp_stage *s, int32_t partition, const char *key, const void *value,
+                         size_t len, const struct sp_stage_header *headers, size_t n);
+/* A plain request: {"request_id": id, "code": code, "language": language, <members>}; members: JSON
+ * text, "" for none. */
+void sp_stage_submit(struct sp_stage *s, const char *id, const char *language, const char *code,
+                     const char *members);
+/* All that was sent is in Kafka. */
+void sp_stage_flush(struct sp_stage *s);
+
+/* Reads on until n answers are there on any watched topic, or the limit passes. False: it passed.
+ */
+bool sp_stage_wait(struct sp_stage *s, size_t n, int64_t limit_ms);
+/* The reply to a request id, waited for; fails the test after limit_ms. Borrowed. */
+struct sp_answer *sp_stage_reply(struct sp_stage *s, const char *id, int64_t limit_ms);
+/* How many replies there are to an id by now. */
+size_t sp_stage_count(struct sp_stage *s, const char *id);
+/* The last header of a name; NULL: none. *len may be NULL. */
+const char *sp_answer_header(const struct sp_answer *a, const char *name, size_t *len);
+/* A member of the reply by path ("metadata.result_value", "error.code"); NULL: not there. Borrowed.
+ */
+json_t *sp_answer_get(const struct sp_answer *a, const char *path);
+const char *sp_answer_text(const struct sp_answer *a,
+                           const char *path); /* "" when it is no string */
+/* The group's committed offsets summed up over the request topic's partitions. */
+int64_t sp_stage_committed(struct sp_stage *s);
+/* The request topic's end offsets summed up. */
+int64_t sp_stage_end_offsets(struct sp_stage *s);
+/* Waits until cond(arg) holds, asking every 20 ms; fails the test after limit_ms with `what`. */
+void sp_stage_until(bool (*cond)(void *arg), void *arg, int64_t limit_ms, const char *what);
