@@ -30,7 +30,7 @@ static size_t add_text(char *text, size_t size, size_t used, const char *more)
     return used + len;
 }
 
-static size_t format(char *text, size_t size, const char *fmt, va_list args)
+SP_PRINTF(3, 0) static size_t format(char *text, size_t size, const char *fmt, va_list args)
 {
     int n = vsnprintf(text, size, fmt, args);
 

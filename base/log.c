@@ -128,7 +128,7 @@ static enum sp_code add_text_pair(struct sp_buf *line, const struct sp_kv *kv)
 static enum sp_code make_text(struct sp_buf *line, const char *now, enum sp_level level,
                               const char *event, const struct sp_kv *kv)
 {
-    enum sp_code rc = sp_buf_addf(line, "%s %-5s %s", now, levels[level].shown, event);
+    enum sp_code rc = sp_buf_addf(line, "%s %s %s", now, levels[level].shown, event);
 
     for (; !rc && kv->type != SP_KV_END; kv++)
         rc = add_text_pair(line, kv);
