@@ -1,1 +1,460 @@
-/* In the making. */
+/*
+ * The asking side of CONTRACT.md 2 to 4. librdkafka's simple consumer
+ * (rd_kafka_consume_start_queue) reads the replies, because it needs no group and so no rights on
+ * one.
+ */
+#include "queue/client.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "queue/kafka.h"
+
+/* How long a topic may be unknown before we say so: one that the broker makes on demand takes this
+ * long to appear. */
+#define TOPIC_GRACE_MS 3000
+#define RETRY_MS 100
+/* A broker that cannot search by time (librdkafka's mock) answers "no such record", so the end of
+ * the topic is looked through as well. */
+#define LOOK_BACK 1000
+
+struct reader {
+    rd_kafka_topic_t *topic;
+    int32_t started; /* partitions 0 .. started-1 are being read */
+};
+
+struct sp_client {
+    const struct sp_queue_property *kafka;
+    size_t n_kafka;
+    const char *servers;
+    rd_kafka_t *producer, *consumer; /* made when first needed */
+    rd_kafka_queue_t *incoming;
+    struct reader *readers;
+    size_t n_readers;
+    char trouble[256]; /* what librdkafka last complained about */
+};
+
+static const struct sp_queue_property both_defaults[] = {
+    {"client.id", "sandpiper-client"},
+    {"log_level", "0"},
+    {"socket.nagle.disable", "true"},
+    {"socket.keepalive.enable", "true"},
+};
+
+static const struct sp_queue_property producer_defaults[] = {
+    {"enable.idempotence", "true"},
+    {"linger.ms", "0"},
+    {"partitioner", "murmur2_random"},
+    /* The request topic takes 4 MiB; 1 MB, librdkafka's own limit, is less than a request may be.
+     */
+    {"message.max.bytes", "4194304"},
+};
+
+static const struct sp_queue_property consumer_defaults[] = {
+    {"enable.auto.commit", "false"},
+    {"auto.offset.reset", "earliest"},
+    {"allow.auto.create.topics", "true"},
+    {"check.crcs", "true"},
+};
+
+struct send_state {
+    bool done;
+    rd_kafka_resp_err_t error;
+    int32_t partition;
+    int64_t offset;
+};
+
+static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
+{
+    (void)rk;
+    (void)opaque;
+    struct send_state *state = message->_private;
+    *state = (struct send_state){
+        .done = true,
+        .error = message->err,
+        .partition = message->partition,
+        .offset = message->offset,
+    };
+}
+
+static void on_error(rd_kafka_t *rk, int error, const char *reason, void *opaque)
+{
+    (void)rk;
+    struct sp_client *client = opaque;
+    /* "all brokers down" says less than the complaint about one broker that came before it. */
+    if (error == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && client->trouble[0])
+        return;
+    (void)snprintf(client->trouble, sizeof(client->trouble), "%s", reason);
+}
+
+SP_AUTO(rd_kafka_topic_partition_list_t *, rd_kafka_topic_partition_list_destroy)
+
+static const char *property(const struct sp_queue_property *list, size_t n, const char *key)
+{
+    const char *found = NULL;
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(list[i].key, key) == 0)
+            found = list[i].value;
+    return found;
+}
+
+static enum sp_code set_all(rd_kafka_conf_t *conf, const struct sp_queue_property *list, size_t n,
+                            struct sp_error *err)
+{
+    enum sp_code rc = SP_OK;
+    for (size_t i = 0; !rc && i < n; i++)
+        if (strcmp(list[i].key, "group.id") != 0)
+            rc = sp_kafka_set(conf, list[i].key, list[i].value, err);
+    return rc;
+}
+
+static enum sp_code open_handle(struct sp_client *client, rd_kafka_type_t type,
+                                const struct sp_queue_property *defaults, size_t n_defaults,
+                                rd_kafka_t **out, struct sp_error *err)
+{
+    if (*out)
+        return SP_OK;
+    sp_auto(rd_kafka_conf_destroy) rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    enum sp_code rc = set_all(conf, both_defaults, SP_COUNT(both_defaults), err);
+    if (!rc)
+        rc = set_all(conf, defaults, n_defaults, err);
+    if (!rc)
+        rc = set_all(conf, client->kafka, client->n_kafka, err);
+    if (rc)
+        return rc;
+    rd_kafka_conf_set_opaque(conf, client);
+    rd_kafka_conf_set_error_cb(conf, on_error);
+    rd_kafka_conf_set_log_cb(conf, NULL);
+    if (type == RD_KAFKA_PRODUCER)
+        rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+
+    rc = sp_kafka_open(type, conf, out, err);
+    if (rc)
+        return rc;
+    (void)SP_TAKE(conf); /* the handle has it now */
+    return SP_OK;
+}
+
+static enum sp_code need_producer(struct sp_client *client, struct sp_error *err)
+{
+    return open_handle(client, RD_KAFKA_PRODUCER, producer_defaults, SP_COUNT(producer_defaults),
+                       &client->producer, err);
+}
+
+static enum sp_code need_consumer(struct sp_client *client, struct sp_error *err)
+{
+    enum sp_code rc = open_handle(client, RD_KAFKA_CONSUMER, consumer_defaults,
+                                  SP_COUNT(consumer_defaults), &client->consumer, err);
+    if (!rc && !client->incoming)
+        client->incoming = rd_kafka_queue_new(client->consumer);
+    return rc;
+}
+
+static enum sp_code unreachable(const struct sp_client *client, struct sp_error *err)
+{
+    return sp_error_set(err, SP_E_UNAVAILABLE,
+                        "Kafka does not answer at %.64s (kafka.bootstrap.servers): start it, or "
+                        "correct the address%s%.90s",
+                        client->servers, client->trouble[0] ? ": " : "", client->trouble);
+}
+
+static enum sp_code topic_missing(const struct sp_client *client, const char *topic,
+                                  struct sp_error *err)
+{
+    return sp_error_set(err, SP_E_INVALID,
+                        "there is no topic %.80s: create it (kafka-topics.sh --bootstrap-server "
+                        "%.64s --create --topic %.80s)",
+                        topic, client->servers, topic);
+}
+
+/* What Kafka said about a topic; SP_E_TIMEOUT: nothing final yet. */
+static enum sp_code topic_answer(const struct sp_client *client, const char *topic,
+                                 const rd_kafka_metadata_topic_t *answer, int64_t grace_until,
+                                 int32_t *n_partitions, struct sp_error *err)
+{
+    if (answer->err == RD_KAFKA_RESP_ERR_NO_ERROR && answer->partition_cnt > 0) {
+        *n_partitions = answer->partition_cnt;
+        return SP_OK;
+    }
+    if (answer->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+        return sp_error_set(err, SP_E_DENIED, "topic %s: Kafka does not allow us to use it", topic);
+    if (answer->err == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION)
+        return sp_error_set(err, SP_E_INVALID, "topic \"%s\": Kafka does not allow this name",
+                            topic);
+    if (sp_mono_ms() < grace_until)
+        return SP_E_TIMEOUT;
+    return topic_missing(client, topic, err);
+}
+
+/* Waits until the topic is there. */
+static enum sp_code topic_partitions(struct sp_client *client, rd_kafka_t *rk,
+                                     rd_kafka_topic_t *handle, int64_t deadline,
+                                     int32_t *n_partitions, struct sp_error *err)
+{
+    int64_t grace_until = sp_deadline_min(sp_deadline_in(TOPIC_GRACE_MS), deadline);
+    for (;;) {
+        const struct rd_kafka_metadata *all = NULL;
+        rd_kafka_resp_err_t error =
+            rd_kafka_metadata(rk, 0, handle, &all, sp_deadline_left(deadline));
+        enum sp_code rc = SP_E_TIMEOUT;
+        if (!error && all->topic_cnt == 1)
+            rc = topic_answer(client, rd_kafka_topic_name(handle), &all->topics[0], grace_until,
+                              n_partitions, err);
+        if (all)
+            rd_kafka_metadata_destroy(all);
+        if (rc != SP_E_TIMEOUT)
+            return rc;
+        rd_kafka_poll(rk, RETRY_MS);
+        if (sp_deadline_left(deadline) == 0)
+            return unreachable(client, err);
+    }
+}
+
+/* Where to start reading a partition for records of since_ms and later. */
+static rd_kafka_resp_err_t offset_since(rd_kafka_t *rk, const char *topic, int32_t partition,
+                                        int64_t since_ms, int64_t deadline, int64_t *offset)
+{
+    int64_t low = 0;
+    int64_t high = 0;
+    rd_kafka_resp_err_t error = rd_kafka_query_watermark_offsets(rk, topic, partition, &low, &high,
+                                                                 sp_deadline_left(deadline));
+    *offset = high;
+    if (error || since_ms == SP_CLIENT_END)
+        return error;
+    sp_auto(rd_kafka_topic_partition_list_destroy) rd_kafka_topic_partition_list_t *list =
+        rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = since_ms;
+    error = rd_kafka_offsets_for_times(rk, list, sp_deadline_left(deadline));
+    if (error)
+        return error;
+    *offset = list->elems[0].offset;
+    if (*offset < 0)
+        *offset = high - low > LOOK_BACK ? high - LOOK_BACK : low;
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static enum sp_code start_partition(struct sp_client *client, struct reader *reader,
+                                    int64_t since_ms, int64_t deadline, struct sp_error *err)
+{
+    const char *topic = rd_kafka_topic_name(reader->topic);
+    int64_t offset = 0;
+    /* A partition of a new topic may be without a leader for a moment. */
+    while (offset_since(client->consumer, topic, reader->started, since_ms, deadline, &offset)) {
+        rd_kafka_poll(client->consumer, RETRY_MS);
+        if (sp_deadline_left(deadline) == 0)
+            return unreachable(client, err);
+    }
+    if (rd_kafka_consume_start_queue(reader->topic, reader->started, offset, client->incoming))
+        return sp_error_set(err, SP_E_INTERNAL, "topic %s: %s", topic,
+                            rd_kafka_err2str(rd_kafka_last_error()));
+    reader->started++;
+    return SP_OK;
+}
+
+static enum sp_code add_reader(struct sp_client *client, const char *topic, struct reader **out,
+                               struct sp_error *err)
+{
+    struct reader *more =
+        reallocarray(client->readers, client->n_readers + 1, sizeof(*client->readers));
+    if (!more)
+        return sp_error_set(err, SP_E_NOMEM, "no memory");
+    client->readers = more;
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(client->consumer, topic, NULL);
+    if (!handle)
+        return sp_error_set(err, SP_E_INVALID, "topic \"%s\": %s", topic,
+                            rd_kafka_err2str(rd_kafka_last_error()));
+    *out = &client->readers[client->n_readers++];
+    **out = (struct reader){.topic = handle};
+    return SP_OK;
+}
+
+enum sp_code sp_client_listen(struct sp_client *client, const char *topic, int64_t since_ms,
+                              int64_t timeout_ms, struct sp_error *err)
+{
+    int64_t deadline = sp_deadline_in(timeout_ms);
+    struct reader *reader = NULL;
+    int32_t n_partitions = 0;
+    enum sp_code rc = need_consumer(client, err);
+    if (!rc)
+        rc = add_reader(client, topic, &reader, err);
+    if (!rc)
+        rc =
+            topic_partitions(client, client->consumer, reader->topic, deadline, &n_partitions, err);
+    while (!rc && reader->started < n_partitions)
+        rc = start_partition(client, reader, since_ms, deadline, err);
+    return rc;
+}
+
+static enum sp_code send_failure(const struct sp_client *client,
+                                 const struct sp_client_request *request, rd_kafka_resp_err_t error,
+                                 struct sp_error *err)
+{
+    if (error == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
+        return sp_error_set(err, SP_E_LIMIT,
+                            "the request has %zu bytes, more than topic %s takes: send less, or "
+                            "raise its max.message.bytes (and kafka.message.max.bytes here)",
+                            request->len, request->topic);
+    if (error == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+        return sp_error_set(err, SP_E_DENIED, "topic %s: Kafka does not allow us to write to it",
+                            request->topic);
+    if (error == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT)
+        return unreachable(client, err);
+    return sp_error_set(err, SP_E_UNAVAILABLE, "topic %s: the request was not accepted: %s",
+                        request->topic, rd_kafka_err2str(error));
+}
+
+static rd_kafka_resp_err_t produce(rd_kafka_t *rk, const struct sp_client_request *request,
+                                   struct send_state *state)
+{
+    /* librdkafka takes a key and a value as void pointers; RD_KAFKA_MSG_F_COPY leaves them alone.
+     */
+    return rd_kafka_producev(
+        rk, RD_KAFKA_V_TOPIC(request->topic), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+        RD_KAFKA_V_KEY((void *)(uintptr_t)request->key, request->key ? strlen(request->key) : 0),
+        RD_KAFKA_V_VALUE((void *)(uintptr_t)request->value, request->len),
+        RD_KAFKA_V_HEADER("kafka_correlationId", request->correlation, SP_CORRELATION_BYTES),
+        RD_KAFKA_V_OPAQUE(state), RD_KAFKA_V_END);
+}
+
+static enum sp_code deliver(struct sp_client *client, const struct sp_client_request *request,
+                            int64_t deadline, struct send_state *state, struct sp_error *err)
+{
+    rd_kafka_resp_err_t error = produce(client->producer, request, state);
+    if (error)
+        return send_failure(client, request, error, err);
+    while (!state->done && sp_deadline_left(deadline) > 0)
+        rd_kafka_poll(client->producer, RETRY_MS);
+    if (!state->done) {
+        /* The report must come while `state` is there. */
+        rd_kafka_purge(client->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+        while (!state->done)
+            rd_kafka_poll(client->producer, RETRY_MS);
+        if (state->error)
+            return unreachable(client, err);
+    }
+    return state->error ? send_failure(client, request, state->error, err) : SP_OK;
+}
+
+enum sp_code sp_client_send(struct sp_client *client, const struct sp_client_request *request,
+                            int64_t timeout_ms, int32_t *partition, int64_t *offset,
+                            struct sp_error *err)
+{
+    int64_t deadline = sp_deadline_in(timeout_ms);
+    enum sp_code rc = need_producer(client, err);
+    if (rc)
+        return rc;
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(client->producer, request->topic, NULL);
+    if (!handle)
+        return sp_error_set(err, SP_E_INVALID, "topic \"%s\": %s", request->topic,
+                            rd_kafka_err2str(rd_kafka_last_error()));
+    int32_t n_partitions = 0;
+    rc = topic_partitions(client, client->producer, handle, deadline, &n_partitions, err);
+    rd_kafka_topic_destroy(handle);
+    if (rc)
+        return rc;
+    struct send_state state = {0};
+    rc = deliver(client, request, deadline, &state, err);
+    if (rc)
+        return rc;
+    *partition = state.partition;
+    *offset = state.offset;
+    return SP_OK;
+}
+
+static bool header_is(const rd_kafka_headers_t *headers, const char *name, const void *want,
+                      size_t want_len)
+{
+    const void *value = NULL;
+    size_t len = 0;
+    return !rd_kafka_header_get_last(headers, name, &value, &len) && len == want_len && value &&
+           memcmp(value, want, len) == 0;
+}
+
+static bool is_the_answer(const rd_kafka_message_t *message, const char *request_id,
+                          const unsigned char *correlation)
+{
+    rd_kafka_headers_t *headers = NULL;
+    if (message->err || !message->payload || rd_kafka_message_headers(message, &headers))
+        return false;
+    if (correlation)
+        return header_is(headers, "kafka_correlationId", correlation, SP_CORRELATION_BYTES);
+    return header_is(headers, "sandpiper_request_id", request_id, strlen(request_id));
+}
+
+static enum sp_code take(const rd_kafka_message_t *message, char **value, size_t *len,
+                         struct sp_error *err)
+{
+    *value = sp_memdup(message->payload, message->len);
+    *len = message->len;
+    return *value ? SP_OK : sp_error_set(err, SP_E_NOMEM, "no memory for a reply");
+}
+
+enum sp_code sp_client_wait(struct sp_client *client, const char *request_id,
+                            const unsigned char *correlation, int64_t timeout_ms, char **value,
+                            size_t *len, struct sp_error *err)
+{
+    int64_t deadline = sp_deadline_in(timeout_ms);
+    do {
+        rd_kafka_poll(client->consumer, 0); /* error callbacks */
+        rd_kafka_message_t *message =
+            rd_kafka_consume_queue(client->incoming, sp_deadline_left(deadline));
+        if (!message)
+            continue;
+        enum sp_code rc = SP_E_TIMEOUT;
+        if (is_the_answer(message, request_id, correlation))
+            rc = take(message, value, len, err);
+        else if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+            rc = sp_error_set(err, SP_E_DENIED, "topic %s: Kafka does not allow us to read it",
+                              rd_kafka_topic_name(message->rkt));
+        rd_kafka_message_destroy(message);
+        if (rc != SP_E_TIMEOUT)
+            return rc;
+    } while (sp_deadline_left(deadline) > 0);
+    return sp_error_set(err, SP_E_TIMEOUT, "no reply yet%s%.180s", client->trouble[0] ? ": " : "",
+                        client->trouble);
+}
+
+enum sp_code sp_client_open(const struct sp_queue_property *kafka, size_t n_kafka,
+                            struct sp_client **out, struct sp_error *err)
+{
+    const char *servers = property(kafka, n_kafka, "bootstrap.servers");
+    if (!servers || !*servers)
+        return sp_error_set(err, SP_E_INVALID,
+                            "kafka.bootstrap.servers: not set; name the brokers in the "
+                            "configuration file or with -X kafka.bootstrap.servers=HOST:PORT");
+    struct sp_client *client = calloc(1, sizeof(*client));
+    if (!client)
+        return sp_error_set(err, SP_E_NOMEM, "no memory");
+    client->kafka = kafka;
+    client->n_kafka = n_kafka;
+    client->servers = servers;
+    *out = client;
+    return SP_OK;
+}
+
+static void stop_reading(struct sp_client *client)
+{
+    for (size_t i = 0; i < client->n_readers; i++) {
+        struct reader *reader = &client->readers[i];
+        for (int32_t p = 0; p < reader->started; p++)
+            rd_kafka_consume_stop(reader->topic, p);
+        rd_kafka_topic_destroy(reader->topic);
+    }
+    free(client->readers);
+    if (client->incoming)
+        rd_kafka_queue_destroy(client->incoming);
+}
+
+void sp_client_close(struct sp_client *client)
+{
+    if (!client)
+        return;
+    stop_reading(client);
+    if (client->consumer)
+        rd_kafka_destroy(client->consumer);
+    if (client->producer)
+        rd_kafka_destroy(client->producer);
+    free(client);
+}
