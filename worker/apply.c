@@ -1,1 +1,62 @@
-/* In the making. */
+#include "worker/apply.h"
+
+#include "providers/registry.h"
+
+enum { CHECK_MS = 5000 };
+
+static enum sp_code unknown_provider(const char *type, struct sp_error *err)
+{
+    struct sp_buf known = SP_BUF_INIT(160);
+    for (size_t i = 0; sp_registry_at(i); i++)
+        (void)sp_buf_addf(&known, "%s%s", i ? ", " : "", sp_registry_at(i)->name);
+    enum sp_code rc = sp_error_set(err, SP_E_INVALID,
+                                   "sandbox.provider_type: unknown provider \"%.40s\" (known: %s)",
+                                   type, sp_buf_str(&known));
+    sp_buf_clear(&known);
+    return rc;
+}
+
+static enum sp_code apply_open(void *ctx, const struct sp_document *doc, void **value,
+                               const char **name, struct sp_error *err)
+{
+    struct sp_apply *apply = ctx;
+    const char *type = doc->provider_type ? doc->provider_type : SP_PROVIDER_DEFAULT;
+    const struct sp_provider_ops *ops = sp_registry_find(type);
+    if (!ops)
+        return unknown_provider(type, err);
+
+    json_auto_t *settings = NULL;
+    struct sp_provider *provider = NULL;
+    enum sp_code rc = sp_document_provider(doc, ops->name, &settings, err);
+    if (!rc)
+        rc = sp_provider_open(ops, settings, apply->host, &provider, err);
+    if (rc)
+        return sp_error_wrap(err, rc, "sandbox.%s", ops->name);
+    if (provider == apply->swept) /* the same address, but another provider */
+        apply->swept = NULL;
+    *value = provider;
+    *name = ops->name;
+    return SP_OK;
+}
+
+static enum sp_code apply_check(void *ctx, void *value, struct sp_error *err)
+{
+    struct sp_apply *apply = ctx;
+    struct sp_provider *provider = value;
+    enum sp_code rc = sp_provider_check(provider, CHECK_MS, err);
+    if (rc)
+        return sp_error_wrap(err, rc, "%s", provider->ops->name);
+    if (provider != apply->swept)
+        sp_provider_sweep(provider);
+    apply->swept = provider;
+    return SP_OK;
+}
+
+static void apply_close(void *ctx, void *value)
+{
+    (void)ctx;
+    sp_provider_close(value);
+}
+
+const struct sp_apply_ops sp_apply_ops = {
+    .open = apply_open, .check = apply_check, .close = apply_close};

@@ -1,1 +1,131 @@
-/* In the making. */
+/* Held jobs: one list, looked through when its earliest member is due, and not more often than
+ * LOOK_MS. */
+#include "worker/hold.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "worker/job.h"
+
+enum { BACKOFF_MIN_MS = 200, BACKOFF_MAX_MS = 5000, LOOK_MS = 20 };
+
+struct sp_hold {
+    pthread_mutex_t lock; /* guards all below */
+    struct sp_job *head;
+    atomic_size_t len; /* changed under the lock, read without it */
+    int64_t due_at;    /* of the earliest; SP_NEVER when empty */
+    int64_t looked_at;
+};
+
+struct sp_hold *sp_hold_new(void)
+{
+    struct sp_hold *hold = calloc(1, sizeof *hold);
+    if (!hold)
+        return NULL;
+    pthread_mutex_init(&hold->lock, NULL);
+    hold->due_at = SP_NEVER;
+    return hold;
+}
+
+void sp_hold_free(struct sp_hold *hold)
+{
+    if (!hold)
+        return;
+    pthread_mutex_destroy(&hold->lock);
+    free(hold);
+}
+
+static int64_t backoff_ms(int tries)
+{
+    int64_t ceiling = BACKOFF_MIN_MS;
+    for (int i = 0; i < tries && ceiling < BACKOFF_MAX_MS; i++)
+        ceiling *= 2;
+    if (ceiling > BACKOFF_MAX_MS)
+        ceiling = BACKOFF_MAX_MS;
+    return 1 + arc4random_uniform((uint32_t)ceiling);
+}
+
+/* An answered job has no expiry any more. */
+static int64_t until(const struct sp_job *job)
+{
+    return job->answered || job->held_since == 0 ? SP_NEVER : job->hold_until;
+}
+
+void sp_hold_put(struct sp_hold *hold, struct sp_job *job)
+{
+    bool back = job->fate == SP_FATE_HAND_BACK;
+    int64_t retry_at = back ? 0 : sp_deadline_in(backoff_ms(job->tries++));
+    job->retry_at = sp_deadline_min(retry_at, until(job));
+
+    pthread_mutex_lock(&hold->lock);
+    job->next = hold->head;
+    hold->head = job;
+    atomic_fetch_add_explicit(&hold->len, 1, memory_order_relaxed);
+    hold->due_at = sp_deadline_min(hold->due_at, job->retry_at);
+    if (back)
+        hold->looked_at = 0;
+    pthread_mutex_unlock(&hold->lock);
+}
+
+void sp_hold_retry(struct sp_hold *hold)
+{
+    pthread_mutex_lock(&hold->lock);
+    for (struct sp_job *job = hold->head; job; job = job->next)
+        job->retry_at = 0;
+    hold->due_at = hold->head ? 0 : SP_NEVER;
+    hold->looked_at = 0;
+    pthread_mutex_unlock(&hold->lock);
+}
+
+static bool may_leave(const struct sp_job *job, int64_t now, size_t *room)
+{
+    if (job->retry_at > now)
+        return false;
+    if (job->fate == SP_FATE_HAND_BACK || until(job) <= now)
+        return true;
+    if (*room == 0)
+        return false;
+    (*room)--;
+    return true;
+}
+
+/* Under the lock. */
+static struct sp_job *take_due(struct sp_hold *hold, int64_t now, size_t room)
+{
+    struct sp_job *due = NULL, **at = &hold->head;
+    hold->due_at = SP_NEVER;
+    hold->looked_at = now;
+    while (*at) {
+        struct sp_job *job = *at;
+        if (may_leave(job, now, &room)) {
+            *at = job->next;
+            job->next = due;
+            due = job;
+            atomic_fetch_sub_explicit(&hold->len, 1, memory_order_relaxed);
+        } else {
+            hold->due_at = sp_deadline_min(hold->due_at, job->retry_at);
+            at = &job->next;
+        }
+    }
+    return due;
+}
+
+struct sp_job *sp_hold_take(struct sp_hold *hold, size_t room)
+{
+    if (sp_hold_len(hold) == 0)
+        return NULL;
+    int64_t now = sp_mono_ms();
+    struct sp_job *due = NULL;
+    pthread_mutex_lock(&hold->lock);
+    if (hold->due_at <= now && now - hold->looked_at >= LOOK_MS)
+        due = take_due(hold, now, room);
+    pthread_mutex_unlock(&hold->lock);
+    return due;
+}
+
+size_t sp_hold_len(const struct sp_hold *hold)
+{
+    return atomic_load_explicit(&hold->len, memory_order_relaxed);
+}

@@ -1,1 +1,194 @@
-/* In the making. */
+/* The consumer thread. Everything it does is short: encoding, sending and running are the
+ * executors'. */
+#include "worker/intake.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "worker/job.h"
+#include "worker/thread.h"
+
+enum { IDLE_WAIT_MS = 500, HELD_WAIT_MS = 20, REPLY_MIN_BYTES = 1024 };
+
+struct sp_intake {
+    struct sp_intake_options with;
+    pthread_t thread;
+    bool joined;
+    int done_fd;        /* readable once the thread's work is over */
+    atomic_bool ended;  /* go, whatever is out */
+    struct sp_job *all; /* of the intake thread, then of sp_intake_free() */
+};
+
+static void enlist(struct sp_intake *in, struct sp_job *job)
+{
+    job->next_all = in->all;
+    if (in->all)
+        in->all->prev_all = job;
+    in->all = job;
+}
+
+static void forget(struct sp_intake *in, struct sp_job *job)
+{
+    if (job->prev_all)
+        job->prev_all->next_all = job->next_all;
+    else
+        in->all = job->next_all;
+    if (job->next_all)
+        job->next_all->prev_all = job->prev_all;
+    sp_job_free(job);
+}
+
+static void take(struct sp_intake *in, struct sp_record *record)
+{
+    struct sp_job *job = NULL;
+    struct sp_error err = {0};
+    enum sp_code rc = sp_job_new(record, in->with.limits, in->with.topics, &job, &err);
+    if (rc) { /* its offset stays open, so the record comes again after a restart */
+        sp_log(SP_ERROR, "record_dropped", sp_s("error", err.msg));
+        sp_queue_abandon(in->with.queue, record);
+        return;
+    }
+    enlist(in, job);
+    sp_ready_push(in->with.ready, job);
+}
+
+static void hand_back(struct sp_intake *in, struct sp_job *job)
+{
+    sp_log(SP_DEBUG, "job_handed_back", sp_s("task_id", job->req.id));
+    sp_queue_abandon(in->with.queue, job->record);
+    forget(in, job);
+}
+
+static void delivered(struct sp_intake *in, struct sp_job *job)
+{
+    if (--job->deliveries > 0)
+        return;
+    const struct sp_answer *answer = &job->answer;
+    sp_metrics_job(in->with.metrics, answer->status, answer->provider,
+                   answer->ran ? answer->queue_us : -1,
+                   answer->ran ? job->result.execution_us : -1);
+    sp_queue_complete(in->with.queue, job->record);
+    forget(in, job);
+}
+
+/* Kafka finds the reply too large, whatever our own limit says. An executor writes it anew. */
+static void shrink(struct sp_intake *in, struct sp_job *job)
+{
+    sp_log(SP_WARN, "reply_too_large", sp_s("task_id", job->req.id),
+           sp_i("limit_bytes", (int64_t)job->reply_limit));
+    if (job->reply_limit > REPLY_MIN_BYTES)
+        job->reply_limit /= 2;
+    job->fate = SP_FATE_HOLD;
+    sp_hold_put(in->with.hold, job); /* its pauses keep a hopeless one from spinning */
+}
+
+/* The held ones go back to the executors, whose claim decides about each. */
+static void serve_held(struct sp_intake *in)
+{
+    size_t room = sp_ready_room(in->with.ready) ? SIZE_MAX : 0;
+    struct sp_job *due = sp_hold_take(in->with.hold, room);
+    while (due) {
+        struct sp_job *job = due;
+        due = due->next;
+        if (job->fate == SP_FATE_HAND_BACK)
+            hand_back(in, job);
+        else
+            sp_ready_push(in->with.ready, job);
+    }
+}
+
+static void serve_queue(struct sp_intake *in, bool stopping)
+{
+    struct sp_record *record = NULL;
+    void *ticket = NULL;
+    bool room = !stopping && sp_ready_room(in->with.ready);
+    int64_t wait_ms = sp_hold_len(in->with.hold) > 0 || stopping ? HELD_WAIT_MS : IDLE_WAIT_MS;
+    switch (sp_queue_next(in->with.queue, room, wait_ms, &record, &ticket)) {
+    case SP_QUEUE_RECORD:
+        take(in, record);
+        break;
+    case SP_QUEUE_DELIVERED:
+        delivered(in, ticket);
+        break;
+    case SP_QUEUE_TOO_LARGE:
+        shrink(in, ticket);
+        break;
+    case SP_QUEUE_IDLE:
+        break;
+    }
+}
+
+static void *intake_main(void *arg)
+{
+    struct sp_intake *in = arg;
+    bool retried = false;
+    while (!atomic_load_explicit(&in->ended, memory_order_relaxed)) {
+        bool stopping = atomic_load_explicit(in->with.stopping, memory_order_relaxed);
+        if (stopping && !retried)
+            sp_hold_retry(in->with.hold); /* nothing waits for a provider any more */
+        retried = stopping;
+        if (stopping && !in->all)
+            break;
+        serve_held(in);
+        serve_queue(in, stopping);
+    }
+    (void)eventfd_write(in->done_fd, 1);
+    return NULL;
+}
+
+enum sp_code sp_intake_start(const struct sp_intake_options *options, struct sp_intake **out,
+                             struct sp_error *err)
+{
+    struct sp_intake *in = calloc(1, sizeof *in);
+    if (!in)
+        return sp_error_set(err, SP_E_NOMEM, "no memory for the intake");
+    in->with = *options;
+    in->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    enum sp_code rc = in->done_fd < 0
+                          ? sp_error_set(err, SP_E_INTERNAL, "no descriptor for the intake")
+                          : sp_thread_start(&in->thread, "consumer", intake_main, in, err);
+    if (rc) {
+        in->joined = true;
+        sp_intake_free(in);
+        return rc;
+    }
+    *out = in;
+    return SP_OK;
+}
+
+bool sp_intake_wait(struct sp_intake *intake, int64_t deadline)
+{
+    struct pollfd done = {.fd = intake->done_fd, .events = POLLIN};
+    while (poll(&done, 1, sp_deadline_left(deadline)) <= 0)
+        if (sp_deadline_left(deadline) == 0)
+            return false;
+    return true;
+}
+
+void sp_intake_join(struct sp_intake *intake)
+{
+    if (!intake || intake->joined)
+        return;
+    atomic_store_explicit(&intake->ended, true, memory_order_relaxed);
+    sp_queue_wake(intake->with.queue);
+    pthread_join(intake->thread, NULL);
+    intake->joined = true;
+}
+
+void sp_intake_free(struct sp_intake *intake)
+{
+    if (!intake)
+        return;
+    for (struct sp_job *job = intake->all, *next = NULL; job; job = next) {
+        next = job->next_all;
+        sp_record_free(job->record);
+        sp_job_free(job);
+    }
+    if (intake->done_fd >= 0)
+        close(intake->done_fd);
+    free(intake);
+}

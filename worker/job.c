@@ -1,1 +1,193 @@
-/* In the making. */
+/* The decisions about one job: CONTRACT.md 3.1, each table of it as a table here. */
+#include "worker/job.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+
+#define TEARDOWN_MS 10000 /* CONTRACT.md 3.4: fetching and destroying */
+
+/* What an error of a provider means, by whether the program may have started. */
+static const struct {
+    enum sp_sb not_started, started;
+} meaning[] = {
+    [SP_OK] = {SP_SB_NONE, SP_SB_NONE},
+    [SP_E_INVALID] = {SP_SB004_INSTANCE, SP_SB004_INSTANCE},
+    [SP_E_UNAVAILABLE] = {SP_SB009_UNAVAILABLE, SP_SB003_CONNECTION},
+    [SP_E_TIMEOUT] = {SP_SB004_INSTANCE, SP_SB005_TIMEOUT},
+    [SP_E_DENIED] = {SP_SB002_BAD_CONFIGURATION, SP_SB002_BAD_CONFIGURATION},
+    [SP_E_LIMIT] = {SP_SB006_LIMIT, SP_SB006_LIMIT},
+    [SP_E_NOMEM] = {SP_SB013_INTERNAL, SP_SB013_INTERNAL},
+    [SP_E_CANCELLED] = {SP_SB011_CANCELLED, SP_SB011_CANCELLED},
+    [SP_E_INTERNAL] = {SP_SB013_INTERNAL, SP_SB013_INTERNAL},
+};
+
+enum sp_code sp_job_new(struct sp_record *record, const struct sp_limits *limits,
+                        const struct sp_topics *topics, struct sp_job **out, struct sp_error *err)
+{
+    struct sp_job *job = calloc(1, sizeof *job);
+    if (!job)
+        return sp_error_set(err, SP_E_NOMEM, "no memory for a job");
+    enum sp_code rc = sp_message_read(record, limits, topics, &job->req, &job->env, &job->verdict,
+                                      &job->refused, &job->refusal);
+    if (rc) {
+        sp_job_free(job);
+        return sp_error_set(err, rc, "no memory for a request");
+    }
+    job->record = record;
+    job->deliveries = job->verdict == SP_VERDICT_UNPARSEABLE ? 2 : 1;
+    job->arrived_wall_ms = sp_wall_ms();
+    job->reply_limit = (size_t)limits->reply_bytes;
+    *out = job;
+    return SP_OK;
+}
+
+void sp_job_free(struct sp_job *job)
+{
+    sp_request_clear(&job->req);
+    sp_envelope_clear(&job->env);
+    sp_result_clear(&job->result);
+    free(job);
+}
+
+enum sp_fate sp_job_refuse(struct sp_job *job, enum sp_sb sb, const char *message)
+{
+    job->answer.status = sp_sb_row(sb)->status;
+    job->answer.sb = sb;
+    snprintf(job->answer.message, sizeof job->answer.message, "%s", message);
+    return SP_FATE_ANSWER;
+}
+
+/* The wall time from which the record has been waiting. */
+static int64_t waiting_since(const struct sp_job *job)
+{
+    return job->record->timestamp_ms >= 0 ? job->record->timestamp_ms : job->arrived_wall_ms;
+}
+
+/* Which limit on the start has passed; NULL: none. */
+static const char *expired(const struct sp_job *job, int64_t wall_ms)
+{
+    if (job->req.deadline_ms > 0 && wall_ms >= job->req.deadline_ms)
+        return "deadline_ms passed before the start";
+    if (job->req.queue_ttl_ms > 0 && wall_ms - waiting_since(job) >= job->req.queue_ttl_ms)
+        return "queue_ttl passed before the start";
+    return NULL;
+}
+
+enum sp_fate sp_job_claim(struct sp_job *job, bool stopping, int64_t wall_ms)
+{
+    if (job->answered)
+        return SP_FATE_ANSWER;
+    if (stopping || !sp_record_is_ours(job->record))
+        return SP_FATE_HAND_BACK;
+    if (job->verdict != SP_VERDICT_RUN)
+        return sp_job_refuse(job, job->refused, job->refusal.msg);
+    const char *passed = expired(job, wall_ms);
+    if (passed)
+        return sp_job_refuse(job, SP_SB010_EXPIRED, passed);
+
+    int64_t waited_ms = wall_ms - waiting_since(job);
+    job->answer.queue_us = waited_ms > 0 ? waited_ms * 1000 : 0;
+    return SP_FATE_RUN;
+}
+
+int64_t sp_job_expiry(const struct sp_job *job)
+{
+    int64_t now_wall = sp_wall_ms(), expiry = SP_NEVER;
+    if (job->req.deadline_ms > 0)
+        expiry = sp_deadline_in(job->req.deadline_ms - now_wall);
+    if (job->req.queue_ttl_ms > 0)
+        expiry = sp_deadline_min(
+            expiry, sp_deadline_in(waiting_since(job) + job->req.queue_ttl_ms - now_wall));
+    return expiry;
+}
+
+struct sp_run sp_job_run(const struct sp_job *job, int64_t setup_timeout_ms, int64_t max_timeout_ms,
+                         int cancel_fd)
+{
+    int64_t deadline = SP_NEVER;
+    if (job->req.deadline_ms > 0)
+        deadline = sp_deadline_in(job->req.deadline_ms - sp_wall_ms());
+    int64_t timeout = job->req.timeout_ms > 0 ? job->req.timeout_ms : SP_TIMEOUT_DEFAULT_MS;
+    return (struct sp_run){
+        .setup_deadline = sp_deadline_min(sp_deadline_in(setup_timeout_ms), deadline),
+        .deadline = deadline,
+        .timeout_ms = timeout < max_timeout_ms ? timeout : max_timeout_ms,
+        .teardown_ms = TEARDOWN_MS,
+        .cancel_fd = cancel_fd,
+    };
+}
+
+enum sp_fate sp_job_unavailable(struct sp_job *job, const char *reason, int64_t hold_ms)
+{
+    int64_t now = sp_mono_ms();
+    if (job->held_since == 0) {
+        int64_t expiry = sp_job_expiry(job);
+        job->held_since = now;
+        job->hold_until = expiry == SP_NEVER ? sp_deadline_in(hold_ms) : expiry;
+    }
+    bool own_expiry = job->req.deadline_ms > 0 || job->req.queue_ttl_ms > 0;
+    if (own_expiry || now < job->hold_until) /* the claim is what finds an expiry passed */
+        return SP_FATE_HOLD;
+    char message[sizeof job->answer.message];
+    snprintf(message, sizeof message, "provider unavailable: %s", reason);
+    return sp_job_refuse(job, SP_SB009_UNAVAILABLE, message);
+}
+
+static enum sp_fate timed_out(struct sp_job *job, const struct sp_run *run)
+{
+    char message[sizeof job->answer.message];
+    int64_t timeout = job->result.timeout_ms > 0 ? job->result.timeout_ms : run->timeout_ms;
+    job->result.exit_code = -1;
+    if (sp_mono_ms() >= run->deadline)
+        return sp_job_refuse(job, SP_SB005_TIMEOUT, "deadline_ms passed during the run");
+    snprintf(message, sizeof message, "execution timed out after %g seconds",
+             (double)timeout / 1000);
+    return sp_job_refuse(job, SP_SB005_TIMEOUT, message);
+}
+
+static enum sp_fate conclude_error(struct sp_job *job, enum sp_code rc, const struct sp_error *err,
+                                   const struct sp_run *run, int64_t hold_ms)
+{
+    bool started = job->result.started != SP_STARTED_NO;
+    enum sp_sb sb = started ? meaning[rc].started : meaning[rc].not_started;
+    job->result.exit_code = -1;
+    job->answer.ran = started;
+    if (sb == SP_SB011_CANCELLED)
+        return SP_FATE_HAND_BACK;
+    if (sb == SP_SB005_TIMEOUT)
+        return timed_out(job, run);
+    if (started)
+        return sp_job_refuse(job, sb, err->msg);
+
+    const char *passed = rc == SP_E_TIMEOUT ? expired(job, sp_wall_ms()) : NULL;
+    if (passed)
+        return sp_job_refuse(job, SP_SB010_EXPIRED, passed);
+    return sb == SP_SB009_UNAVAILABLE ? sp_job_unavailable(job, err->msg, hold_ms)
+                                      : sp_job_refuse(job, sb, err->msg);
+}
+
+enum sp_fate sp_job_conclude(struct sp_job *job, enum sp_code rc, const struct sp_error *err,
+                             const struct sp_run *run, int64_t hold_ms)
+{
+    if (rc)
+        return conclude_error(job, rc, err, run, hold_ms);
+
+    char message[sizeof job->answer.message];
+    job->answer.ran = true;
+    switch (job->result.outcome) {
+    case SP_OUTCOME_CANCELLED: /* only a worker that stops cancels */
+        return SP_FATE_HAND_BACK;
+    case SP_OUTCOME_TIMEOUT:
+        return timed_out(job, run);
+    case SP_OUTCOME_LIMIT:
+        snprintf(message, sizeof message, "a resource limit ended the program: %s",
+                 job->result.limit ? job->result.limit : "unknown");
+        return sp_job_refuse(job, SP_SB006_LIMIT, message);
+    case SP_OUTCOME_EXITED:
+        break;
+    }
+    job->answer.status = job->result.exit_code == 0 ? SP_STATUS_OK : SP_STATUS_FAILED;
+    return SP_FATE_ANSWER;
+}

@@ -1,1 +1,280 @@
-/* In the making. */
+/* Metrics: what is counted here, and what is read from the parts when somebody asks. Format:
+ * https://prometheus.io/docs/instrumenting/exposition_formats/ */
+#include "worker/metrics.h"
+
+#include <dirent.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "providers/registry.h"
+
+enum { PROVIDERS_MAX = 16 }; /* labels; the last one is for no provider */
+
+static const int64_t bucket_us[] = {1000,     2500,     5000,     10000,     25000,    50000,
+                                    100000,   250000,   500000,   1000000,   2500000,  5000000,
+                                    10000000, 30000000, 60000000, 300000000, 600000000};
+static const char *const bucket_le[] = {"0.001", "0.0025", "0.005", "0.01", "0.025", "0.05",
+                                        "0.1",   "0.25",   "0.5",   "1",    "2.5",   "5",
+                                        "10",    "30",     "60",    "300",  "600",   "+Inf"};
+enum { BUCKETS = SP_COUNT(bucket_le) };
+_Static_assert(SP_COUNT(bucket_us) + 1 == SP_COUNT(bucket_le), "the last bucket has no bound");
+
+struct histogram {
+    atomic_llong buckets[BUCKETS], sum_us; /* each bucket for itself; summed up when written */
+};
+
+struct sp_metrics {
+    atomic_llong jobs[SP_STATUS_COUNT][PROVIDERS_MAX];
+    struct histogram queue, run;
+    atomic_llong stored, cut;
+};
+
+struct sp_metrics *sp_metrics_new(void)
+{
+    return calloc(1, sizeof(struct sp_metrics));
+}
+
+void sp_metrics_free(struct sp_metrics *metrics)
+{
+    free(metrics);
+}
+
+static void add(atomic_llong *counter, int64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static int64_t value_of(const atomic_llong *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static void observe(struct histogram *h, int64_t us)
+{
+    size_t i = 0;
+    while (i < SP_COUNT(bucket_us) && us > bucket_us[i])
+        i++;
+    add(&h->buckets[i], 1);
+    add(&h->sum_us, us);
+}
+
+static size_t provider_index(const char *provider)
+{
+    for (size_t i = 0; provider && i < PROVIDERS_MAX - 1; i++) {
+        const struct sp_provider_ops *ops = sp_registry_at(i);
+        if (ops && strcmp(ops->name, provider) == 0)
+            return i;
+    }
+    return PROVIDERS_MAX - 1;
+}
+
+void sp_metrics_job(struct sp_metrics *metrics, enum sp_status status, const char *provider,
+                    int64_t queue_us, int64_t run_us)
+{
+    add(&metrics->jobs[status][provider_index(provider)], 1);
+    if (queue_us >= 0)
+        observe(&metrics->queue, queue_us);
+    if (run_us >= 0)
+        observe(&metrics->run, run_us);
+}
+
+void sp_metrics_attachment(struct sp_metrics *metrics, bool stored)
+{
+    add(stored ? &metrics->stored : &metrics->cut, 1);
+}
+
+/* What is one number without labels. */
+struct numbers {
+    int64_t ready, held, running;
+    int64_t settings_version, settings_changes, settings_failures, redis_up, provider_up;
+    int64_t kafka_up, refused, consumed, delivered, fallbacks, dead_letters, commits, commit_errors,
+        rebalances, redeliveries, unacknowledged, window_records, window_bytes, commit_age;
+    int64_t stored, cut, rss, fds;
+};
+
+#define GAUGE(name, member, help)                                                                  \
+    {                                                                                              \
+        name, "gauge", help, offsetof(struct numbers, member)                                      \
+    }
+#define COUNTER(name, member, help)                                                                \
+    {                                                                                              \
+        name, "counter", help, offsetof(struct numbers, member)                                    \
+    }
+static const struct {
+    const char *name, *type, *help;
+    size_t offset;
+} rows[] = {
+    GAUGE("sandpiper_jobs_running", running, "Jobs that an executor has in hand."),
+    GAUGE("sandpiper_jobs_ready", ready, "Jobs that wait for an executor."),
+    GAUGE("sandpiper_jobs_held", held, "Jobs held while their provider is unavailable."),
+    GAUGE("sandpiper_settings_version", settings_version, "Version of the settings in force."),
+    COUNTER("sandpiper_settings_changes_total", settings_changes, "Settings applied."),
+    COUNTER("sandpiper_settings_failures_total", settings_failures, "Settings refused."),
+    GAUGE("sandpiper_provider_up", provider_up, "Whether the active provider's check passed."),
+    GAUGE("sandpiper_redis_up", redis_up, "Whether Redis answers."),
+    GAUGE("sandpiper_kafka_up", kafka_up, "Whether a broker is connected."),
+    GAUGE("sandpiper_topic_refused", refused,
+          "Whether the broker refuses the default reply topic or a DLQ."),
+    COUNTER("sandpiper_records_total", consumed, "Records taken from the request topics."),
+    COUNTER("sandpiper_deliveries_total", delivered, "Records that Kafka acknowledged."),
+    COUNTER("sandpiper_reply_fallbacks_total", fallbacks,
+            "Replies that went to the default topic because their own was refused."),
+    COUNTER("sandpiper_dead_letters_total", dead_letters, "Records put on a DLQ."),
+    COUNTER("sandpiper_redeliveries_total", redeliveries, "Records seen again."),
+    COUNTER("sandpiper_rebalances_total", rebalances, "Changes of the assignment."),
+    COUNTER("sandpiper_commits_total", commits, "Offset commits."),
+    COUNTER("sandpiper_commit_errors_total", commit_errors, "Offset commits that failed."),
+    GAUGE("sandpiper_commit_age_seconds", commit_age,
+          "Time since the last offset commit; -1 before the first."),
+    GAUGE("sandpiper_window_records", window_records, "Records taken and not complete."),
+    GAUGE("sandpiper_window_bytes", window_bytes, "Bytes of the records taken and not complete."),
+    GAUGE("sandpiper_producer_queue", unacknowledged, "Records that Kafka has not acknowledged."),
+    COUNTER("sandpiper_attachments_total", stored, "Parts of replies moved to the result store."),
+    COUNTER("sandpiper_attachments_failed_total", cut,
+            "Parts of replies cut because the result store was away."),
+    GAUGE("process_resident_memory_bytes", rss, "Resident memory."),
+    GAUGE("process_open_fds", fds, "Open descriptors."),
+};
+
+static int64_t resident_bytes(void)
+{
+    long long pages = 0, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (!f)
+        return 0;
+    if (fscanf(f, "%lld %lld", &pages, &resident) != 2) /* NOLINT(cert-err34-c): the kernel's */
+        resident = 0;
+    fclose(f);
+    return resident * sysconf(_SC_PAGESIZE);
+}
+
+static int64_t open_descriptors(void)
+{
+    int64_t n = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    if (!dir)
+        return 0;
+    while (readdir(dir)) /* NOLINT(concurrency-mt-unsafe): a stream of this thread's own */
+        n++;
+    closedir(dir);
+    return n - 3; /* ".", "..", and the folder's own */
+}
+
+static struct numbers collect(const struct sp_metrics *metrics, const struct sp_metrics_view *view)
+{
+    const struct sp_queue_status *q = view->queue;
+    const struct sp_settings_status *s = view->settings;
+    return (struct numbers){
+        .ready = (int64_t)view->ready,
+        .held = (int64_t)view->held,
+        .running = (int64_t)view->running,
+        .settings_version = s->version,
+        .settings_changes = s->changes,
+        .settings_failures = s->failures,
+        .redis_up = s->redis_up,
+        .provider_up = s->provider_up,
+        .kafka_up = q->kafka_up,
+        .refused = q->reply_topic_refused,
+        .consumed = q->consumed,
+        .delivered = q->delivered,
+        .fallbacks = q->fallbacks,
+        .dead_letters = q->dead_letters,
+        .commits = q->commits,
+        .commit_errors = q->commit_errors,
+        .rebalances = q->rebalances,
+        .redeliveries = q->redeliveries,
+        .unacknowledged = q->producer_queue,
+        .window_records = q->records,
+        .window_bytes = q->bytes,
+        .commit_age = q->last_commit_ms > 0 ? (sp_mono_ms() - q->last_commit_ms) / 1000 : -1,
+        .stored = value_of(&metrics->stored),
+        .cut = value_of(&metrics->cut),
+        .rss = resident_bytes(),
+        .fds = open_descriptors(),
+    };
+}
+
+static enum sp_code write_head(struct sp_buf *out, const char *name, const char *type,
+                               const char *help)
+{
+    return sp_buf_addf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static enum sp_code write_jobs(const struct sp_metrics *metrics, struct sp_buf *out)
+{
+    enum sp_code rc = write_head(out, "sandpiper_jobs_total", "counter",
+                                 "Jobs whose reply is in Kafka, by status and provider.");
+    for (size_t s = 0; s < SP_STATUS_COUNT; s++)
+        for (size_t p = 0; p < PROVIDERS_MAX && !rc; p++) {
+            int64_t n = value_of(&metrics->jobs[s][p]);
+            const struct sp_provider_ops *ops = p < PROVIDERS_MAX - 1 ? sp_registry_at(p) : NULL;
+            if (n > 0)
+                rc = sp_buf_addf(out, "sandpiper_jobs_total{status=\"%s\",provider=\"%s\"} %lld\n",
+                                 sp_status_name((enum sp_status)s), ops ? ops->name : "none",
+                                 (long long)n);
+        }
+    return rc;
+}
+
+static enum sp_code write_histogram(const struct histogram *h, const char *name, const char *help,
+                                    struct sp_buf *out)
+{
+    int64_t total = 0;
+    enum sp_code rc = write_head(out, name, "histogram", help);
+    for (size_t i = 0; i < BUCKETS && !rc; i++) {
+        total += value_of(&h->buckets[i]);
+        rc = sp_buf_addf(out, "%s_bucket{le=\"%s\"} %lld\n", name, bucket_le[i], (long long)total);
+    }
+    if (rc)
+        return rc;
+    return sp_buf_addf(out, "%s_sum %.6f\n%s_count %lld\n", name,
+                       (double)value_of(&h->sum_us) / 1e6, name, (long long)total);
+}
+
+static enum sp_code write_partitions(const struct sp_queue_status *q, struct sp_buf *out)
+{
+    enum sp_code rc = write_head(out, "sandpiper_consumer_lag", "gauge",
+                                 "Records behind the end of the partition; -1: unknown.");
+    for (size_t i = 0; i < q->n_partitions && !rc; i++)
+        rc = sp_buf_addf(out, "sandpiper_consumer_lag{partition=\"%s\"} %lld\n",
+                         q->partitions[i].name, (long long)q->partitions[i].lag);
+    if (!rc)
+        rc = write_head(out, "sandpiper_watermark", "gauge", "Next offset to commit.");
+    for (size_t i = 0; i < q->n_partitions && !rc; i++)
+        rc = sp_buf_addf(out, "sandpiper_watermark{partition=\"%s\"} %lld\n", q->partitions[i].name,
+                         (long long)q->partitions[i].watermark);
+    return rc;
+}
+
+static enum sp_code write_numbers(const struct numbers *numbers, struct sp_buf *out)
+{
+    enum sp_code rc = SP_OK;
+    for (size_t i = 0; i < SP_COUNT(rows) && !rc; i++) {
+        int64_t n = 0;
+        memcpy(&n, (const char *)numbers + rows[i].offset, sizeof n);
+        rc = write_head(out, rows[i].name, rows[i].type, rows[i].help);
+        if (!rc)
+            rc = sp_buf_addf(out, "%s %lld\n", rows[i].name, (long long)n);
+    }
+    return rc;
+}
+
+enum sp_code sp_metrics_write(const struct sp_metrics *metrics, const struct sp_metrics_view *view,
+                              struct sp_buf *out)
+{
+    const struct numbers numbers = collect(metrics, view);
+    enum sp_code rc = write_jobs(metrics, out);
+    if (!rc)
+        rc = write_histogram(&metrics->queue, "sandpiper_queue_seconds",
+                             "Time from a record's timestamp to its start.", out);
+    if (!rc)
+        rc = write_histogram(&metrics->run, "sandpiper_run_seconds",
+                             "Execution time of the programs.", out);
+    if (!rc)
+        rc = write_partitions(view->queue, out);
+    return rc ? rc : write_numbers(&numbers, out);
+}

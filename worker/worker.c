@@ -1,1 +1,395 @@
-/* In the making. */
+/* Start and stop of the worker's parts, in order. */
+#include "worker/worker.h"
+
+#include <malloc.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "worker/apply.h"
+#include "worker/executor.h"
+#include "worker/fleet.h"
+#include "worker/health.h"
+#include "worker/host.h"
+#include "worker/http.h"
+#include "worker/intake.h"
+#include "worker/result_store.h"
+
+enum {
+    READY_MIN = 256,  /* enough for the executors while the intake waits for a processor */
+    GRACE_MS = 15000, /* after worker.drain: ending programs (10 s at most) and telling Kafka */
+    FLUSH_MS = 10000,
+};
+
+struct sp_worker {
+    const struct sp_config *config;
+    char id[192];
+    atomic_bool stopping;
+    struct sp_topics topics;
+    struct sp_queue_property *kafka;
+    struct sp_metrics *metrics;
+    struct sp_ready *ready;
+    struct sp_hold *hold;
+    struct sp_redis_link *link;
+    struct sp_result_store store;
+    struct sp_part_store parts;
+    struct sp_lease_store leases;
+    struct sp_host host;
+    struct sp_apply apply;
+    struct sp_queue *queue;
+    struct sp_watcher *watcher;
+    struct sp_executors *executors;
+    struct sp_intake *intake;
+    struct sp_fleet *fleet;
+    struct sp_http *http;
+};
+
+static void name_worker(struct sp_worker *w)
+{
+    char host[128] = "", random[9];
+    const char *id = w->config->worker.id;
+    if (id && id[0]) {
+        snprintf(w->id, sizeof w->id, "%s", id);
+        return;
+    }
+    if (gethostname(host, sizeof host - 1))
+        snprintf(host, sizeof host, "worker");
+    sp_random_hex(random, 4);
+    snprintf(w->id, sizeof w->id, "%s-%s", host, random);
+}
+
+static enum sp_code start_state(struct sp_worker *w, struct sp_error *err)
+{
+    const struct sp_config *config = w->config;
+    size_t capacity = (size_t)config->worker.concurrency * 2;
+    w->metrics = sp_metrics_new();
+    w->ready = sp_ready_new(capacity > READY_MIN ? capacity : READY_MIN);
+    w->hold = sp_hold_new();
+    if (!w->metrics || !w->ready || !w->hold)
+        return sp_error_set(err, SP_E_NOMEM, "no memory for the worker");
+    name_worker(w);
+    return sp_topics_init(&w->topics, config->queue.request_topics, config->queue.reply_topic,
+                          config->queue.control_topic, config->queue.dlq_topic,
+                          config->queue.reply_allow, err);
+}
+
+static enum sp_code start_link(struct sp_worker *w, struct sp_error *err)
+{
+    sp_auto(sp_redis_free) struct sp_redis *redis = NULL;
+    enum sp_code rc = sp_redis_new(w->config, &redis, err);
+    if (!rc)
+        rc = sp_redis_link_new(redis, &w->link, err);
+    if (rc)
+        return rc;
+    redis = NULL;
+    const char *prefix = w->config->redis.prefix;
+    w->store = (struct sp_result_store){w->link, prefix, w->config->results.ttl, w->metrics};
+    w->parts = sp_result_store_parts(&w->store);
+    w->leases = (struct sp_lease_store){w->link, prefix};
+    w->host = sp_host_make(&w->leases, w->id, &w->config->limits);
+    w->apply.host = &w->host;
+    return SP_OK;
+}
+
+static enum sp_code start_queue(struct sp_worker *w, struct sp_error *err)
+{
+    const struct sp_config *config = w->config;
+    size_t n = config->kafka.n;
+    w->kafka = calloc(n ? n : 1, sizeof *w->kafka);
+    if (!w->kafka)
+        return sp_error_set(err, SP_E_NOMEM, "no memory for the Kafka properties");
+    for (size_t i = 0; i < n; i++)
+        w->kafka[i] = (struct sp_queue_property){config->kafka.properties[i].key,
+                                                 config->kafka.properties[i].value};
+    const struct sp_queue_options options = {
+        .kafka = w->kafka,
+        .n_kafka = n,
+        .topics = &w->topics,
+        .limits = &config->limits,
+        .window = config->queue.window,
+        .window_bytes = config->queue.window_bytes,
+        .worker_id = w->id,
+        .version = SP_VERSION,
+    };
+    return sp_queue_open(&options, &w->queue, err);
+}
+
+static enum sp_code start_watcher(struct sp_worker *w, struct sp_error *err)
+{
+    sp_auto(sp_redis_free) struct sp_redis *polls = NULL;
+    sp_auto(sp_redis_free) struct sp_redis *subscribes = NULL;
+    enum sp_code rc = sp_redis_new(w->config, &polls, err);
+    if (!rc)
+        rc = sp_redis_new(w->config, &subscribes, err);
+    if (!rc)
+        rc = sp_watcher_start(polls, subscribes, w->config->redis.prefix, &sp_apply_ops, &w->apply,
+                              &w->watcher, err);
+    if (!rc)
+        polls = subscribes = NULL;
+    return rc;
+}
+
+static enum sp_code start_executors(struct sp_worker *w, struct sp_error *err)
+{
+    const struct sp_executors_options options = {
+        .config = w->config,
+        .ready = w->ready,
+        .hold = w->hold,
+        .watcher = w->watcher,
+        .finish = {.queue = w->queue, .parts = &w->parts, .worker_id = w->id},
+        .stopping = &w->stopping,
+    };
+    return sp_executors_start(&options, &w->executors, err);
+}
+
+static enum sp_code start_fleet(struct sp_worker *w, struct sp_error *err)
+{
+    sp_auto(sp_redis_free) struct sp_redis *redis = NULL;
+    const struct sp_fleet_options options = {
+        .prefix = w->config->redis.prefix,
+        .worker_id = w->id,
+        .concurrency = w->config->worker.concurrency,
+        .watcher = w->watcher,
+        .queue = w->queue,
+        .hold = w->hold,
+        .executors = w->executors,
+        .stopping = &w->stopping,
+    };
+    enum sp_code rc = sp_redis_new(w->config, &redis, err);
+    if (!rc)
+        rc = sp_fleet_start(&options, redis, &w->fleet, err);
+    if (!rc)
+        redis = NULL;
+    return rc;
+}
+
+static enum sp_code start_intake(struct sp_worker *w, struct sp_error *err)
+{
+    const struct sp_intake_options options = {
+        .queue = w->queue,
+        .ready = w->ready,
+        .hold = w->hold,
+        .metrics = w->metrics,
+        .limits = &w->config->limits,
+        .topics = &w->topics,
+        .stopping = &w->stopping,
+    };
+    return sp_intake_start(&options, &w->intake, err);
+}
+
+static unsigned answer_alive(void *ctx, struct sp_buf *out)
+{
+    (void)ctx;
+    return sp_buf_adds(out, "ok\n") ? 500 : 200;
+}
+
+static unsigned answer_ready(void *ctx, struct sp_buf *out)
+{
+    struct sp_worker *w = ctx;
+    struct sp_queue_status queue = {0};
+    struct sp_settings_status settings;
+    char policy[160];
+    bool ready = false;
+    sp_queue_status(w->queue, &queue);
+    sp_watcher_status(w->watcher, &settings);
+    sp_fleet_policy_warning(w->fleet, policy);
+    const struct sp_health health = {
+        .worker_id = w->id,
+        .queue = &queue,
+        .settings = &settings,
+        .redis_required = strcmp(w->config->redis.outage, "pause") == 0,
+        .policy_warning = policy,
+        .stopping = atomic_load(&w->stopping),
+    };
+    enum sp_code rc = sp_health_write(&health, out, &ready);
+    free(queue.partitions);
+    if (rc)
+        return 500;
+    return ready ? 200 : 503;
+}
+
+static unsigned answer_metrics(void *ctx, struct sp_buf *out)
+{
+    struct sp_worker *w = ctx;
+    struct sp_queue_status queue = {0};
+    struct sp_settings_status settings;
+    sp_queue_status(w->queue, &queue);
+    sp_watcher_status(w->watcher, &settings);
+    const struct sp_metrics_view view = {
+        .queue = &queue,
+        .settings = &settings,
+        .ready = sp_ready_len(w->ready),
+        .held = sp_hold_len(w->hold),
+        .running = sp_executors_running(w->executors),
+    };
+    enum sp_code rc = sp_metrics_write(w->metrics, &view, out);
+    free(queue.partitions);
+    return rc ? 500 : 200;
+}
+
+static const struct sp_http_route routes[] = {
+    {"/healthz", "text/plain", answer_alive},
+    {"/readyz", "application/json", answer_ready},
+    {"/metrics", "text/plain; version=0.0.4; charset=utf-8", answer_metrics},
+};
+
+static enum sp_code start_http(struct sp_worker *w, struct sp_error *err)
+{
+    const char *at = w->config->http.listen;
+    if (!at || at[0] == '\0')
+        return SP_OK;
+    return sp_http_start(at, routes, SP_COUNT(routes), w, &w->http, err);
+}
+
+/* The order of the start; a part uses only those above it. HTTP comes before the intake, so that a
+ * port in use stops the start before a record is taken. */
+static enum sp_code (*const parts[])(struct sp_worker *, struct sp_error *) = {
+    start_state,     start_link,  start_queue, start_watcher,
+    start_executors, start_fleet, start_http,  start_intake,
+};
+
+/* The other way round; every part may be missing. */
+static void take_down(struct sp_worker *w)
+{
+    sp_intake_join(w->intake);
+    sp_http_stop(w->http);
+    sp_fleet_stop(w->fleet);
+    if (w->ready)
+        sp_ready_close(w->ready);
+    sp_executors_free(w->executors);
+    if (w->queue)
+        sp_queue_close(w->queue, FLUSH_MS);
+    sp_intake_free(w->intake);
+    if (w->watcher)
+        sp_watcher_stop(w->watcher);
+    sp_redis_link_free(w->link);
+    sp_hold_free(w->hold);
+    sp_ready_free(w->ready);
+    sp_metrics_free(w->metrics);
+    sp_topics_clear(&w->topics);
+    free(w->kafka);
+    free(w);
+}
+
+enum sp_code sp_worker_start(const struct sp_config *config, struct sp_worker **out,
+                             struct sp_error *err)
+{
+    struct sp_worker *w = calloc(1, sizeof *w);
+    if (!w)
+        return sp_error_set(err, SP_E_NOMEM, "no memory for the worker");
+    w->config = config;
+    for (size_t i = 0; i < SP_COUNT(parts); i++) {
+        enum sp_code rc = parts[i](w, err);
+        if (rc) {
+            take_down(w);
+            return rc;
+        }
+    }
+    sp_log(SP_INFO, "worker_started", sp_s("worker", w->id), sp_s("version", SP_VERSION),
+           sp_i("concurrency", config->worker.concurrency),
+           sp_s("topics", config->queue.request_topics), sp_s("http", sp_worker_http(w)));
+    *out = w;
+    return SP_OK;
+}
+
+void sp_worker_reload(struct sp_worker *worker)
+{
+    sp_watcher_poke(worker->watcher, true);
+}
+
+void sp_worker_stop(struct sp_worker *worker)
+{
+    char id[sizeof worker->id];
+    memcpy(id, worker->id, sizeof id);
+    sp_log(SP_INFO, "worker_stopping", sp_s("worker", id),
+           sp_i("running", (int64_t)sp_executors_running(worker->executors)));
+    atomic_store(&worker->stopping, true);
+    sp_queue_stop_intake(worker->queue);
+    sp_queue_wake(worker->queue);
+    sp_fleet_poke(worker->fleet);
+
+    bool back = sp_intake_wait(worker->intake, sp_deadline_in(worker->config->worker.drain));
+    if (!back) {
+        sp_log(SP_WARN, "drain_over", sp_s("worker", id),
+               sp_i("running", (int64_t)sp_executors_running(worker->executors)));
+        sp_executors_cancel(worker->executors);
+        back = sp_intake_wait(worker->intake, sp_deadline_in(GRACE_MS));
+    }
+    take_down(worker);
+    sp_log(back ? SP_INFO : SP_WARN, "worker_stopped", sp_s("worker", id),
+           sp_s("unanswered", back ? "none" : "some"));
+}
+
+const char *sp_worker_http(const struct sp_worker *worker)
+{
+    return worker->http ? sp_http_address(worker->http) : "";
+}
+
+const char *sp_worker_id(const struct sp_worker *worker)
+{
+    return worker->id;
+}
+
+static void exit_at_once(int signal)
+{
+    (void)signal;
+    _exit(1);
+}
+
+/* From here on a signal that ends the process does so without waiting for anything. */
+static void arm_second_signal(void)
+{
+    sigset_t ending;
+    const struct sigaction at_once = {.sa_handler = exit_at_once};
+    sigaction(SIGTERM, &at_once, NULL);
+    sigaction(SIGINT, &at_once, NULL);
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGTERM);
+    sigaddset(&ending, SIGINT);
+    pthread_sigmask(SIG_UNBLOCK, &ending, NULL);
+}
+
+static void wait_for_the_end(struct sp_worker *worker, const sigset_t *signals)
+{
+    int signal = 0;
+    while (sigwait(signals, &signal) || signal == SIGHUP)
+        sp_worker_reload(worker);
+}
+
+static void report_ready(const struct sp_worker *worker, int fd)
+{
+    if (fd < 0)
+        return;
+    dprintf(fd, "ready %s\n", sp_worker_http(worker));
+    close(fd);
+}
+
+int sp_worker_run(const struct sp_config *config, int ready_fd)
+{
+    sigset_t signals;
+    struct sp_worker *worker = NULL;
+    struct sp_error err = {0};
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL); /* inherited by every thread */
+    signal(SIGPIPE, SIG_IGN);
+    mallopt(M_ARENA_MAX, 2); /* one arena per thread would keep what each once needed */
+
+    if (sp_worker_start(config, &worker, &err)) {
+        sp_log(SP_ERROR, "start_failed", sp_s("error", err.msg));
+        return 1;
+    }
+    report_ready(worker, ready_fd);
+    wait_for_the_end(worker, &signals);
+    arm_second_signal();
+    sp_worker_stop(worker);
+    return 0;
+}

@@ -1,0 +1,69 @@
+/* From an answer to a record on the reply topic (CONTRACT.md 3 and 4). */
+#include "worker/finish.h"
+
+#include <string.h>
+
+#include "base/text.h"
+
+enum {
+    ATTEMPT = 1
+}; /* crashes of workers are not counted, so each record's first is its only one */
+
+static enum sp_code write_reply(const struct sp_finish *finish, const struct sp_job *job,
+                                const char *result_id, struct sp_buf *buf)
+{
+    const struct sp_answer *answer = &job->answer;
+    struct sp_reply reply = {
+        .req = &job->req,
+        .status = answer->status,
+        .sb = answer->sb,
+        .message = answer->message,
+        .result = answer->ran ? &job->result : NULL,
+        .provider = answer->provider,
+        .settings_version = answer->settings_version,
+        .provider_defaulted = answer->defaulted,
+        .worker = finish->worker_id,
+        .attempt = ATTEMPT,
+        .queue_time_us = answer->ran ? answer->queue_us : 0,
+    };
+    memcpy(reply.result_id, result_id, sizeof reply.result_id);
+    sp_buf_reset(buf);
+    return sp_reply_write(&reply, job->reply_limit, finish->parts, buf);
+}
+
+static enum sp_code dead_letter(const struct sp_finish *finish, struct sp_job *job,
+                                struct sp_error *err)
+{
+    if (job->verdict != SP_VERDICT_UNPARSEABLE || job->dead_lettered)
+        return SP_OK;
+    enum sp_code rc =
+        sp_queue_dead_letter(finish->queue, job->record, job->refusal.msg, 0, job, err);
+    job->dead_lettered = rc == SP_OK;
+    return rc;
+}
+
+enum sp_code sp_finish(const struct sp_finish *finish, struct sp_job *job, struct sp_buf *buf,
+                       struct sp_error *err)
+{
+    enum sp_code rc = dead_letter(finish, job, err);
+    if (rc)
+        return rc;
+
+    char result_id[33];
+    sp_random_hex(result_id, 16);
+    rc = write_reply(finish, job, result_id, buf);
+    if (rc)
+        return sp_error_set(err, rc, "no memory for a reply");
+    const struct sp_send send = {
+        .record = job->record,
+        .env = &job->env,
+        .request_id = job->req.id,
+        .result_id = result_id,
+        .status = sp_status_name(job->answer.status),
+        .attempt = ATTEMPT,
+        .value = buf->data,
+        .len = buf->len,
+        .ticket = job,
+    };
+    return sp_queue_reply(finish->queue, &send, err);
+}

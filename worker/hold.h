@@ -1,0 +1,33 @@
+/*
+ * Jobs that wait for another try: their provider is away, no settings have been read yet, or their
+ * answer could not be sent. Also how executors give back what they will not answer. Bounded by the
+ * queue's window.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct sp_job;
+struct sp_hold;
+
+/* NULL without memory. */
+struct sp_hold *sp_hold_new(void);
+void sp_hold_free(struct sp_hold *hold);
+
+/*
+ * Puts a job aside; job->fate says why. A held one is due again after a random part of 0.2 s, which
+ * doubles with each try up to 5 s, or at its hold_until; one to be handed back at once. Thread:
+ * any.
+ */
+void sp_hold_put(struct sp_hold *hold, struct sp_job *job);
+/* All of them are due now: the settings or the provider's state changed. Thread: any. */
+void sp_hold_retry(struct sp_hold *hold);
+/*
+ * Takes out those that are due, as a list linked by `next`; at most `room` of those that may wait
+ * longer. NULL: none. Thread: intake. Costs nothing while nothing is due.
+ */
+struct sp_job *sp_hold_take(struct sp_hold *hold, size_t room);
+/* Thread: any. */
+size_t sp_hold_len(const struct sp_hold *hold);

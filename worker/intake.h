@@ -1,0 +1,35 @@
+/*
+ * The consumer thread: the only one that asks the queue for events. It makes jobs of records,
+ * completes those whose reply is in Kafka, and looks after the held ones. It owns the list of all
+ * jobs of this worker.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "worker/hold.h"
+#include "worker/metrics.h"
+#include "worker/ready.h"
+
+/* All borrowed until sp_intake_free(). */
+struct sp_intake_options {
+    struct sp_queue *queue;
+    struct sp_ready *ready;
+    struct sp_hold *hold;
+    struct sp_metrics *metrics;
+    const struct sp_limits *limits;
+    const struct sp_topics *topics;
+    const atomic_bool *stopping; /* take nothing new; the thread ends once every job is back */
+};
+
+struct sp_intake;
+
+SP_MUST_CHECK enum sp_code sp_intake_start(const struct sp_intake_options *options,
+                                           struct sp_intake **out, struct sp_error *err);
+/* After stopping was set: waits until every job is back, at most until deadline. False: some are
+ * still out. Thread: main. */
+bool sp_intake_wait(struct sp_intake *intake, int64_t deadline);
+/* Ends the thread, whatever is out. */
+void sp_intake_join(struct sp_intake *intake);
+/* Frees the jobs that never came back; nobody may use them any more, the queue is closed. */
+void sp_intake_free(struct sp_intake *intake);

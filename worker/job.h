@@ -1,0 +1,89 @@
+/*
+ * One job: a record taken from Kafka, on its way to a terminal reply that Kafka has. The decisions
+ * of CONTRACT.md 3.1 are made here and know no thread:
+ *
+ *   intake ─► ready ─► claim ─► run ─► conclude ─► answer (finish.c) ─► delivered ─► complete
+ *                                 └──► hold ──► ready
+ */
+#pragma once
+
+#include "base/result.h"
+#include "providers/provider.h"
+#include "queue/message.h"
+
+/* What is next for a job. */
+enum sp_fate {
+    SP_FATE_RUN,
+    SP_FATE_ANSWER,    /* job->answer stands; it is to be sent */
+    SP_FATE_HOLD,      /* later again: nothing started, or the answer could not be sent */
+    SP_FATE_HAND_BACK, /* not ours to answer: uncommitted, without a reply */
+    SP_FATE_SENT,      /* the queue has the answer, and with it the job: not to be touched */
+};
+
+/* The terminal reply, short of the result that goes with it. */
+struct sp_answer {
+    enum sp_status status;
+    enum sp_sb sb; /* SP_SB_NONE: no error */
+    char message[240];
+    const char *provider; /* static; NULL: none was in force */
+    int64_t settings_version;
+    bool defaulted; /* the settings named no provider type */
+    bool ran;       /* job->result goes along */
+    int64_t queue_us;
+};
+
+struct sp_job {
+    struct sp_job *next;      /* in the ready queue or among the held; theirs */
+    struct sp_job *prev_all;  /* of all jobs in this worker; the intake's, as are next_all and */
+    struct sp_job *next_all;  /* deliveries */
+    int deliveries;           /* still to come: the reply's and, for unparseable ones, the DLQ's */
+    struct sp_record *record; /* owned until it is completed or abandoned */
+    struct sp_request req;
+    struct sp_envelope env;
+    enum sp_verdict verdict;
+    enum sp_sb refused; /* with a verdict other than SP_VERDICT_RUN, and why: */
+    struct sp_error refusal;
+    int64_t arrived_wall_ms;
+
+    bool answered;
+    struct sp_answer answer;
+    struct sp_result result;
+    size_t reply_limit; /* bytes; halved each time that Kafka finds the reply too large */
+    bool dead_lettered;
+
+    enum sp_fate fate;  /* SP_FATE_HOLD or SP_FATE_HAND_BACK while among the held */
+    int64_t held_since; /* monotonic, as are the two below; 0: never held */
+    int64_t hold_until; /* the request's own expiry, else worker.hold after held_since */
+    int64_t retry_at;
+    int tries;
+};
+
+/* Takes the record on SP_OK. SP_E_NOMEM. */
+SP_MUST_CHECK enum sp_code sp_job_new(struct sp_record *record, const struct sp_limits *limits,
+                                      const struct sp_topics *topics, struct sp_job **out,
+                                      struct sp_error *err);
+/* All but the record, which the queue frees. */
+void sp_job_free(struct sp_job *job);
+
+/*
+ * May this job run, and here? The one place where a job becomes ours: claims in Redis are made
+ * here. SP_FATE_RUN, _ANSWER or _HAND_BACK.
+ */
+enum sp_fate sp_job_claim(struct sp_job *job, bool stopping, int64_t wall_ms);
+/* The monotonic moment at which the job expires unless it starts; SP_NEVER: it does not. */
+int64_t sp_job_expiry(const struct sp_job *job);
+/* The run's limits, from the request and the worker; the provider's own come with its call. */
+struct sp_run sp_job_run(const struct sp_job *job, int64_t setup_timeout_ms, int64_t max_timeout_ms,
+                         int cancel_fd);
+/*
+ * What rc, err and job->result of a run mean: SP_FATE_ANSWER with job->answer filled, SP_FATE_HOLD
+ * where the peer is away and nothing started, SP_FATE_HAND_BACK for a cancelled run. hold_ms:
+ * worker.hold, after which a job without an expiry of its own is answered.
+ */
+enum sp_fate sp_job_conclude(struct sp_job *job, enum sp_code rc, const struct sp_error *err,
+                             const struct sp_run *run, int64_t hold_ms);
+/* No provider can take it now: SP_FATE_HOLD, or _ANSWER (SB009, "provider unavailable: <reason>").
+ */
+enum sp_fate sp_job_unavailable(struct sp_job *job, const char *reason, int64_t hold_ms);
+/* SP_FATE_ANSWER with this error. */
+enum sp_fate sp_job_refuse(struct sp_job *job, enum sp_sb sb, const char *message);

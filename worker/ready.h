@@ -1,0 +1,31 @@
+/*
+ * Jobs that an executor may take, first in, first out. Bounded by its caller: the intake reads no
+ * further records while sp_ready_room() says no; a job that comes back (held, to be sent again)
+ * always finds a place, since the window of the queue bounds those.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct sp_job;
+struct sp_ready;
+
+/* capacity: of new jobs. NULL without memory. */
+struct sp_ready *sp_ready_new(size_t capacity);
+/* No thread uses it any more; jobs still inside stay their owner's. */
+void sp_ready_free(struct sp_ready *ready);
+
+/* Thread: any. Does not block. */
+void sp_ready_push(struct sp_ready *ready, struct sp_job *job);
+/*
+ * The next job; waits for one. NULL once closed. *room: the intake was told that there is no room
+ * and there is some now, so it wants to be woken. Thread: any.
+ */
+struct sp_job *sp_ready_take(struct sp_ready *ready, bool *room);
+/* Whether a new job has room. After a no, one sp_ready_take() reports room. Thread: intake. */
+bool sp_ready_room(struct sp_ready *ready);
+/* Thread: any. */
+size_t sp_ready_len(const struct sp_ready *ready);
+/* Every sp_ready_take(), waiting or later, returns NULL. */
+void sp_ready_close(struct sp_ready *ready);
