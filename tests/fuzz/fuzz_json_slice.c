@@ -82,7 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (rc) {
         CHECK(rc == SP_E_INVALID && strncmp(err.msg, "byte ", 5) == 0);
-        CHECK(!root);
+        CHECK(!root || memchr(text, '\0', size)); /* jansson overlooks one behind a number */
         return 0;
     }
     CHECK(root || jansson_may_refuse(text, size, &error));
