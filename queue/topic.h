@@ -22,6 +22,7 @@ SP_MUST_CHECK enum sp_code sp_topics_init(struct sp_topics *topics, const char *
                                           const char *reply, const char *control, const char *dlq,
                                           const char *allow, struct sp_error *err);
 void sp_topics_clear(struct sp_topics *topics);
+SP_AUTO_CLEAR(struct sp_topics, sp_topics_clear)
 /* 1 to 249 of letters, digits, '.', '_', '-'; not "." or "..". */
 bool sp_topic_name_valid(const char *name, size_t len);
 /* SP_E_INVALID: illegal; SP_E_DENIED: forbidden. The text names the topic. */
