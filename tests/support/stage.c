@@ -574,6 +574,15 @@ const char *sp_answer_text(const struct sp_answer *a, const char *path)
     return json_is_string(at) ? json_string_value(at) : "";
 }
 
+bool sp_answer_is(const struct sp_answer *a, const char *path, const char *json)
+{
+    json_t *at = sp_answer_get(a, path);
+    char *text = at ? json_dumps(at, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    bool same = text && strcmp(text, json) == 0;
+    free(text);
+    return same;
+}
+
 int64_t sp_stage_committed(struct sp_stage *s)
 {
     char group[96];

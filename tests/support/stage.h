@@ -101,6 +101,8 @@ const char *sp_answer_header(const struct sp_answer *a, const char *name, size_t
 json_t *sp_answer_get(const struct sp_answer *a, const char *path);
 const char *sp_answer_text(const struct sp_answer *a,
                            const char *path); /* "" when it is no string */
+/* The member is there and its compact JSON text is this ("null", "true", "[1,2]"). */
+bool sp_answer_is(const struct sp_answer *a, const char *path, const char *json);
 /* The group's committed offsets summed up over the request topic's partitions. */
 int64_t sp_stage_committed(struct sp_stage *s);
 /* The request topic's end offsets summed up. */

@@ -1,0 +1,184 @@
+/* Settings through Redis while a worker runs: none, bad ones, hot reload under load (DESIGN.md 3).
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "tests/support.h"
+#include "tests/support/stage.h"
+
+#define LIMIT_MS 30000
+#define JOBS 2000
+#define CHANGES 20
+#define INVALID_CHANGE 9 /* of the twenty */
+
+static struct sp_stage *s;
+
+static void open_stage(void)
+{
+    s = sp_stage_new(4);
+}
+
+static void close_stage(void)
+{
+    sp_stage_free(s);
+}
+
+TestSuite(settings, .init = open_stage, .fini = close_stage);
+
+Test(settings, without_any_a_job_is_answered_sb001_and_the_worker_is_not_ready)
+{
+    char *body = NULL;
+    int w = sp_stage_worker(s, NULL);
+    sp_stage_submit(s, "none", "python", "print(1)", "");
+
+    struct sp_answer *a = sp_stage_reply(s, "none", LIMIT_MS);
+
+    cr_expect(eq(str, (char *)sp_answer_text(a, "error.code"), "SB001"));
+    cr_expect(eq(str, (char *)sp_answer_text(a, "status"), "error"));
+    cr_expect(sp_answer_is(a, "error.retryable", "true"));
+    cr_expect(sp_answer_is(a, "provider", "null"));
+    cr_expect(sp_answer_is(a, "settings_version", "null"));
+    cr_expect(eq(int, sp_stage_http(s, w, "/readyz", &body), 503), "%s", body);
+    free(body);
+}
+
+Test(settings, invalid_ones_are_answered_sb002_with_the_reason)
+{
+    sp_stage_settings(s, "local", "{\"isolation\":\"none\",\"timeout\":99999}");
+    sp_stage_worker(s, NULL);
+    sp_stage_submit(s, "bad", "python", "print(1)", "");
+
+    struct sp_answer *a = sp_stage_reply(s, "bad", LIMIT_MS);
+
+    cr_expect(eq(str, (char *)sp_answer_text(a, "error.code"), "SB002"));
+    cr_expect(strstr(sp_answer_text(a, "error.message"), "timeout") != NULL, "%s", a->value);
+}
+
+Test(settings, local_without_the_opt_in_does_not_open)
+{
+    sp_stage_settings(s, "local", "{}");
+    sp_stage_worker(s, NULL);
+    sp_stage_submit(s, "optin", "python", "print(1)", "");
+
+    struct sp_answer *a = sp_stage_reply(s, "optin", LIMIT_MS);
+
+    cr_expect(eq(str, (char *)sp_answer_text(a, "error.code"), "SB002"));
+    cr_expect(strstr(sp_answer_text(a, "error.message"), "isolation") != NULL, "%s", a->value);
+}
+
+Test(settings, a_provider_that_is_not_built_says_so)
+{
+    sp_stage_settings(s, "self_managed", "{\"endpoint\":\"http://127.0.0.1:9\"}");
+    sp_stage_worker(s, NULL);
+    sp_stage_submit(s, "later", "python", "print(1)", "");
+
+    struct sp_answer *a = sp_stage_reply(s, "later", LIMIT_MS);
+
+    cr_expect(eq(str, (char *)sp_answer_text(a, "error.code"), "SB002"));
+    cr_expect(strstr(sp_answer_text(a, "error.message"), "self_managed") != NULL, "%s", a->value);
+}
+
+static bool version_applied(void *arg)
+{
+    return sp_stage_metric(s, 0, "sandpiper_settings_version") == (double)*(int64_t *)arg;
+}
+
+static int open_descriptors(pid_t pid)
+{
+    char command[96];
+    snprintf(command, sizeof(command), "ls /proc/%d/fd | wc -l", (int)pid);
+    FILE *f = popen(command, "r");
+    int n = 0;
+    cr_assert(fscanf(f, "%d", &n) == 1);
+    pclose(f);
+    return n;
+}
+
+static long resident_kb(pid_t pid)
+{
+    char path[64], line[128];
+    long kb = 0;
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    FILE *f = fopen(path, "r");
+    while (f && fgets(line, sizeof(line), f))
+        if (sscanf(line, "VmRSS: %ld", &kb) == 1)
+            break;
+    fclose(f);
+    return kb;
+}
+
+static int64_t change(int n)
+{
+    return sp_stage_local(s, n == INVALID_CHANGE ? "\"timeout\":0"
+                             : n % 2             ? "\"environment\":{\"COLOUR\":\"red\"}"
+                                                 : "\"environment\":{\"COLOUR\":\"blue\"}");
+}
+
+static bool failure_seen(void *arg)
+{
+    return sp_stage_metric(s, 0, "sandpiper_settings_failures_total") > *(double *)arg;
+}
+
+static void submit_some(int from, int to)
+{
+    char id[16];
+    for (int i = from; i < to; i++) {
+        snprintf(id, sizeof(id), "h%d", i);
+        sp_stage_submit(s, id, "python", "import os\nprint(os.environ['COLOUR'])", "");
+    }
+    sp_stage_flush(s);
+}
+
+/* Even versions ran in blue, odd ones in red: version 1 is the change number 0. */
+static void check_reply(struct sp_answer *a, int64_t invalid_version, int *seen_versions)
+{
+    int64_t version = json_integer_value(sp_answer_get(a, "settings_version"));
+    cr_assert(eq(str, (char *)sp_answer_text(a, "status"), "ok"), "%s", a->value);
+    cr_assert(version >= 1 && version <= CHANGES + 1 && version != invalid_version, "%s", a->value);
+    const char *colour = (version - 1) % 2 ? "red\n" : "blue\n";
+    cr_assert(eq(str, (char *)sp_answer_text(a, "stdout"), (char *)colour), "version %d",
+              (int)version);
+    seen_versions[version]++;
+}
+
+Test(settings, hot_reload_under_load_fails_no_job, .timeout = 300)
+{
+    int64_t invalid_version = 0;
+    double failures = 0;
+    change(0);
+    int w = sp_stage_worker(s, NULL);
+    submit_some(0, 100);
+    sp_stage_reply(s, "h99", LIMIT_MS);
+    int fds = open_descriptors(s->workers[w].pid);
+    long kb = resident_kb(s->workers[w].pid);
+
+    for (int n = 1; n <= CHANGES; n++) {
+        submit_some(100 + (n - 1) * (JOBS - 100) / CHANGES, 100 + n * (JOBS - 100) / CHANGES);
+        int64_t version = change(n);
+        if (n == INVALID_CHANGE) {
+            invalid_version = version;
+            sp_stage_until(failure_seen, &failures, LIMIT_MS, "the invalid change is reported");
+        } else {
+            sp_stage_until(version_applied, &version, LIMIT_MS, "the change is applied");
+        }
+    }
+    cr_assert(sp_stage_wait(s, JOBS, 240000), "%zu of %d replies", s->n_answers, JOBS);
+
+    int seen[CHANGES + 2] = {0};
+    for (int i = 0; i < JOBS; i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "h%d", i);
+        check_reply(sp_stage_reply(s, id, 1000), invalid_version, seen);
+    }
+    sp_stage_wait(s, JOBS + 1, 500);
+    cr_expect(eq(sz, s->n_answers, (size_t)JOBS), "no reply is doubled");
+    cr_expect(seen[CHANGES + 1] > 0, "jobs ran under the last version");
+    cr_expect(open_descriptors(s->workers[w].pid) <= fds + 4, "%d descriptors, %d before",
+              open_descriptors(s->workers[w].pid), fds);
+    cr_expect(resident_kb(s->workers[w].pid) < kb + 4096, "%ld kB, %ld before",
+              resident_kb(s->workers[w].pid), kb);
+}
