@@ -24,7 +24,7 @@ struct sp_config {
         int64_t window, window_bytes;
     } queue;
     struct {
-        char *url, *host, *password, *prefix, *outage;
+        char *url, *host, *password, *prefix, *outage; /* url, where not "", wins over the rest */
         int64_t port, db;
     } redis;
     struct {
@@ -65,6 +65,12 @@ extern const size_t sp_config_n_sections;
  * /etc/sandpiper/sandpiper.conf if one exists), then the environment, then the n overrides
  * ("section.key=value"). A wrong key or value is SP_E_INVALID with file, line (or variable, or -X)
  * and reason. sp_config_free() frees.
+ *
+ * SANDPIPER_<SECTION>_<KEY> is the key in upper case; under SANDPIPER_KAFKA_ a '_' stands for a
+ * '.'. An unknown key of a known section is refused, an empty variable is as if not set, and other
+ * SANDPIPER_* variables are none of ours. redis.url and redis.password may be references
+ * (settings/secret.h) and are resolved here; worker.id has its random default on return.
+ * Call before other threads start: inih's options are global.
  */
 SP_MUST_CHECK enum sp_code sp_config_load(const char *path, const char *const *overrides, size_t n,
                                           struct sp_config **out, struct sp_error *err);

@@ -67,8 +67,10 @@ struct sp_field {
  * Reads `obj` into the zeroed struct at `out`: defaults first (env, then def_*), then the members.
  * Unknown keys, a missing SP_REQUIRED key, a wrong type, range or option are SP_E_INVALID; err->msg
  * is "<key>: <what is wrong and what to do>" and never quotes a secret. On failure `out` is left as
- * sp_fields_clear() leaves it. Strings are copies owned by `out`. Secret references are not
- * resolved here: settings/secret.h.
+ * sp_fields_clear() leaves it. Strings are copies owned by `out`, and never NULL on success: ""
+ * where neither the object nor the table has a value ("{}" for SP_FIELD_MAP). A default satisfies
+ * SP_REQUIRED, an empty string does not; an empty string in a field with options means its default.
+ * Secret references are not resolved here: settings/secret.h.
  */
 SP_MUST_CHECK enum sp_code sp_fields_read(const struct sp_field *fields, size_t n, json_t *obj,
                                           void *out, struct sp_error *err);
@@ -84,7 +86,10 @@ SP_MUST_CHECK enum sp_code sp_fields_set_text(const struct sp_field *fields, siz
                                               const char *key, const char *text,
                                               struct sp_error *err);
 
-/* Replaces secrets in obj by SP_MASK; empty ones and references (env:, file:) stay readable. */
+/*
+ * Replaces secrets in obj by SP_MASK, and the values of unknown keys, which may be misspelt
+ * secrets; empty ones and references (env:, file:) stay readable.
+ */
 void sp_fields_mask(const struct sp_field *fields, size_t n, json_t *obj);
 /* Where obj has SP_MASK in a secret, puts the value of `stored` (may be NULL) back. SP_E_INVALID:
  * nothing is stored. */
@@ -93,5 +98,5 @@ SP_MUST_CHECK enum sp_code sp_fields_unmask(const struct sp_field *fields, size_
 /* RAGFlow's descriptor map (reference 2): {field: {type, required, label, ...}}. New reference;
  * NULL without memory. */
 json_t *sp_fields_schema(const struct sp_field *fields, size_t n);
-/* A Markdown table of the fields, for the docs. */
+/* A Markdown table of the fields, for the docs: key, type, default, allowed values, meaning. */
 enum sp_code sp_fields_markdown(const struct sp_field *fields, size_t n, struct sp_buf *out);

@@ -13,7 +13,8 @@ struct sp_document {
     bool has_version;
     int64_t version;     /* 0 without one */
     char *provider_type; /* NULL when absent: self_managed is meant */
-    json_t *providers;   /* {"<name>": "<JSON text as stored>"}; never NULL once read */
+    json_t *providers;   /* {"<name>": "<JSON text as stored>"}, null for bytes that are no UTF-8;
+                            never NULL once read */
     char *author, *comment;
     char digest[65]; /* of the settings fields: provider_type and sandbox.* */
 };
@@ -32,7 +33,7 @@ SP_MUST_CHECK enum sp_code sp_document_provider(const struct sp_document *doc, c
 struct sp_change {
     const char *provider_type;
     json_t *providers; /* {"<name>": {…}} to set */
-    bool replace;      /* import: fields not named are removed */
+    bool replace;      /* import: fields not named are removed, author and comment too */
     bool if_absent;    /* does nothing where the hash holds settings */
     const char *author, *comment;
 };

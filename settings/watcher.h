@@ -8,15 +8,19 @@
 
 #include "settings/store.h"
 
-/* How to make a value of a document; worker/ gives the providers' functions, tests give fakes. */
+/*
+ * How to make a value of a document; worker/ gives the providers' functions, tests give fakes. The
+ * struct and its context outlive the last snapshot.
+ */
 struct sp_apply_ops {
     /*
-     * Validates and opens. SP_E_INVALID, SP_E_DENIED: the document is a failed configuration. *name
-     * is the provider's name, static. Network I/O is check's. Thread: settings.
+     * Validates and opens. SP_E_UNAVAILABLE, SP_E_TIMEOUT, SP_E_NOMEM: try again; anything else:
+     * the document is a failed configuration. *name is the provider's name, static. Network I/O is
+     * check's. Thread: settings.
      */
     enum sp_code (*open)(void *ctx, const struct sp_document *doc, void **value, const char **name,
                          struct sp_error *err);
-    /* SP_E_UNAVAILABLE, SP_E_TIMEOUT: the peer is away, try again. Thread: settings. */
+    /* As open; SP_E_UNAVAILABLE and SP_E_TIMEOUT: the peer is away. Thread: settings. */
     enum sp_code (*check)(void *ctx, void *value, struct sp_error *err);
     /* The last reference is gone. Thread: whichever dropped it; not under a lock. */
     void (*close)(void *ctx, void *value);
@@ -31,10 +35,11 @@ struct sp_snapshot {
 };
 
 enum sp_settings_state {
-    SP_SETTINGS_UNREAD,   /* Redis has not been read since the start: hold jobs */
-    SP_SETTINGS_ABSENT,   /* Redis answers and holds none: SB001 */
+    SP_SETTINGS_UNREAD, /* Redis has not been read since the start: hold jobs; `message` says why */
+    SP_SETTINGS_ABSENT, /* Redis answers and holds none: SB001 */
     SP_SETTINGS_INVALID,  /* none in force; the reason is in `message`: SB002 */
-    SP_SETTINGS_IN_FORCE, /* also when a later change was bad; `message` then says why */
+    SP_SETTINGS_IN_FORCE, /* also when a later change was bad or is not possible yet; `message` then
+                             says why */
 };
 
 struct sp_settings_status {
@@ -51,14 +56,16 @@ struct sp_settings_status {
 
 struct sp_watcher;
 
-/* Starts the thread; does not wait for Redis. redis_a and redis_b are taken (one polls, one
- * subscribes). */
+/*
+ * Starts the thread; does not wait for Redis. One connection polls, one subscribes; both are taken,
+ * on SP_OK only. ops, ctx and what prefix points to are borrowed.
+ */
 SP_MUST_CHECK enum sp_code sp_watcher_start(struct sp_redis *redis_a, struct sp_redis *redis_b,
                                             const char *prefix, const struct sp_apply_ops *ops,
                                             void *ctx, struct sp_watcher **out,
                                             struct sp_error *err);
 /* Ends the thread and drops the snapshot in force; references handed out stay valid until dropped.
- */
+ * Waits for the call that the thread is in (Redis: 2 s; ops->check). NULL is fine. */
 void sp_watcher_stop(struct sp_watcher *w);
 /* Looks again at once; resolve_again: also where nothing changed (SIGHUP: references are resolved
  * anew). Thread: any. */
@@ -70,6 +77,6 @@ void sp_snapshot_unref(struct sp_snapshot *snapshot);
 SP_AUTO(struct sp_snapshot *, sp_snapshot_unref)
 /* Thread: any. */
 void sp_watcher_status(struct sp_watcher *w, struct sp_settings_status *out);
-/* A descriptor that becomes readable with every change of state (eventfd; the one reader resets
- * it). */
+/* A descriptor that becomes readable with every change of the status (non-blocking eventfd; the one
+ * reader resets it). */
 int sp_watcher_fd(struct sp_watcher *w);
