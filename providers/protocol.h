@@ -15,10 +15,20 @@
 
 enum { SP_FD_RESULT = 3, SP_FD_JOB = 4 };
 
+/* A value nested deeper becomes null with a warning. */
+#define SP_VALUE_DEPTH_MAX SP_ARGUMENTS_DEPTH_MAX
+#define SP_MARKER "__RAGFLOW_RESULT__:"
+enum { SP_MARKER_SUFFIX_MAX = 64, SP_MARKER_MAX = 96 };
+
+/*
+ * The one option so far is "strict": JavaScript's undefined is an error. The wrapper may lie
+ * anywhere; its folder is not where the program imports from. It writes nothing where the program
+ * has no main, save for a warning. exit code 13, as Node's: main's promise can never settle.
+ */
 struct sp_wrapper {
     const char *text; /* the wrapper's source, static */
     size_t len;
-    const char *file;    /* its name: "sandpiper_run.py", "sandpiper_run.js" */
+    const char *file;    /* its name: "sandpiper_run.py", "sandpiper_run.cjs" */
     const char *program; /* "main.py", "main.js" */
 };
 const struct sp_wrapper *sp_wrapper(enum sp_language language);
@@ -31,12 +41,17 @@ const struct sp_wrapper *sp_wrapper(enum sp_language language);
  */
 SP_MUST_CHECK enum sp_code sp_protocol_read(const char *doc, size_t len, struct sp_result *result,
                                             struct sp_error *err);
+/* The marker with a run's random suffix: `__RAGFLOW_RESULT_<suffix>__:`. It is printed with a
+ * newline before it, so that output without an end of line cannot hide it, and one behind its
+ * base64. */
+void sp_marker_own(char out[SP_MARKER_MAX], const char *suffix);
 /*
- * Takes the marker lines out of result->out (CONTRACT.md 4, reference 3.1): `__RAGFLOW_RESULT__:`
- * and, where suffix is not NULL, the marker with this run's suffix, which wins. The last decodable
- * one is the value, unless result_present is set already. SP_E_NOMEM.
+ * Takes the marker lines out of result->out (reference ragflow 3.1): SP_MARKER and, where suffix is
+ * not NULL, the marker with this run's suffix, which wins and takes the newline before it along.
+ * The last one that can be decoded (base64 of an object) is the value, unless result_present is set
+ * already; one that cannot stays in the output. SP_E_NOMEM.
  */
 SP_MUST_CHECK enum sp_code sp_protocol_take_marker(struct sp_result *result, const char *suffix);
-/* The option result_in_stdout: appends the value to stdout, strings as they are, everything else as
- * compact JSON. */
+/* The option result_in_stdout: the value on a line of its own behind stdout, strings as they are,
+ * everything else as compact JSON. Nothing without a value. SP_E_NOMEM. */
 SP_MUST_CHECK enum sp_code sp_protocol_echo_value(struct sp_result *result);

@@ -54,11 +54,11 @@ struct sp_provider_ops {
     size_t n_fields, settings_size;
     bool result_in_stdout; /* the default of the request's option */
 
-    /* Optional: checks beyond the fields, on the settings as given, first failure wins. The
-     * messages are RAGFlow's. */
+    /* Optional, made before the fields are read: RAGFlow's checks in its order, on the settings as
+     * given (of any type); the first failure wins. */
     enum sp_code (*validate)(json_t *settings, struct sp_error *err);
-    /* Takes *settings (sp_fields_read() filled it) on success only. No network I/O, so a reload
-     * cannot hang on a peer. */
+    /* Takes *settings (malloc'ed, filled by sp_fields_read()) on success only. No network I/O, so a
+     * reload cannot hang on a peer. NULL: the provider is not built into this version. */
     enum sp_code (*open)(void *settings, const struct sp_host *host, struct sp_provider **out,
                          struct sp_error *err);
     /* Optional. One cheap round trip; SP_OK when execute() has a chance. SP_E_INVALID and
@@ -106,7 +106,7 @@ struct sp_instance {
 SP_MUST_CHECK enum sp_code sp_provider_open(const struct sp_provider_ops *ops, json_t *settings,
                                             const struct sp_host *host, struct sp_provider **out,
                                             struct sp_error *err);
-/* The settings alone, without opening: fields, then ops->validate. */
+/* The settings alone, without opening; references need not resolve. */
 SP_MUST_CHECK enum sp_code sp_provider_validate(const struct sp_provider_ops *ops, json_t *settings,
                                                 struct sp_error *err);
 SP_MUST_CHECK enum sp_code sp_provider_check(struct sp_provider *p, int64_t timeout_ms,
@@ -114,8 +114,8 @@ SP_MUST_CHECK enum sp_code sp_provider_check(struct sp_provider *p, int64_t time
 SP_MUST_CHECK enum sp_code sp_provider_create(struct sp_provider *p, const struct sp_request *req,
                                               const struct sp_run *run, struct sp_instance **out,
                                               struct sp_error *err);
-/* Clamps the time-out to the provider's, measures, fills out->timeout_ms and out->execution_us,
- * applies result_in_stdout. */
+/* Clamps the time-out to the provider's and applies result_in_stdout. Fills out->timeout_ms and
+ * instance_id, and execution_us where the provider did not measure the program itself. */
 SP_MUST_CHECK enum sp_code sp_provider_execute(struct sp_instance *i, const struct sp_request *req,
                                                const struct sp_run *run, struct sp_result *out,
                                                struct sp_error *err);
