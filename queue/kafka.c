@@ -17,8 +17,8 @@ static const struct sp_queue_property common_defaults[] = {
     {"allow.auto.create.topics", "false"}, /* a misspelt reply topic must not come into being */
     {"socket.nagle.disable", "true"},      /* small replies must not wait for an acknowledgement */
     {"socket.keepalive.enable", "true"},
-    {"reconnect.backoff.max.ms", "2000"}, /* work goes on soon after an outage */
-    {"log.connection.close", "false"},    /* brokers close idle connections; that is no news */
+    {"reconnect.backoff.max.ms", "2000"},    /* work goes on soon after an outage */
+    {"log.connection.close", "false"},       /* brokers close idle connections; that is no news */
     {"log.configuration.warnings", "false"}, /* each handle would name what is the other's */
     /* New partitions and missing topics are seen within this. */
     {"topic.metadata.refresh.interval.ms", "10000"},
@@ -62,12 +62,9 @@ static const struct {
     const char *key;
     enum { MUST_BE_FALSE, MUST_BE_TRUE, MUST_BE_ABSENT } rule;
 } protected_properties[] = {
-    {"enable.auto.commit", MUST_BE_FALSE},
-    {"enable.auto.offset.store", MUST_BE_FALSE},
-    {"enable.idempotence", MUST_BE_TRUE},
-    {"delivery.report.only.error", MUST_BE_FALSE},
-    {"log.queue", MUST_BE_FALSE},
-    {"transactional.id", MUST_BE_ABSENT},
+    {"enable.auto.commit", MUST_BE_FALSE}, {"enable.auto.offset.store", MUST_BE_FALSE},
+    {"enable.idempotence", MUST_BE_TRUE},  {"delivery.report.only.error", MUST_BE_FALSE},
+    {"log.queue", MUST_BE_FALSE},          {"transactional.id", MUST_BE_ABSENT},
 };
 
 static const char *const secret_words[] = {"password", "secret", ".pem", "oauthbearer.config"};
@@ -200,4 +197,13 @@ void sp_kafka_destroy(rd_kafka_t *rk, int64_t limit_ms)
         (void)pthread_detach(thread);
         sp_log(SP_ERROR, "kafka_destroy_hangs", sp_i("waited_ms", limit_ms));
     }
+}
+
+void *sp_kafka_must(void *memory)
+{
+    if (!memory) {
+        sp_log(SP_ERROR, "out_of_memory");
+        abort();
+    }
+    return memory;
 }

@@ -32,3 +32,8 @@ SP_MUST_CHECK enum sp_code sp_kafka_open(rd_kafka_type_t type, rd_kafka_conf_t *
  * the handle; after limit_ms the handle is left to a thread of its own, which is logged.
  */
 void sp_kafka_destroy(rd_kafka_t *rk, int64_t limit_ms);
+/*
+ * For memory without which a record or a result would be lost: ends the process where there is
+ * none, as librdkafka does inside. Nothing is lost then, since nothing was committed.
+ */
+void *sp_kafka_must(void *memory);

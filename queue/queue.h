@@ -91,6 +91,7 @@ struct sp_queue_status {
     bool reply_topic_refused; /* the default topic or the DLQ is refused by the broker: offsets are
                                  held */
     char refused[300];        /* which and why */
+    char problem[300];        /* what keeps request topics from being read, "" for nothing known */
     struct sp_partition_status *partitions;
     size_t n_partitions;
     int64_t records, bytes; /* taken and not complete */
