@@ -1,0 +1,450 @@
+/* `settings`: reads and changes the settings in Redis. Every change is checked first, and goes in
+ * by the one script (settings/store.h). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/admin.h"
+#include "cli/candidate.h"
+#include "cli/commands.h"
+#include "cli/probe.h"
+#include "worker/host.h"
+
+struct settings_options {
+    struct sp_common_options common;
+    const char *from, *author, *comment;
+    struct sp_list unset;
+    bool activate, if_absent;
+    int64_t wait;
+};
+
+static void print_json(const struct sp_call *call, const json_t *value)
+{
+    (void)json_dumpf(value, call->out, JSON_INDENT(2));
+    (void)fputc('\n', call->out);
+}
+
+/* The stored object of one provider, secrets masked. New reference; NULL where it cannot be shown.
+ */
+static json_t *masked(const struct sp_admin *admin, const char *name)
+{
+    json_t *object = NULL;
+    const struct sp_provider_ops *ops = sp_registry_find(name);
+    if (!ops || sp_document_provider(&admin->doc, name, &object, NULL))
+        return NULL;
+    sp_fields_mask(ops->fields, ops->n_fields, object);
+    return object;
+}
+
+static json_t *document_json(const struct sp_admin *admin)
+{
+    const struct sp_document *doc = &admin->doc;
+    json_t *providers = json_object();
+    const char *name = NULL;
+    json_t *text = NULL;
+    json_object_foreach (doc->providers, name, text) {
+        json_t *object = masked(admin, name);
+        (void)json_object_set_new(providers, name, object ? object : json_null());
+    }
+    return json_pack("{s:o, s:s?, s:o, s:s?, s:s?}", "version",
+                     doc->has_version ? json_integer(doc->version) : json_null(), "provider_type",
+                     doc->provider_type, "providers", providers, "author", doc->author, "comment",
+                     doc->comment);
+}
+
+static void print_provider(const struct sp_call *call, const struct sp_admin *admin,
+                           const char *name)
+{
+    json_auto_t *object = masked(admin, name);
+    const char *key = NULL;
+    json_t *value = NULL;
+    fprintf(call->out, "\n%s%s\n", name,
+            strcmp(name, sp_admin_active(admin)) == 0 ? " (active)" : "");
+    if (!object)
+        fputs("  cannot be shown: no such provider, or no JSON object\n", call->out);
+    else if (json_object_size(object) == 0)
+        fputs("  (nothing set: the defaults hold)\n", call->out);
+    json_object_foreach (object, key, value) {
+        fprintf(call->out, "  %-20s ", key);
+        if (json_is_string(value))
+            fputs(json_string_value(value), call->out);
+        else
+            (void)json_dumpf(value, call->out, JSON_ENCODE_ANY);
+        (void)fputc('\n', call->out);
+    }
+}
+
+static void print_document(const struct sp_call *call, const struct sp_admin *admin)
+{
+    const struct sp_document *doc = &admin->doc;
+    const char *name = NULL;
+    json_t *text = NULL;
+    fprintf(call->out, "version   %lld\nactive    %s%s\n", (long long)doc->version,
+            sp_admin_active(admin), doc->provider_type ? "" : " (no type is stored)");
+    if (doc->author)
+        fprintf(call->out, "author    %s\n", doc->author);
+    if (doc->comment)
+        fprintf(call->out, "comment   %s\n", doc->comment);
+    json_object_foreach (doc->providers, name, text) {
+        print_provider(call, admin, name);
+    }
+}
+
+static int get_one(const struct sp_call *call, const struct sp_admin *admin, const char *name)
+{
+    const struct settings_options *options = call->options;
+    const struct sp_provider_ops *ops = NULL;
+    struct sp_error err = {0};
+    if (sp_admin_provider(name, &ops, &err))
+        return sp_call_misuse(call, &err);
+    json_auto_t *object = masked(admin, name);
+    if (options->common.json && object)
+        print_json(call, object);
+    else
+        print_provider(call, admin, name);
+    return object ? SP_EXIT_OK : SP_EXIT_FAILURE;
+}
+
+static int run_get(const struct sp_call *call)
+{
+    const struct settings_options *options = call->options;
+    sp_auto(sp_admin_clear) struct sp_admin admin = {0};
+    struct sp_error err = {0};
+    if (sp_admin_open(call, &admin, &err))
+        return sp_call_fail(call, &err);
+    if (call->n_operands == 1)
+        return get_one(call, &admin, call->operands[0]);
+    if (options->common.json) {
+        json_auto_t *document = document_json(&admin);
+        print_json(call, document);
+    } else if (admin.doc.present || admin.doc.provider_type) {
+        print_document(call, &admin);
+    } else {
+        fputs("Nothing is set. 'sandpiper settings import conf/system_settings.json' loads the "
+              "defaults.\n",
+              call->out);
+    }
+    return SP_EXIT_OK;
+}
+
+/* With --wait: until the fleet has it. */
+static int await_fleet(const struct sp_call *call, struct sp_admin *admin, int64_t version)
+{
+    const struct settings_options *options = call->options;
+    struct sp_error err = {0};
+    size_t n = 0;
+    if (!options->wait)
+        return SP_EXIT_OK;
+    if (sp_admin_converge(admin, version, options->wait, &n, &err))
+        return sp_call_fail(call, &err);
+    if (n == 0)
+        fprintf(call->err, "No worker is running; the next one to start reads it.\n");
+    else
+        fprintf(call->err, "%zu worker%s applied it.\n", n, n == 1 ? " has" : "s have");
+    return SP_EXIT_OK;
+}
+
+static int store_change(const struct sp_call *call, struct sp_admin *admin,
+                        struct sp_change *change)
+{
+    const struct settings_options *options = call->options;
+    struct sp_error err = {0};
+    int64_t version = 0;
+    bool applied = false;
+    change->author = options->author;
+    change->comment = options->comment;
+    if (sp_store_change(admin->redis, admin->config->redis.prefix, change, &version, &applied,
+                        &err))
+        return sp_call_fail(call, &err);
+    if (options->common.json) {
+        json_auto_t *answer =
+            json_pack("{s:I, s:b}", "version", (json_int_t)version, "applied", applied);
+        print_json(call, answer);
+    } else if (applied) {
+        fprintf(call->out, "version %lld\n", (long long)version);
+    } else {
+        fprintf(call->out, "there are settings already; nothing was changed (version %lld)\n",
+                (long long)version);
+    }
+    return applied ? await_fleet(call, admin, version) : SP_EXIT_OK;
+}
+
+static struct sp_candidate candidate_of(const struct sp_call *call)
+{
+    const struct settings_options *options = call->options;
+    return (struct sp_candidate){
+        .from = options->from,
+        .assignments = call->operands + 1,
+        .n_assignments = call->n_operands > 0 ? call->n_operands - 1 : 0,
+        .unset = &options->unset,
+    };
+}
+
+static int run_set(const struct sp_call *call)
+{
+    const struct settings_options *options = call->options;
+    sp_auto(sp_admin_clear) struct sp_admin admin = {0};
+    const struct sp_provider_ops *ops = NULL;
+    json_auto_t *settings = NULL;
+    struct sp_error err = {0};
+    const struct sp_candidate candidate = candidate_of(call);
+    if (!candidate.from && !candidate.n_assignments && !options->unset.n) {
+        (void)sp_error_set(&err, SP_E_INVALID, "nothing to set: give KEY=VALUE, --from or --unset");
+        return sp_call_misuse(call, &err);
+    }
+    if (sp_admin_provider(call->operands[0], &ops, &err))
+        return sp_call_misuse(call, &err);
+    if (sp_admin_open(call, &admin, &err))
+        return sp_call_fail(call, &err);
+    if (sp_candidate_make(&admin, ops, &candidate, &settings, &err))
+        return sp_call_fail(call, &err);
+    json_auto_t *providers = json_pack("{s:O}", ops->name, settings);
+    struct sp_change change = {
+        .provider_type = options->activate ? ops->name : NULL,
+        .providers = providers,
+    };
+    return store_change(call, &admin, &change);
+}
+
+static int run_activate(const struct sp_call *call)
+{
+    sp_auto(sp_admin_clear) struct sp_admin admin = {0};
+    const struct sp_provider_ops *ops = NULL;
+    json_auto_t *settings = NULL;
+    struct sp_error err = {0};
+    if (sp_admin_provider(call->operands[0], &ops, &err))
+        return sp_call_misuse(call, &err);
+    if (sp_admin_open(call, &admin, &err))
+        return sp_call_fail(call, &err);
+    if (sp_candidate_make(&admin, ops, &(struct sp_candidate){0}, &settings, &err))
+        return sp_call_fail(call, &err);
+    struct sp_change change = {.provider_type = ops->name};
+    return store_change(call, &admin, &change);
+}
+
+static int run_import(const struct sp_call *call)
+{
+    const struct settings_options *options = call->options;
+    sp_auto(sp_admin_clear) struct sp_admin admin = {0};
+    json_auto_t *file = NULL;
+    json_auto_t *providers = json_object();
+    struct sp_error err = {0};
+    struct sp_change change = {
+        .providers = providers, .replace = true, .if_absent = options->if_absent};
+    if (sp_candidate_read(call->operands[0], &file, &err) || sp_admin_open(call, &admin, &err))
+        return sp_call_fail(call, &err);
+    if (sp_candidate_import(&admin, file, &change, &err)) {
+        (void)sp_error_wrap(&err, err.code, "%.80s", call->operands[0]);
+        return sp_call_fail(call, &err);
+    }
+    return store_change(call, &admin, &change);
+}
+
+static int run_schema(const struct sp_call *call)
+{
+    const struct sp_provider_ops *ops = NULL;
+    struct sp_error err = {0};
+    if (sp_admin_provider(call->operands[0], &ops, &err))
+        return sp_call_misuse(call, &err);
+    json_auto_t *schema = sp_fields_schema(ops->fields, ops->n_fields);
+    print_json(call, schema);
+    return SP_EXIT_OK;
+}
+
+static void show_step(const void *ctx, const char *step, int64_t took_ms,
+                      const struct sp_error *error)
+{
+    const struct sp_call *call = ctx;
+    const struct settings_options *options = call->options;
+    if (options->common.json)
+        return;
+    if (error)
+        fprintf(call->out, "%-9s failed: %s\n", step, error->msg);
+    else
+        fprintf(call->out, "%-9s ok (%lld ms)\n", step, (long long)took_ms);
+    (void)fflush(call->out);
+}
+
+static int print_probe(const struct sp_call *call, const struct sp_provider_ops *ops,
+                       const struct sp_probe *probe)
+{
+    const struct settings_options *options = call->options;
+    json_auto_t *answer = sp_probe_json(ops, probe);
+    if (options->common.json)
+        print_json(call, answer);
+    else
+        fprintf(call->out, "%s\n", json_string_value(json_object_get(answer, "message")));
+    return probe->step ? SP_EXIT_FAILURE : SP_EXIT_OK;
+}
+
+SP_AUTO(struct sp_redis_link *, sp_redis_link_free)
+
+static int probe(const struct sp_call *call, struct sp_admin *admin,
+                 const struct sp_provider_ops *ops, json_t *settings)
+{
+    /* A provider keeps leases here as in a worker, so that what this process leaves behind if it is
+       killed is ended by a worker's sweep. */
+    sp_auto(sp_redis_link_free) struct sp_redis_link *link = NULL;
+    struct sp_error err = {0};
+    if (sp_redis_link_new(admin->redis, &link, &err))
+        return sp_call_fail(call, &err);
+    admin->redis = NULL;
+    struct sp_lease_store leases = {.link = link, .prefix = admin->config->redis.prefix};
+    const struct sp_host host = sp_host_make(&leases, "settings-test", &admin->config->limits);
+    const struct sp_probe_watch watch = {call, show_step};
+    struct sp_probe found = {0};
+    (void)sp_probe_run(ops, settings, &host, &watch, &found);
+    int code = print_probe(call, ops, &found);
+    sp_result_clear(&found.result);
+    return code;
+}
+
+static int run_test(const struct sp_call *call)
+{
+    sp_auto(sp_admin_clear) struct sp_admin admin = {0};
+    const struct sp_provider_ops *ops = NULL;
+    json_auto_t *settings = NULL;
+    struct sp_error err = {0};
+    if (sp_admin_open(call, &admin, &err))
+        return sp_call_fail(call, &err);
+    const char *name = call->n_operands > 0 ? call->operands[0] : sp_admin_active(&admin);
+    if (sp_admin_provider(name, &ops, &err))
+        return sp_call_misuse(call, &err);
+    const struct sp_candidate candidate = candidate_of(call);
+    if (sp_candidate_make(&admin, ops, &candidate, &settings, &err))
+        return sp_call_fail(call, &err);
+    return probe(call, &admin, ops, settings);
+}
+
+#define FROM_OPTION                                                                                \
+    SP_TEXT_OPTION(struct settings_options, from, "from", .value = "FILE",                         \
+                   .help =                                                                         \
+                       "the provider's whole settings as a JSON object; \"-\": standard input")
+#define UNSET_OPTION                                                                               \
+    SP_LIST_OPTION(struct settings_options, unset, "unset", .value = "KEY",                        \
+                   .help = "remove a key, so that its default holds; repeatable")
+#define CHANGE_OPTIONS                                                                             \
+    SP_TEXT_OPTION(struct settings_options, author, "author", .value = "NAME",                     \
+                   .help = "who makes the change, kept beside it"),                                \
+        SP_TEXT_OPTION(struct settings_options, comment, "comment", .value = "TEXT",               \
+                       .help = "why, kept beside it"),                                             \
+        SP_DURATION_OPTION(struct settings_options, wait, "wait", .letter = 'w', .value = "TIME",  \
+                           .help = "wait until every worker has applied it")
+
+static const struct sp_option plain_options[] = {
+    SP_CONFIG_OPTIONS(struct settings_options),
+    SP_JSON_OPTION(struct settings_options),
+};
+
+static const struct sp_option set_options[] = {
+    FROM_OPTION,
+    UNSET_OPTION,
+    SP_FLAG_OPTION(struct settings_options, activate, "activate",
+                   .help = "make this provider the active one, too"),
+    CHANGE_OPTIONS,
+    SP_CONFIG_OPTIONS(struct settings_options),
+    SP_JSON_OPTION(struct settings_options),
+};
+
+static const struct sp_option activate_options[] = {
+    CHANGE_OPTIONS,
+    SP_CONFIG_OPTIONS(struct settings_options),
+    SP_JSON_OPTION(struct settings_options),
+};
+
+static const struct sp_option import_options[] = {
+    SP_FLAG_OPTION(struct settings_options, if_absent, "if-absent",
+                   .help = "do nothing where there are settings already"),
+    CHANGE_OPTIONS,
+    SP_CONFIG_OPTIONS(struct settings_options),
+    SP_JSON_OPTION(struct settings_options),
+};
+
+static const struct sp_option test_options[] = {
+    FROM_OPTION,
+    UNSET_OPTION,
+    SP_CONFIG_OPTIONS(struct settings_options),
+    SP_JSON_OPTION(struct settings_options),
+};
+
+#define OPTIONS(table)                                                                             \
+    .options = (table), .n_options = SP_COUNT(table),                                              \
+    .options_size = sizeof(struct settings_options)
+#define ANY_NUMBER SIZE_MAX
+
+static const struct sp_command command_get = {
+    .name = "get",
+    .operands = "[PROVIDER]",
+    .summary = "Show the settings, secrets masked.",
+    .max_operands = 1,
+    OPTIONS(plain_options),
+    .run = run_get,
+};
+
+static const struct sp_command command_set = {
+    .name = "set",
+    .operands = "PROVIDER [KEY=VALUE ...]",
+    .summary = "Change a provider's settings; workers apply them without a restart.",
+    .details =
+        "KEY=VALUE changes single keys; --from replaces all of them first. A secret may be a "
+        "reference\nthat the worker resolves: KEY=env:NAME or KEY=file:PATH. A mask "
+        "(" SP_MASK ") keeps what is stored.",
+    .min_operands = 1,
+    .max_operands = ANY_NUMBER,
+    OPTIONS(set_options),
+    .run = run_set,
+};
+
+static const struct sp_command command_activate = {
+    .name = "activate",
+    .operands = "PROVIDER",
+    .summary = "Make a provider the active one.",
+    .min_operands = 1,
+    .max_operands = 1,
+    OPTIONS(activate_options),
+    .run = run_activate,
+};
+
+static const struct sp_command command_schema = {
+    .name = "schema",
+    .operands = "PROVIDER",
+    .summary = "Print a provider's fields as JSON, for forms.",
+    .min_operands = 1,
+    .max_operands = 1,
+    OPTIONS(plain_options),
+    .run = run_schema,
+};
+
+static const struct sp_command command_test = {
+    .name = "test",
+    .operands = "[PROVIDER [KEY=VALUE ...]]",
+    .summary = "Run a small program on a provider, step by step; stores nothing.",
+    .details = "The provider is opened in this process, with the stored settings changed by "
+               "KEY=VALUE, --from\nand --unset. Without PROVIDER the active one is tested.",
+    .max_operands = ANY_NUMBER,
+    OPTIONS(test_options),
+    .run = run_test,
+};
+
+static const struct sp_command command_import = {
+    .name = "import",
+    .operands = "FILE",
+    .summary = "Replace all settings by those of a file.",
+    .details =
+        "FILE is a JSON object with the names of the hash in Redis:\n"
+        "  {\"sandbox.provider_type\": \"local\", \"sandbox.local\": {\"isolation\": \"none\"}}",
+    .min_operands = 1,
+    .max_operands = 1,
+    OPTIONS(import_options),
+    .run = run_import,
+};
+
+static const struct sp_command *const settings_commands[] = {
+    &command_get,  &command_set, &command_activate, &command_import, &command_schema,
+    &command_test, NULL,
+};
+
+const struct sp_command sp_command_settings = {
+    .name = "settings",
+    .summary = "Show and change which provider runs the programs, and how.",
+    .commands = settings_commands,
+};
