@@ -1,0 +1,24 @@
+/* What the tests of the worker share: records made by hand, and a provider whose behaviour the code
+ * of the request names. */
+#pragma once
+
+#include "settings/config.h"
+#include "worker/job.h"
+
+/* A job made of a record with this value and timestamp; freed by job_drop(). Asserts. */
+struct sp_job *job_of(const char *value, int64_t timestamp_ms);
+void job_drop(struct sp_job *job);
+SP_AUTO(struct sp_job *, job_drop)
+
+/* The default configuration of the worker; freed by sp_config_free(). */
+struct sp_config *config_with(const char *const *overrides, size_t n);
+
+/*
+ * The provider "fake". The code of a request is what it does: "ok" ends with 0 and prints "done";
+ * "exit 3"; "wait" runs until it is cancelled or its time is up; "away" cannot be started.
+ * Settings: {"down": bool}: its check fails as unavailable.
+ */
+extern const struct sp_provider_ops fake_provider;
+/* How many fake instances exist at this moment, and how many were made. */
+int fake_instances(void);
+int fake_created(void);

@@ -1,0 +1,68 @@
+#include "worker/hold.h"
+
+#include "base/clock.h"
+#include "tests/support.h"
+#include "worker/job.h"
+
+SP_AUTO(struct sp_hold *, sp_hold_free)
+
+Test(hold, a_held_job_is_not_due_before_its_pause_and_due_when_told_to_retry)
+{
+    sp_auto(sp_hold_free) struct sp_hold *hold = sp_hold_new();
+    struct sp_job job = {.fate = SP_FATE_HOLD, .tries = 10};
+    int64_t before = sp_mono_ms();
+    sp_hold_put(hold, &job);
+
+    cr_expect(le(i64, job.retry_at, sp_mono_ms() + 5000));
+    cr_expect(ge(i64, job.retry_at, before));
+    job.retry_at = SP_NEVER;
+    sp_hold_retry(hold);
+
+    cr_expect(eq(ptr, sp_hold_take(hold, SIZE_MAX), &job));
+    cr_expect(eq(sz, sp_hold_len(hold), 0));
+}
+
+Test(hold, pauses_grow_with_each_try_up_to_five_seconds)
+{
+    static const int64_t ceilings[] = {200, 400, 800, 1600, 3200, 5000, 5000};
+    sp_auto(sp_hold_free) struct sp_hold *hold = sp_hold_new();
+    struct sp_job job = {.fate = SP_FATE_HOLD};
+
+    for (size_t i = 0; i < SP_COUNT(ceilings); i++) {
+        sp_hold_put(hold, &job);
+        cr_expect(le(i64, job.retry_at, sp_mono_ms() + ceilings[i]), "try %zu", i);
+        sp_hold_retry(hold);
+        cr_assert(eq(ptr, sp_hold_take(hold, SIZE_MAX), &job));
+    }
+}
+
+Test(hold, a_job_that_expires_leaves_even_without_room)
+{
+    sp_auto(sp_hold_free) struct sp_hold *hold = sp_hold_new();
+    int64_t now = sp_mono_ms();
+    struct sp_job expired = {.fate = SP_FATE_HOLD, .held_since = now, .hold_until = now};
+    struct sp_job waiting = {.fate = SP_FATE_HOLD, .held_since = now, .hold_until = SP_NEVER};
+    sp_hold_put(hold, &waiting);
+    sp_hold_put(hold, &expired);
+    sp_hold_retry(hold);
+
+    struct sp_job *due = sp_hold_take(hold, 0);
+
+    cr_expect(eq(ptr, due, &expired));
+    cr_expect(eq(ptr, due->next, NULL));
+    cr_expect(eq(sz, sp_hold_len(hold), 1));
+}
+
+Test(hold, a_job_to_be_handed_back_leaves_at_once)
+{
+    sp_auto(sp_hold_free) struct sp_hold *hold = sp_hold_new();
+    struct sp_job waiting = {.fate = SP_FATE_HOLD, .tries = 10}, back = {.fate = SP_FATE_HAND_BACK};
+    sp_hold_put(hold, &waiting);
+    waiting.retry_at = SP_NEVER;
+    sp_hold_put(hold, &back);
+
+    struct sp_job *due = sp_hold_take(hold, 0);
+
+    cr_expect(eq(ptr, due, &back));
+    cr_expect(eq(ptr, due->next, NULL));
+}

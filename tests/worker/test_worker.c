@@ -1,0 +1,410 @@
+/* A whole worker in this process, against librdkafka's mock cluster and a private Redis. */
+#include "worker/worker.h"
+
+#include <arpa/inet.h>
+#include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "providers/registry.h"
+#include "settings/redis.h"
+#include "tests/support.h"
+#include "tests/support/redis_server.h"
+#include "tests/worker/fixture.h"
+
+#define REQUESTS "requests"
+#define RESULTS "results"
+#define DLQ "requests-dlq"
+enum { PATIENCE_MS = 30000 };
+
+static struct sp_redis_server server;
+static struct sp_redis *redis;
+static struct sp_config *config;
+static struct sp_worker *worker;
+static rd_kafka_t *client, *reader;
+static const char *brokers;
+
+static rd_kafka_t *handle(rd_kafka_type_t type, const char *key, const char *value)
+{
+    char text[256];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set(conf, key, value, text, sizeof text);
+    rd_kafka_conf_set(conf, "group.id", "reader", text, sizeof text);
+    rd_kafka_conf_set(conf, "log_level", "2", text, sizeof text);
+    rd_kafka_t *rk = rd_kafka_new(type, conf, text, sizeof text);
+    cr_assert(rk != NULL, "%s", text);
+    return rk;
+}
+
+static void read_topics(void)
+{
+    static const char *const topics[] = {RESULTS, DLQ};
+    rd_kafka_topic_partition_list_t *all = rd_kafka_topic_partition_list_new(2);
+    for (size_t i = 0; i < SP_COUNT(topics); i++)
+        rd_kafka_topic_partition_list_add(all, topics[i], 0)->offset = RD_KAFKA_OFFSET_BEGINNING;
+    reader = handle(RD_KAFKA_CONSUMER, "bootstrap.servers", brokers);
+    rd_kafka_poll_set_consumer(reader);
+    cr_assert(not(rd_kafka_assign(reader, all)));
+    rd_kafka_topic_partition_list_destroy(all);
+}
+
+static void setup(void)
+{
+    static const char *const topics[] = {REQUESTS, RESULTS, DLQ};
+    char bootstrap[128], url[160];
+    cr_assert(sp_redis_server_start(&server, NULL));
+    client = handle(RD_KAFKA_PRODUCER, "test.mock.num.brokers", "1");
+    rd_kafka_mock_cluster_t *cluster = rd_kafka_handle_mock_cluster(client);
+    brokers = rd_kafka_mock_cluster_bootstraps(cluster);
+    for (size_t i = 0; i < SP_COUNT(topics); i++)
+        rd_kafka_mock_topic_create(cluster, topics[i], 1, 1);
+    read_topics();
+
+    snprintf(bootstrap, sizeof bootstrap, "kafka.bootstrap.servers=%s", brokers);
+    snprintf(url, sizeof url, "redis.url=%s", server.url);
+    const char *const overrides[] = {
+        bootstrap,
+        url,
+        "queue.request_topics=" REQUESTS,
+        "queue.reply_topic=" RESULTS,
+        "http.listen=127.0.0.1:0",
+        "worker.concurrency=2",
+        "worker.drain=100ms",
+        "worker.id=w1",
+    };
+    config = config_with(overrides, SP_COUNT(overrides));
+    cr_assert(not(sp_redis_new(config, &redis, NULL)));
+    sp_registry_add(&fake_provider);
+}
+
+static void teardown(void)
+{
+    sp_redis_free(redis);
+    sp_config_free(config);
+    rd_kafka_destroy(reader);
+    rd_kafka_destroy(client);
+    sp_redis_server_stop(&server);
+}
+
+TestSuite(worker, .init = setup, .fini = teardown);
+
+static void start(void)
+{
+    struct sp_error err = {0};
+    cr_assert(not(sp_worker_start(config, &worker, &err)), "%s", err.msg);
+}
+
+static void set_settings(const char *version, const char *fake)
+{
+    sp_auto(freeReplyObject) redisReply *set = NULL;
+    sp_auto(freeReplyObject) redisReply *hint = NULL;
+    cr_assert(not(sp_redis_command(redis, &set, NULL,
+                                   "HSET sandpiper:settings version %s sandbox.provider_type fake "
+                                   "sandbox.fake %s",
+                                   version, fake)));
+    cr_assert(not(
+        sp_redis_command(redis, &hint, NULL, "PUBLISH sandpiper:settings:changed %s", version)));
+}
+
+static void request(const char *value)
+{
+    rd_kafka_resp_err_t rc =
+        rd_kafka_producev(client, RD_KAFKA_V_TOPIC(REQUESTS), RD_KAFKA_V_PARTITION(0),
+                          RD_KAFKA_V_VALUE((void *)(uintptr_t)value, strlen(value)),
+                          RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+    cr_assert(not(rc));
+    rd_kafka_flush(client, PATIENCE_MS);
+}
+
+/* The next record of either topic; NULL when none comes within wait_ms. */
+static rd_kafka_message_t *next_record(int wait_ms)
+{
+    int64_t until = sp_deadline_in(wait_ms);
+    while (sp_deadline_left(until) > 0) {
+        rd_kafka_message_t *record = rd_kafka_consumer_poll(reader, 100);
+        if (record && !record->err)
+            return record;
+        if (record)
+            rd_kafka_message_destroy(record);
+    }
+    return NULL;
+}
+
+static json_t *reply(void)
+{
+    rd_kafka_message_t *record = next_record(PATIENCE_MS);
+    cr_assert(record != NULL, "no reply");
+    cr_assert(eq(str, (char *)rd_kafka_topic_name(record->rkt), RESULTS));
+    json_t *json = json_loadb(record->payload, record->len, 0, NULL);
+    cr_assert(json != NULL);
+    rd_kafka_message_destroy(record);
+    return json;
+}
+
+static const char *text_of(const json_t *json, const char *key)
+{
+    return json_string_value(json_object_get(json, key));
+}
+
+static const char *error_code(const json_t *json)
+{
+    return text_of(json_object_get(json, "error"), "code");
+}
+
+static int64_t committed(void)
+{
+    rd_kafka_t *member = NULL;
+    char text[256];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    const char *group = sp_config_kafka(config, "group.id");
+    rd_kafka_conf_set(conf, "bootstrap.servers", brokers, text, sizeof text);
+    rd_kafka_conf_set(conf, "group.id", group ? group : "sandpiper", text, sizeof text);
+    member = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, REQUESTS, 0);
+    cr_assert(not(rd_kafka_committed(member, list, PATIENCE_MS)));
+    int64_t offset = list->elems[0].offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_destroy(member);
+    return offset;
+}
+
+static void get(const char *path, char *answer, size_t size)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET};
+    to.sin_port = htons((uint16_t)strtol(strrchr(sp_worker_http(worker), ':') + 1, NULL, 10));
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    size_t len = 0;
+    cr_assert(not(connect(fd, (struct sockaddr *)&to, sizeof to)));
+    dprintf(fd, "GET %s HTTP/1.0\r\n\r\n", path);
+    for (ssize_t n = 0; len + 1 < size && (n = read(fd, answer + len, size - 1 - len)) > 0;)
+        len += (size_t)n;
+    answer[len] = '\0';
+    close(fd);
+}
+
+/* Asks until the answer shows the text, since what it shows comes about by and by. */
+static void await_page(const char *path, const char *text)
+{
+    static char answer[1 << 17];
+    int64_t until = sp_deadline_in(PATIENCE_MS);
+    do {
+        get(path, answer, sizeof answer);
+        if (strstr(answer, text))
+            return;
+        poll(NULL, 0, 20);
+    } while (sp_deadline_left(until) > 0);
+    cr_fatal("%s never shows \"%s\": %s", path, text, answer);
+}
+
+static redisReply *fleet_record(void)
+{
+    redisReply *record = NULL;
+    cr_assert(not(sp_redis_command(redis, &record, NULL, "GET sandpiper:worker:w1")));
+    return record;
+}
+
+Test(worker, a_request_is_answered_shown_and_committed)
+{
+    set_settings("5", "{}");
+    start();
+    request("{\"code\":\"ok\",\"request_id\":\"r1\"}");
+
+    json_auto_t *got = reply();
+
+    cr_expect(eq(str, (char *)text_of(got, "request_id"), "r1"));
+    cr_expect(eq(str, (char *)text_of(got, "status"), "ok"));
+    cr_expect(eq(str, (char *)text_of(got, "stdout"), "done\n"));
+    cr_expect(eq(str, (char *)text_of(got, "provider"), "fake"));
+    cr_expect(eq(str, (char *)text_of(got, "worker"), "w1"));
+    cr_expect(eq(i64, json_integer_value(json_object_get(got, "settings_version")), 5));
+    cr_expect(eq(i64, json_integer_value(json_object_get(got, "attempt")), 1));
+    await_page("/metrics", "sandpiper_jobs_total{status=\"ok\",provider=\"fake\"} 1\n");
+    await_page("/readyz", "\"ready\":true,\"reasons\":[],\"warnings\":[]");
+    await_page("/healthz", "200 OK");
+
+    sp_worker_stop(worker);
+
+    cr_expect(eq(i64, committed(), 1));
+    cr_expect(eq(int, fake_instances(), 0));
+    sp_auto(freeReplyObject) redisReply *gone = fleet_record();
+    cr_expect(eq(int, gone->type, REDIS_REPLY_NIL));
+}
+
+static json_t *await_fleet_record(int64_t version)
+{
+    int64_t until = sp_deadline_in(PATIENCE_MS);
+    while (sp_deadline_left(until) > 0) {
+        sp_auto(freeReplyObject) redisReply *record = fleet_record();
+        json_t *json = record->type == REDIS_REPLY_STRING ? json_loads(record->str, 0, NULL) : NULL;
+        json_t *partitions = json_object_get(json, "partitions");
+        if (json_integer_value(json_object_get(json, "settings_version")) == version &&
+            json_array_size(partitions) == 1)
+            return json;
+        json_decref(json);
+        poll(NULL, 0, 20);
+    }
+    cr_fatal("no fleet record with version %lld", (long long)version);
+    return NULL;
+}
+
+Test(worker, the_fleet_record_has_the_fields_of_the_contract)
+{
+    set_settings("5", "{}");
+    start();
+
+    json_auto_t *record = await_fleet_record(5);
+
+    static const char *const fields[] = {"id",
+                                         "host",
+                                         "pid",
+                                         "started",
+                                         "version",
+                                         "state",
+                                         "provider",
+                                         "settings_version",
+                                         "settings_error",
+                                         "concurrency",
+                                         "running",
+                                         "partitions"};
+    cr_expect(eq(sz, json_object_size(record), SP_COUNT(fields)));
+    for (size_t i = 0; i < SP_COUNT(fields); i++)
+        cr_expect(json_object_get(record, fields[i]) != NULL, "%s is missing", fields[i]);
+    cr_expect(eq(str, (char *)text_of(record, "id"), "w1"));
+    cr_expect(eq(str, (char *)text_of(record, "provider"), "fake"));
+    cr_expect(eq(i64, json_integer_value(json_object_get(record, "concurrency")), 2));
+    cr_expect(eq(int, json_is_null(json_object_get(record, "settings_error")), 1));
+    cr_expect(
+        eq(str, (char *)json_string_value(json_array_get(json_object_get(record, "partitions"), 0)),
+           "requests-0"));
+    sp_worker_stop(worker);
+}
+
+Test(worker, without_settings_a_job_is_answered_not_configured)
+{
+    start();
+    await_page("/readyz", "Redis holds no settings");
+    request("{\"code\":\"ok\"}");
+
+    json_auto_t *got = reply();
+
+    cr_expect(eq(str, (char *)text_of(got, "status"), "error"));
+    cr_expect(eq(str, (char *)error_code(got), "SB001"));
+    cr_expect(eq(str, (char *)text_of(got, "request_id"), "requests-0-0"));
+    cr_expect(eq(int, json_is_null(json_object_get(got, "provider")), 1));
+    sp_worker_stop(worker);
+}
+
+Test(worker, bad_settings_are_the_reason_in_the_reply)
+{
+    set_settings("5", "{\"colour\":1}");
+    start();
+    await_page("/readyz", "settings version 5: sandbox.fake: colour");
+    request("{\"code\":\"ok\"}");
+
+    json_auto_t *got = reply();
+
+    cr_expect(eq(str, (char *)error_code(got), "SB002"));
+    cr_expect(strstr(text_of(json_object_get(got, "error"), "message"), "colour") != NULL);
+    sp_worker_stop(worker);
+}
+
+Test(worker, jobs_are_held_while_the_provider_is_away_and_run_when_it_is_back)
+{
+    set_settings("5", "{\"down\":true}");
+    start();
+    request("{\"code\":\"ok\",\"request_id\":\"patient\"}");
+    request("{\"code\":\"ok\",\"request_id\":\"hasty\",\"queue_ttl\":\"5s\"}");
+
+    json_auto_t *first = reply();
+    int tried = fake_created();
+    await_page("/metrics", "sandpiper_jobs_held 1\n");
+    set_settings("6", "{}");
+    json_auto_t *second = reply();
+
+    cr_expect(eq(str, (char *)text_of(first, "request_id"), "hasty"));
+    cr_expect(eq(str, (char *)text_of(first, "status"), "expired"));
+    cr_expect(eq(str, (char *)error_code(first), "SB010"));
+    cr_expect(eq(int, tried, 0));
+    cr_expect(eq(str, (char *)text_of(second, "request_id"), "patient"));
+    cr_expect(eq(str, (char *)text_of(second, "status"), "ok"));
+    cr_expect(eq(i64, json_integer_value(json_object_get(second, "attempt")), 1));
+    sp_worker_stop(worker);
+}
+
+Test(worker, an_unparseable_record_is_answered_and_goes_to_the_dlq)
+{
+    set_settings("5", "{}");
+    start();
+    request("no json");
+
+    rd_kafka_message_t *records[] = {next_record(PATIENCE_MS), next_record(PATIENCE_MS)};
+
+    cr_assert(records[0] && records[1]);
+    size_t dead = strcmp(rd_kafka_topic_name(records[0]->rkt), DLQ) == 0 ? 0 : 1;
+    json_auto_t *got = json_loadb(records[1 - dead]->payload, records[1 - dead]->len, 0, NULL);
+    cr_expect(eq(str, (char *)rd_kafka_topic_name(records[dead]->rkt), DLQ));
+    cr_expect(eq(sz, records[dead]->len, 7));
+    cr_expect(eq(str, (char *)text_of(got, "status"), "rejected"));
+    rd_kafka_message_destroy(records[0]);
+    rd_kafka_message_destroy(records[1]);
+    sp_worker_stop(worker);
+    cr_expect(eq(i64, committed(), 1));
+}
+
+Test(worker, a_stop_ends_what_outlasts_the_drain_and_hands_it_back)
+{
+    set_settings("5", "{}");
+    start();
+    request("{\"code\":\"ok\"}");
+    json_auto_t *first = reply();
+    request("{\"code\":\"wait\"}");
+    await_page("/metrics", "sandpiper_jobs_running 1\n");
+
+    sp_worker_stop(worker);
+
+    cr_expect(eq(ptr, next_record(500), NULL));
+    cr_expect(eq(i64, committed(), 1));
+    cr_expect(eq(int, fake_instances(), 0));
+    cr_expect(eq(int, fake_created(), 2));
+}
+
+Test(worker, a_stop_lets_a_run_finish_within_the_drain)
+{
+    config->worker.drain = PATIENCE_MS;
+    set_settings("5", "{}");
+    start();
+    request("{\"code\":\"wait\",\"timeout\":\"1s\"}");
+    await_page("/metrics", "sandpiper_jobs_running 1\n");
+
+    sp_worker_stop(worker);
+    json_auto_t *got = reply();
+
+    cr_expect(eq(str, (char *)text_of(got, "status"), "timeout"));
+    cr_expect(eq(str, (char *)error_code(got), "SB005"));
+    cr_expect(eq(i64, committed(), 1));
+}
+
+Test(worker, a_port_in_use_stops_the_start)
+{
+    start();
+    struct sp_worker *second = NULL;
+    struct sp_error err = {0};
+    char *listen_before = config->http.listen;
+    config->http.listen = (char *)(uintptr_t)sp_worker_http(worker);
+
+    enum sp_code rc = sp_worker_start(config, &second, &err);
+
+    config->http.listen = listen_before;
+    cr_expect(eq(int, rc, SP_E_UNAVAILABLE));
+    cr_expect(strstr(err.msg, "http.listen") != NULL, "%s", err.msg);
+    sp_worker_stop(worker);
+}
