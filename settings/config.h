@@ -11,11 +11,10 @@ struct sp_property {
     char *key, *value;
 };
 
-enum sp_order { SP_ORDER_NONE, SP_ORDER_KEY };
-
 struct sp_config {
     struct {
-        struct sp_property *properties; /* as given; our own defaults are queue/kafka.c's */
+        struct sp_property *properties; /* as given, and bootstrap.servers (localhost:9092); the
+                                           other defaults are queue/kafka.c's */
         size_t n;
     } kafka;
     struct {
