@@ -74,7 +74,7 @@ static void run_one(long long n)
     posix_spawn_file_actions_adddup2(&actions, result[1], SP_FD_RESULT);
     posix_spawn_file_actions_addopen(&actions, SP_FD_JOB, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addchdir_np(&actions, dir);
-    char *argv[] = {bench.python, (char *)"-uB", bench.wrapper, (char *)"main.py", NULL};
+    char *argv[] = {bench.python, "-uB", bench.wrapper, (char *)"main.py", NULL};
     char *envp[] = {(char *)"PATH=/usr/local/bin:/usr/bin:/bin", (char *)"LANG=C.UTF-8", NULL};
     pid_t pid;
     if (posix_spawn(&pid, bench.python, &actions, NULL, argv, envp) != 0)
