@@ -55,27 +55,44 @@ static enum sp_code run_instance(struct sp_provider *provider, struct sp_job *jo
     return rc;
 }
 
-static enum sp_fate run_job(struct executor *e, struct sp_job *job)
+static enum sp_fate run_job(struct executor *e, struct sp_job *job,
+                            const struct sp_snapshot *snapshot)
 {
     const struct sp_executors *pool = e->pool;
     const struct sp_config *config = pool->with.config;
-    sp_auto(sp_snapshot_unref) struct sp_snapshot *snapshot = sp_watcher_get(pool->with.watcher);
     struct sp_settings_status status;
     sp_watcher_status(pool->with.watcher, &status);
     if (!snapshot)
         return without_provider(pool, job, &status);
-
-    job->answer.provider = snapshot->provider;
-    job->answer.settings_version = snapshot->version;
-    job->answer.defaulted = snapshot->defaulted;
-    if (!status.provider_up)
+    if (!status.provider_up) {
         return sp_job_unavailable(job, status.message[0] ? status.message : snapshot->provider,
                                   config->worker.hold);
+    }
     struct sp_error err = {0};
     struct sp_run run =
         sp_job_run(job, config->worker.setup_timeout, config->limits.timeout_ms, e->cancel_fd);
     enum sp_code rc = run_instance(snapshot->value, job, &run, &err);
     return sp_job_conclude(job, rc, &err, &run, config->worker.hold);
+}
+
+/* The settings in force now are held for the whole run, so a reload never pulls a provider from
+ * under it; the reply names them whether anything runs or not. */
+static enum sp_fate claim_and_run(struct executor *e, struct sp_job *job)
+{
+    struct sp_executors *pool = e->pool;
+    sp_auto(sp_snapshot_unref) struct sp_snapshot *snapshot = sp_watcher_get(pool->with.watcher);
+    job->answer = (struct sp_answer){
+        .provider = snapshot ? snapshot->provider : NULL,
+        .settings_version = snapshot ? snapshot->version : 0,
+        .defaulted = snapshot && snapshot->defaulted,
+    };
+    enum sp_fate fate = sp_job_claim(job, atomic_load(pool->with.stopping), sp_wall_ms());
+    if (fate != SP_FATE_RUN)
+        return fate;
+    atomic_fetch_add_explicit(&pool->running, 1, memory_order_relaxed);
+    fate = run_job(e, job, snapshot);
+    atomic_fetch_sub_explicit(&pool->running, 1, memory_order_relaxed);
+    return fate;
 }
 
 static void log_done(const struct sp_job *job)
@@ -111,12 +128,7 @@ static enum sp_fate send_answer(struct executor *e, struct sp_job *job)
 static void process(struct executor *e, struct sp_job *job)
 {
     struct sp_executors *pool = e->pool;
-    enum sp_fate fate = sp_job_claim(job, atomic_load(pool->with.stopping), sp_wall_ms());
-    if (fate == SP_FATE_RUN) {
-        atomic_fetch_add_explicit(&pool->running, 1, memory_order_relaxed);
-        fate = run_job(e, job);
-        atomic_fetch_sub_explicit(&pool->running, 1, memory_order_relaxed);
-    }
+    enum sp_fate fate = job->answered ? SP_FATE_ANSWER : claim_and_run(e, job);
     if (fate == SP_FATE_ANSWER)
         fate = send_answer(e, job);
     if (fate == SP_FATE_SENT)

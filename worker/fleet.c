@@ -32,14 +32,16 @@ struct sp_fleet {
 
 static void write_settings(struct sp_json_out *j, const struct sp_settings_status *settings)
 {
-    if (settings->provider[0])
+    if (settings->provider[0]) {
         sp_json_str(j, "provider", settings->provider);
-    else
+    } else {
         sp_json_null(j, "provider");
-    if (settings->version > 0)
+    }
+    if (settings->version > 0) {
         sp_json_int(j, "settings_version", settings->version);
-    else
+    } else {
         sp_json_null(j, "settings_version");
+    }
     if (settings->message[0] == '\0') {
         sp_json_null(j, "settings_error");
         return;
@@ -88,9 +90,10 @@ static enum sp_code publish(struct sp_fleet *fleet, struct sp_error *err)
     struct sp_buf record = SP_BUF_INIT(RECORD_MAX);
     sp_auto(freeReplyObject) redisReply *reply = NULL;
     enum sp_code rc = write_record(fleet, &record);
-    if (!rc)
+    if (!rc) {
         rc = sp_redis_command(fleet->redis, &reply, err, "SET %s %b EX " RECORD_TTL, fleet->key,
                               record.data, record.len);
+    }
     sp_buf_clear(&record);
     return rc;
 }
@@ -106,13 +109,14 @@ static void ask_policy(struct sp_fleet *fleet)
     const char *policy = !rc && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2
                              ? reply->element[1]->str
                              : NULL;
-    if (!policy)
+    if (!policy) {
         snprintf(warning, sizeof warning,
                  "Redis does not tell its maxmemory-policy; it must be noeviction");
-    else if (strcmp(policy, "noeviction") != 0)
+    } else if (strcmp(policy, "noeviction") != 0) {
         snprintf(warning, sizeof warning,
                  "Redis has maxmemory-policy %.40s; set it to noeviction, or data may vanish",
                  policy);
+    }
     if (warning[0])
         sp_log(SP_WARN, "redis_policy", sp_s("warning", warning));
     pthread_mutex_lock(&fleet->lock);

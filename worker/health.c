@@ -37,9 +37,10 @@ static void look_at_settings(const struct sp_settings_status *s, struct notes *r
              (long long)s->error_version, s->message);
         break;
     case SP_SETTINGS_IN_FORCE:
-        if (s->message[0])
+        if (s->message[0]) {
             note(warnings, "settings version %lld not applied: %s", (long long)s->error_version,
                  s->message);
+        }
         if (!s->provider_up)
             note(warnings, "provider %s is unavailable; jobs are held", s->provider);
         break;
@@ -80,14 +81,16 @@ enum sp_code sp_health_write(const struct sp_health *health, struct sp_buf *out,
     write_notes(&j, "reasons", &reasons);
     write_notes(&j, "warnings", &warnings);
     sp_json_str(&j, "worker", health->worker_id);
-    if (health->settings->provider[0])
+    if (health->settings->provider[0]) {
         sp_json_str(&j, "provider", health->settings->provider);
-    else
+    } else {
         sp_json_null(&j, "provider");
-    if (health->settings->version > 0)
+    }
+    if (health->settings->version > 0) {
         sp_json_int(&j, "settings_version", health->settings->version);
-    else
+    } else {
         sp_json_null(&j, "settings_version");
+    }
     sp_json_object_end(&j);
     *ready = reasons.n == 0;
     return j.rc;

@@ -31,7 +31,7 @@ static enum sp_code run(const struct sp_lease_store *leases, const char **argv, 
 static enum sp_code lease_put(void *ctx, const char *provider, const char *lease_id,
                               const char *json, int64_t ttl_ms, struct sp_error *err)
 {
-    struct names names;
+    struct names names = {0};
     char ttl[24];
     snprintf(ttl, sizeof ttl, "%lld", (long long)ttl_ms);
     enum sp_code rc = name_keys(ctx, provider, lease_id, &names, err);
@@ -45,7 +45,7 @@ static enum sp_code lease_put(void *ctx, const char *provider, const char *lease
 static enum sp_code lease_renew(void *ctx, const char *provider, const char *lease_id,
                                 int64_t ttl_ms, struct sp_error *err)
 {
-    struct names names;
+    struct names names = {0};
     char ttl[24];
     snprintf(ttl, sizeof ttl, "%lld", (long long)ttl_ms);
     enum sp_code rc = name_keys(ctx, provider, lease_id, &names, err);
@@ -63,7 +63,7 @@ static enum sp_code lease_renew(void *ctx, const char *provider, const char *lea
 static enum sp_code lease_drop(void *ctx, const char *provider, const char *lease_id,
                                struct sp_error *err)
 {
-    struct names names;
+    struct names names = {0};
     enum sp_code rc = name_keys(ctx, provider, lease_id, &names, err);
     const char *drop_record[] = {"HDEL", names.hash, lease_id};
     const char *drop_life[] = {"DEL", names.alive};
@@ -75,7 +75,7 @@ static enum sp_code lease_drop(void *ctx, const char *provider, const char *leas
 static enum sp_code lease_expired(const struct sp_lease_store *leases, const char *provider,
                                   const char *id, bool *expired, struct sp_error *err)
 {
-    struct names names;
+    struct names names = {0};
     enum sp_code rc = name_keys(leases, provider, id, &names, err);
     if (rc)
         return rc;
@@ -90,7 +90,7 @@ static enum sp_code lease_expired(const struct sp_lease_store *leases, const cha
 static enum sp_code read_hash(const struct sp_lease_store *leases, const char *provider,
                               redisReply **out, struct sp_error *err)
 {
-    struct names names;
+    struct names names = {0};
     enum sp_code rc = name_keys(leases, provider, "", &names, err);
     if (rc)
         return rc;

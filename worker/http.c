@@ -79,9 +79,10 @@ static enum MHD_Result handle(void *ctx, struct MHD_Connection *connection, cons
     for (size_t i = 0; i < http->n; i++) {
         if (strcmp(url, http->routes[i].path) != 0)
             continue;
-        if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
+        if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {
             return respond_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "GET, HEAD",
                                 "method not allowed");
+        }
         return serve(http, connection, &http->routes[i]);
     }
     return respond_text(connection, MHD_HTTP_NOT_FOUND, NULL, "not found");
@@ -126,21 +127,24 @@ static enum sp_code open_socket(const char *listen_at, int *out, struct sp_error
 {
     char host[256];
     const char *port = NULL;
-    if (!split(listen_at, host, sizeof host, &port))
+    if (!split(listen_at, host, sizeof host, &port)) {
         return sp_error_set(err, SP_E_INVALID, "http.listen: expected host:port, got \"%.80s\"",
                             listen_at);
+    }
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
                                    .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *address = NULL;
     int failed = getaddrinfo(host, port, &hints, &address);
-    if (failed)
+    if (failed) {
         return sp_error_set(err, SP_E_INVALID, "http.listen: %.80s: %s", listen_at,
                             gai_strerror(failed));
+    }
     *out = listen_on(address);
     freeaddrinfo(address);
-    if (*out < 0)
+    if (*out < 0) {
         return sp_error_errno(err, SP_E_UNAVAILABLE, errno, "http.listen: cannot listen on %.80s",
                               listen_at);
+    }
     return SP_OK;
 }
 

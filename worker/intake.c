@@ -33,10 +33,11 @@ static void enlist(struct sp_intake *in, struct sp_job *job)
 
 static void forget(struct sp_intake *in, struct sp_job *job)
 {
-    if (job->prev_all)
+    if (job->prev_all) {
         job->prev_all->next_all = job->next_all;
-    else
+    } else {
         in->all = job->next_all;
+    }
     if (job->next_all)
         job->next_all->prev_all = job->prev_all;
     sp_job_free(job);
@@ -53,11 +54,21 @@ static void take(struct sp_intake *in, struct sp_record *record)
         return;
     }
     enlist(in, job);
-    sp_ready_push(in->with.ready, job);
+    if (sp_order_enter(in->with.order, job))
+        sp_ready_push(in->with.ready, job);
+}
+
+/* Lets the next one of its key go; before the record is gone, which holds the key. */
+static void make_way(struct sp_intake *in, struct sp_job *job)
+{
+    struct sp_job *heir = sp_order_leave(in->with.order, job);
+    if (heir)
+        sp_ready_push(in->with.ready, heir);
 }
 
 static void hand_back(struct sp_intake *in, struct sp_job *job)
 {
+    make_way(in, job);
     sp_log(SP_DEBUG, "job_handed_back", sp_s("task_id", job->req.id));
     sp_queue_abandon(in->with.queue, job->record);
     forget(in, job);
@@ -71,6 +82,7 @@ static void delivered(struct sp_intake *in, struct sp_job *job)
     sp_metrics_job(in->with.metrics, answer->status, answer->provider,
                    answer->ran ? answer->queue_us : -1,
                    answer->ran ? job->result.execution_us : -1);
+    make_way(in, job);
     sp_queue_complete(in->with.queue, job->record);
     forget(in, job);
 }
@@ -94,10 +106,11 @@ static void serve_held(struct sp_intake *in)
     while (due) {
         struct sp_job *job = due;
         due = due->next;
-        if (job->fate == SP_FATE_HAND_BACK)
+        if (job->fate == SP_FATE_HAND_BACK) {
             hand_back(in, job);
-        else
+        } else {
             sp_ready_push(in->with.ready, job);
+        }
     }
 }
 
@@ -163,9 +176,10 @@ enum sp_code sp_intake_start(const struct sp_intake_options *options, struct sp_
 bool sp_intake_wait(struct sp_intake *intake, int64_t deadline)
 {
     struct pollfd done = {.fd = intake->done_fd, .events = POLLIN};
-    while (poll(&done, 1, sp_deadline_left(deadline)) <= 0)
+    while (poll(&done, 1, sp_deadline_left(deadline)) <= 0) {
         if (sp_deadline_left(deadline) == 0)
             return false;
+    }
     return true;
 }
 

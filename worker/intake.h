@@ -9,6 +9,7 @@
 
 #include "worker/hold.h"
 #include "worker/metrics.h"
+#include "worker/order.h"
 #include "worker/ready.h"
 
 /* All borrowed until sp_intake_free(). */
@@ -16,6 +17,7 @@ struct sp_intake_options {
     struct sp_queue *queue;
     struct sp_ready *ready;
     struct sp_hold *hold;
+    struct sp_order *order; /* NULL: worker.order is none */
     struct sp_metrics *metrics;
     const struct sp_limits *limits;
     const struct sp_topics *topics;

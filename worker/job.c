@@ -77,8 +77,6 @@ static const char *expired(const struct sp_job *job, int64_t wall_ms)
 
 enum sp_fate sp_job_claim(struct sp_job *job, bool stopping, int64_t wall_ms)
 {
-    if (job->answered)
-        return SP_FATE_ANSWER;
     if (stopping || !sp_record_is_ours(job->record))
         return SP_FATE_HAND_BACK;
     if (job->verdict != SP_VERDICT_RUN)
@@ -97,9 +95,10 @@ int64_t sp_job_expiry(const struct sp_job *job)
     int64_t now_wall = sp_wall_ms(), expiry = SP_NEVER;
     if (job->req.deadline_ms > 0)
         expiry = sp_deadline_in(job->req.deadline_ms - now_wall);
-    if (job->req.queue_ttl_ms > 0)
+    if (job->req.queue_ttl_ms > 0) {
         expiry = sp_deadline_min(
             expiry, sp_deadline_in(waiting_since(job) + job->req.queue_ttl_ms - now_wall));
+    }
     return expiry;
 }
 

@@ -33,9 +33,10 @@ struct sp_answer {
 };
 
 struct sp_job {
-    struct sp_job *next;      /* in the ready queue or among the held; theirs */
-    struct sp_job *prev_all;  /* of all jobs in this worker; the intake's, as are next_all and */
-    struct sp_job *next_all;  /* deliveries */
+    struct sp_job *next;     /* in the ready queue or among the held; theirs */
+    struct sp_job *prev_all; /* of all jobs in this worker; the intake's, as are next_all and */
+    struct sp_job *next_all; /* deliveries */
+    struct sp_job *next_key, *followers, *last_follower; /* worker/order.c's */
     int deliveries;           /* still to come: the reply's and, for unparseable ones, the DLQ's */
     struct sp_record *record; /* owned until it is completed or abandoned */
     struct sp_request req;

@@ -208,15 +208,17 @@ static enum sp_code write_jobs(const struct sp_metrics *metrics, struct sp_buf *
 {
     enum sp_code rc = write_head(out, "sandpiper_jobs_total", "counter",
                                  "Jobs whose reply is in Kafka, by status and provider.");
-    for (size_t s = 0; s < SP_STATUS_COUNT; s++)
+    for (size_t s = 0; s < SP_STATUS_COUNT; s++) {
         for (size_t p = 0; p < PROVIDERS_MAX && !rc; p++) {
             int64_t n = value_of(&metrics->jobs[s][p]);
             const struct sp_provider_ops *ops = p < PROVIDERS_MAX - 1 ? sp_registry_at(p) : NULL;
-            if (n > 0)
+            if (n > 0) {
                 rc = sp_buf_addf(out, "sandpiper_jobs_total{status=\"%s\",provider=\"%s\"} %lld\n",
                                  sp_status_name((enum sp_status)s), ops ? ops->name : "none",
                                  (long long)n);
+            }
         }
+    }
     return rc;
 }
 
@@ -239,14 +241,16 @@ static enum sp_code write_partitions(const struct sp_queue_status *q, struct sp_
 {
     enum sp_code rc = write_head(out, "sandpiper_consumer_lag", "gauge",
                                  "Records behind the end of the partition; -1: unknown.");
-    for (size_t i = 0; i < q->n_partitions && !rc; i++)
+    for (size_t i = 0; i < q->n_partitions && !rc; i++) {
         rc = sp_buf_addf(out, "sandpiper_consumer_lag{partition=\"%s\"} %lld\n",
                          q->partitions[i].name, (long long)q->partitions[i].lag);
+    }
     if (!rc)
         rc = write_head(out, "sandpiper_watermark", "gauge", "Next offset to commit.");
-    for (size_t i = 0; i < q->n_partitions && !rc; i++)
+    for (size_t i = 0; i < q->n_partitions && !rc; i++) {
         rc = sp_buf_addf(out, "sandpiper_watermark{partition=\"%s\"} %lld\n", q->partitions[i].name,
                          (long long)q->partitions[i].watermark);
+    }
     return rc;
 }
 
@@ -268,12 +272,14 @@ enum sp_code sp_metrics_write(const struct sp_metrics *metrics, const struct sp_
 {
     const struct numbers numbers = collect(metrics, view);
     enum sp_code rc = write_jobs(metrics, out);
-    if (!rc)
+    if (!rc) {
         rc = write_histogram(&metrics->queue, "sandpiper_queue_seconds",
                              "Time from a record's timestamp to its start.", out);
-    if (!rc)
+    }
+    if (!rc) {
         rc = write_histogram(&metrics->run, "sandpiper_run_seconds",
                              "Execution time of the programs.", out);
+    }
     if (!rc)
         rc = write_partitions(view->queue, out);
     return rc ? rc : write_numbers(&numbers, out);

@@ -39,10 +39,11 @@ enum sp_code sp_redis_link_argv(struct sp_redis_link *link, int argc, const char
 {
     enum sp_code rc = SP_OK;
     pthread_mutex_lock(&link->lock);
-    if (sp_mono_ms() < link->away_until)
+    if (sp_mono_ms() < link->away_until) {
         rc = sp_error_set(err, SP_E_UNAVAILABLE, "Redis %s is away", sp_redis_name(link->redis));
-    else
+    } else {
         rc = sp_redis_argv(link->redis, argc, argv, len, out, err);
+    }
     if (rc == SP_E_UNAVAILABLE && sp_mono_ms() >= link->away_until)
         link->away_until = sp_deadline_in(PAUSE_MS);
     pthread_mutex_unlock(&link->lock);

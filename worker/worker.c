@@ -36,6 +36,7 @@ struct sp_worker {
     struct sp_metrics *metrics;
     struct sp_ready *ready;
     struct sp_hold *hold;
+    struct sp_order *order;
     struct sp_redis_link *link;
     struct sp_result_store store;
     struct sp_part_store parts;
@@ -71,7 +72,10 @@ static enum sp_code start_state(struct sp_worker *w, struct sp_error *err)
     w->metrics = sp_metrics_new();
     w->ready = sp_ready_new(capacity > READY_MIN ? capacity : READY_MIN);
     w->hold = sp_hold_new();
-    if (!w->metrics || !w->ready || !w->hold)
+    bool by_key = strcmp(config->worker.order, "key") == 0;
+    if (by_key)
+        w->order = sp_order_new();
+    if (!w->metrics || !w->ready || !w->hold || (by_key && !w->order))
         return sp_error_set(err, SP_E_NOMEM, "no memory for the worker");
     name_worker(w);
     return sp_topics_init(&w->topics, config->queue.request_topics, config->queue.reply_topic,
@@ -104,9 +108,10 @@ static enum sp_code start_queue(struct sp_worker *w, struct sp_error *err)
     w->kafka = calloc(n ? n : 1, sizeof *w->kafka);
     if (!w->kafka)
         return sp_error_set(err, SP_E_NOMEM, "no memory for the Kafka properties");
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         w->kafka[i] = (struct sp_queue_property){config->kafka.properties[i].key,
                                                  config->kafka.properties[i].value};
+    }
     const struct sp_queue_options options = {
         .kafka = w->kafka,
         .n_kafka = n,
@@ -127,9 +132,10 @@ static enum sp_code start_watcher(struct sp_worker *w, struct sp_error *err)
     enum sp_code rc = sp_redis_new(w->config, &polls, err);
     if (!rc)
         rc = sp_redis_new(w->config, &subscribes, err);
-    if (!rc)
+    if (!rc) {
         rc = sp_watcher_start(polls, subscribes, w->config->redis.prefix, &sp_apply_ops, &w->apply,
                               &w->watcher, err);
+    }
     if (!rc)
         polls = subscribes = NULL;
     return rc;
@@ -175,6 +181,7 @@ static enum sp_code start_intake(struct sp_worker *w, struct sp_error *err)
         .queue = w->queue,
         .ready = w->ready,
         .hold = w->hold,
+        .order = w->order,
         .metrics = w->metrics,
         .limits = &w->config->limits,
         .topics = &w->topics,
@@ -269,6 +276,7 @@ static void take_down(struct sp_worker *w)
     if (w->watcher)
         sp_watcher_stop(w->watcher);
     sp_redis_link_free(w->link);
+    sp_order_free(w->order);
     sp_hold_free(w->hold);
     sp_ready_free(w->ready);
     sp_metrics_free(w->metrics);
@@ -281,8 +289,10 @@ enum sp_code sp_worker_start(const struct sp_config *config, struct sp_worker **
                              struct sp_error *err)
 {
     struct sp_worker *w = calloc(1, sizeof *w);
-    if (!w)
-        return sp_error_set(err, SP_E_NOMEM, "no memory for the worker");
+    if (!w) {
+        sp_error_set(err, SP_E_NOMEM, "no memory for the worker");
+        return SP_E_NOMEM;
+    }
     w->config = config;
     for (size_t i = 0; i < SP_COUNT(parts); i++) {
         enum sp_code rc = parts[i](w, err);
@@ -370,6 +380,13 @@ static void report_ready(const struct sp_worker *worker, int fd)
     close(fd);
 }
 
+static void set_up_log(const struct sp_config *config)
+{
+    enum sp_level level = SP_INFO;
+    (void)sp_log_level_parse(config->log.level, &level); /* the options of the field are these */
+    sp_log_setup(level, strcmp(config->log.format, "json") == 0);
+}
+
 int sp_worker_run(const struct sp_config *config, int ready_fd)
 {
     sigset_t signals;
@@ -380,8 +397,10 @@ int sp_worker_run(const struct sp_config *config, int ready_fd)
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL); /* inherited by every thread */
-    signal(SIGPIPE, SIG_IGN);
-    mallopt(M_ARENA_MAX, 2); /* one arena per thread would keep what each once needed */
+    sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+    set_up_log(config);
+    /* One arena per thread would keep what each once needed. */
+    mallopt(M_ARENA_MAX, 2); /* NOLINT(concurrency-mt-unsafe): there is no other thread yet */
 
     if (sp_worker_start(config, &worker, &err)) {
         sp_log(SP_ERROR, "start_failed", sp_s("error", err.msg));

@@ -113,14 +113,20 @@ static void set_settings(const char *version, const char *fake)
         sp_redis_command(redis, &hint, NULL, "PUBLISH sandpiper:settings:changed %s", version)));
 }
 
-static void request(const char *value)
+static void keyed_request(const char *key, const char *value)
 {
     rd_kafka_resp_err_t rc =
         rd_kafka_producev(client, RD_KAFKA_V_TOPIC(REQUESTS), RD_KAFKA_V_PARTITION(0),
+                          RD_KAFKA_V_KEY(key, key ? strlen(key) : 0),
                           RD_KAFKA_V_VALUE((void *)(uintptr_t)value, strlen(value)),
                           RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
     cr_assert(not(rc));
     rd_kafka_flush(client, PATIENCE_MS);
+}
+
+static void request(const char *value)
+{
+    keyed_request(NULL, value);
 }
 
 /* The next record of either topic; NULL when none comes within wait_ms. */
@@ -391,6 +397,41 @@ Test(worker, a_stop_lets_a_run_finish_within_the_drain)
     cr_expect(eq(str, (char *)text_of(got, "status"), "timeout"));
     cr_expect(eq(str, (char *)error_code(got), "SB005"));
     cr_expect(eq(i64, committed(), 1));
+}
+
+Test(worker, under_order_key_a_job_waits_for_the_one_of_its_key_before_it)
+{
+    char *order_before = config->worker.order;
+    config->worker.order = (char *)(uintptr_t) "key";
+    set_settings("5", "{}");
+    start();
+    keyed_request("k", "{\"code\":\"wait\",\"timeout\":\"500ms\",\"request_id\":\"slow\"}");
+    keyed_request("k", "{\"code\":\"ok\",\"request_id\":\"behind\"}");
+    keyed_request("other", "{\"code\":\"ok\",\"request_id\":\"free\"}");
+
+    json_auto_t *first = reply();
+    json_auto_t *second = reply();
+    json_auto_t *third = reply();
+
+    cr_expect(eq(str, (char *)text_of(first, "request_id"), "free"));
+    cr_expect(eq(str, (char *)text_of(second, "request_id"), "slow"));
+    cr_expect(eq(str, (char *)text_of(third, "request_id"), "behind"));
+    sp_worker_stop(worker);
+    config->worker.order = order_before;
+}
+
+Test(worker, a_rejected_request_names_the_settings_in_force)
+{
+    set_settings("5", "{}");
+    start();
+    await_page("/readyz", "\"settings_version\":5");
+    request("{\"code\":1}");
+
+    json_auto_t *got = reply();
+
+    cr_expect(eq(str, (char *)text_of(got, "status"), "rejected"));
+    cr_expect(eq(str, (char *)text_of(got, "provider"), "fake"));
+    sp_worker_stop(worker);
 }
 
 Test(worker, a_port_in_use_stops_the_start)

@@ -1,0 +1,72 @@
+#include "worker/order.h"
+
+#include <string.h>
+
+#include "tests/support.h"
+#include "worker/job.h"
+
+SP_AUTO(struct sp_order *, sp_order_free)
+
+static struct sp_record record_of(const char *topic, const char *key)
+{
+    return (struct sp_record){.topic = topic, .key = key, .key_len = key ? strlen(key) : 0};
+}
+
+Test(order, jobs_of_one_key_go_one_after_the_other)
+{
+    sp_auto(sp_order_free) struct sp_order *order = sp_order_new();
+    struct sp_record record = record_of("t", "k");
+    struct sp_job a = {.record = &record}, b = {.record = &record}, c = {.record = &record};
+
+    cr_expect(sp_order_enter(order, &a));
+    cr_expect(not(sp_order_enter(order, &b)));
+    cr_expect(not(sp_order_enter(order, &c)));
+
+    cr_expect(eq(ptr, sp_order_leave(order, &a), &b));
+    cr_expect(eq(ptr, sp_order_leave(order, &b), &c));
+    cr_expect(eq(ptr, sp_order_leave(order, &c), NULL));
+    cr_expect(sp_order_enter(order, &a), "the key is free again");
+}
+
+Test(order, who_comes_while_an_heir_runs_waits_behind_the_others)
+{
+    sp_auto(sp_order_free) struct sp_order *order = sp_order_new();
+    struct sp_record record = record_of("t", "k");
+    struct sp_job a = {.record = &record}, b = {.record = &record}, c = {.record = &record},
+                  d = {.record = &record};
+    sp_order_enter(order, &a);
+    sp_order_enter(order, &b);
+    sp_order_enter(order, &c);
+    sp_order_leave(order, &a);
+
+    cr_expect(not(sp_order_enter(order, &d)));
+
+    cr_expect(eq(ptr, sp_order_leave(order, &b), &c));
+    cr_expect(eq(ptr, sp_order_leave(order, &c), &d));
+}
+
+Test(order, other_keys_other_topics_and_jobs_without_a_key_do_not_wait)
+{
+    sp_auto(sp_order_free) struct sp_order *order = sp_order_new();
+    struct sp_record records[] = {record_of("t", "k"), record_of("t", "kk"), record_of("u", "k"),
+                                  record_of("t", ""),  record_of("t", NULL), record_of("t", NULL)};
+    struct sp_job jobs[SP_COUNT(records)] = {0};
+
+    for (size_t i = 0; i < SP_COUNT(jobs); i++) {
+        jobs[i].record = &records[i];
+        cr_expect(sp_order_enter(order, &jobs[i]), "job %zu", i);
+    }
+
+    for (size_t i = 0; i < SP_COUNT(jobs); i++)
+        cr_expect(eq(ptr, sp_order_leave(order, &jobs[i]), NULL), "job %zu", i);
+}
+
+Test(order, without_an_order_everything_goes)
+{
+    struct sp_record record = record_of("t", "k");
+    struct sp_job a = {.record = &record}, b = {.record = &record};
+
+    cr_expect(sp_order_enter(NULL, &a));
+    cr_expect(sp_order_enter(NULL, &b));
+    cr_expect(eq(ptr, sp_order_leave(NULL, &a), NULL));
+}
