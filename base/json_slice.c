@@ -121,7 +121,7 @@ static enum sp_code scan_escape(struct scanner *s)
         s->at += 5;
         return SP_OK;
     }
-    if (!memchr("\"\\/bfnrt", *s->at, 8))
+    if (!*s->at || !strchr("\"\\/bfnrt", *s->at))
         return wrong(s, "unknown escape");
     s->at++;
     return SP_OK;
@@ -173,10 +173,11 @@ static enum sp_code scan_number(struct scanner *s)
 {
     if (*s->at == '-')
         s->at++;
-    if (at_one_of(s, '0', '0'))
+    if (at_one_of(s, '0', '0')) {
         s->at++;
-    else if (!scan_digits(s))
+    } else if (!scan_digits(s)) {
         return wrong(s, "expected a digit");
+    }
     if (at_one_of(s, '.', '.')) {
         s->at++;
         if (!scan_digits(s))
@@ -470,7 +471,9 @@ static void decode_escape(struct decoder *d)
 
     const char *name = memchr(names, c, sizeof(names) - 1);
 
-    d->piece[0] = name ? bytes[name - names] : c;
+    d->piece[0] = c;
+    if (name)
+        d->piece[0] = bytes[name - names];
     d->len = 1;
 }
 

@@ -294,36 +294,39 @@ size_t sp_utf8_floor(const char *data, size_t len)
     return len;
 }
 
-static const char hex[] = "0123456789abcdef";
+static char *put_hex(char *out, unsigned char byte)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    *out++ = digits[byte >> 4];
+    *out++ = digits[byte & 15];
+    return out;
+}
 
 void sp_random_hex(char *out, size_t n_bytes)
 {
     /* The random bytes lie in the upper half and are read just before they are overwritten. */
-    arc4random_buf(out + n_bytes, n_bytes);
-    for (size_t i = 0; i < n_bytes; i++) {
-        unsigned char byte = (unsigned char)out[n_bytes + i];
+    const char *bytes = out + n_bytes;
 
-        out[2 * i] = hex[byte >> 4];
-        out[2 * i + 1] = hex[byte & 15];
-    }
-    out[2 * n_bytes] = '\0';
+    arc4random_buf(out + n_bytes, n_bytes);
+    for (size_t i = 0; i < n_bytes; i++)
+        out = put_hex(out, (unsigned char)bytes[i]);
+    *out = '\0';
 }
 
 void sp_random_uuid(char *out)
 {
-    static const char form[] = "xxxxxxxx-xxxx-4xxx-Vxxx-xxxxxxxxxxxx";
-    char digits[2 * 16 + 1];
-    size_t used = 0;
+    unsigned char bytes[16];
 
-    sp_random_hex(digits, 16);
-    for (size_t i = 0; i < sizeof(form); i++) {
-        if (form[i] == 'x')
-            out[i] = digits[used++];
-        else if (form[i] == 'V')
-            out[i] = "89ab"[(unsigned char)digits[used++] & 3];
-        else
-            out[i] = form[i];
+    arc4random_buf(bytes, sizeof(bytes));
+    bytes[6] = (bytes[6] & 0x0F) | 0x40; /* version 4 */
+    bytes[8] = (bytes[8] & 0x3F) | 0x80; /* the variant of RFC 9562 */
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            *out++ = '-';
+        out = put_hex(out, bytes[i]);
     }
+    *out = '\0';
 }
 
 char *sp_strdup(const char *text)
