@@ -1,0 +1,243 @@
+// Runs a user's JavaScript program and hands the value of its main to the worker.
+//
+//   node sandpiper_run.cjs main.js [strict]     in the program's folder
+//
+// Arguments come as JSON on descriptor 4, one result document goes to descriptor 3; see
+// providers/protocol.h. The program is compiled from its own file and under its own name, so its
+// errors look as they always do. A line behind the program's last one hands its top-level `main` over.
+// What is neither CommonJS by its syntax nor wrong is loaded as an ES module, from a copy beside it.
+'use strict';
+
+const fs = require('fs');
+const Module = require('module');
+const path = require('path');
+const vm = require('vm');
+
+const RESULT = 3;
+const JOB = 4;
+const UNSETTLED = 13; // Node's own exit code for a top-level await that can never settle
+const NO_MAIN = 'arguments were given, but the program defines no main';
+const NOT_FINITE = 'NaN and infinite numbers in the value became null';
+const PARAMETERS = ['exports', 'require', 'module', '__filename', '__dirname'];
+
+// What the compiler says of a CommonJS program whose syntax or names are those of an ES module.
+const ES_MODULE_SIGNS = [
+  'Cannot use import statement outside a module',
+  "Unexpected token 'export'",
+  "Cannot use 'import.meta' outside a module",
+  'await is only valid in async functions and the top level bodies of modules',
+  'Unexpected reserved word',
+  ...PARAMETERS.map((name) => `Identifier '${name}' has already been declared`),
+];
+
+// Taken before the program can change them.
+const { parse, stringify } = JSON;
+const { process, Buffer, setImmediate } = globalThis;
+
+function readJob() {
+  const text = fs.readFileSync(JOB, 'utf8');
+  fs.closeSync(JOB);
+  return text;
+}
+
+let sent = false;
+
+function send(document) {
+  if (sent) return;
+  sent = true;
+  const bytes = Buffer.from(document);
+  try {
+    for (let at = 0; at < bytes.length;) at += fs.writeSync(RESULT, bytes, at);
+  } catch (error) {
+    if (error.code !== 'EPIPE') throw error; // the worker has stopped listening and knows why
+  }
+}
+
+// The text of a value, and whether a number in it had to become null.
+function encode(value) {
+  let finite = true;
+  const text = stringify(value, (key, member) => {
+    const isNumber = typeof member === 'number' || member instanceof Number;
+    if (isNumber && !Number.isFinite(Number(member))) finite = false;
+    return member;
+  });
+  return { text, finite };
+}
+
+function sendValue(value, strict) {
+  const { text, finite } = encode(value);
+  if (text === undefined) {
+    if (strict) throw new TypeError('main returned no value that JSON can carry (strict_result)');
+    return;
+  }
+  send(`{"present":true,"value":${text}${finite ? '' : `,"warning":"${NOT_FINITE}"`}}`);
+}
+
+// Lines of this file say nothing about the program.
+function cleanStack(error) {
+  const text = typeof error?.stack === 'string' ? error.stack : String(error);
+  return text.split('\n').filter((line) => !line.includes(__filename)).join('\n');
+}
+
+function flush(stream, next) {
+  if (stream.writable) stream.write('', next);
+  else next();
+}
+
+function endAfterOutput(code) {
+  flush(process.stdout, () => flush(process.stderr, () => process.exit(code)));
+}
+
+function refuse(error) {
+  process.stderr.write(`${cleanStack(error)}\n`);
+  endAfterOutput(1);
+}
+
+// A rejection nobody handles is reported by Node and ends the process with 1. A handler of the
+// program's may keep the process alive, but not the run.
+function endAfterReport() {
+  setImmediate(() => endAfterOutput(process.exitCode || 1));
+}
+
+// Returns a function that ends the watch.
+function watchForStall(what) {
+  const stalled = () => {
+    process.stderr.write(`${what} can never settle: nothing is left to do\n`);
+    process.exit(UNSETTLED);
+  };
+  process.once('beforeExit', stalled);
+  return () => process.off('beforeExit', stalled);
+}
+
+function callMain(main, job, strict) {
+  const settled = watchForStall('the promise of main');
+  let returned = false;
+  let value;
+  try {
+    value = main(job ? parse(job) : {});
+    returned = true;
+  } finally {
+    if (!returned) endAfterReport();
+  }
+  Promise.resolve(value).then((result) => {
+    settled();
+    try {
+      sendValue(result, strict);
+    } catch (error) {
+      refuse(error);
+      return;
+    }
+    endAfterOutput();
+  }, (error) => {
+    settled();
+    Promise.reject(error);
+    endAfterReport();
+  });
+}
+
+// The document waits for the end, in case the program runs out of memory first.
+function noteArguments() {
+  process.once('exit', () => send(`{"present":false,"warning":"${NO_MAIN}"}`));
+}
+
+function isMain(value) {
+  return typeof value === 'function' && !/^class\b/.test(Function.prototype.toString.call(value));
+}
+
+function finish(candidates, job, strict) {
+  const main = candidates.find(isMain);
+  if (main) callMain(main, job, strict);
+  else if (job && job.replace(/\s/g, '') !== '{}') noteArguments();
+}
+
+// Whether the program seems to have a main: it decides what `require.main === module` is before the
+// program has run, as programs ask for it to find out whether they are to start something themselves.
+function seemsToHaveMain(source) {
+  const callable = '(?:async\\b|function\\b|\\(|[\\w$]+\\s*=>)';
+  const [, exported] = /\bexports\s*=\s*([A-Za-z_]\w*)\s*(?:;|$)/m.exec(source) || [];
+  const signs = [
+    '\\b(?:function\\s*\\*?\\s*|(?:const|let|var)\\s+|exports\\.)main\\b',
+    '\\{[^{}]*\\bmain\\b[^{}]*\\}\\s*=',
+    '\\bexports\\s*=\\s*\\{[^}]*\\bmain\\b',
+    `\\bexports\\s*=\\s*${callable}`,
+    exported && `\\bfunction\\s*\\*?\\s*${exported}\\b|\\b${exported}\\s*=\\s*${callable}`,
+  ];
+  return signs.some((sign) => sign && new RegExp(sign).test(source));
+}
+
+// A name that the program cannot know. The line is reached unless the program returns or throws.
+function makeHandover() {
+  const name = `handover_${process.hrtime.bigint().toString(36)}${Math.random().toString(36).slice(2)}`;
+  const handover = { line: `\n;${name}(typeof main === 'undefined' ? undefined : main);\n`, main: undefined };
+  Object.defineProperty(globalThis, name, {
+    configurable: true,
+    value: (main) => {
+      delete globalThis[name];
+      handover.main = main;
+    },
+  });
+  return handover;
+}
+
+function makeModule(file, asMain) {
+  const parent = new Module(file, null);
+  parent.filename = file;
+  const module = asMain ? new Module('.', null) : new Module(file, parent);
+  module.filename = file;
+  module.paths = Module._nodeModulePaths(path.dirname(file));
+  process.mainModule = asMain ? module : parent;
+  Module._cache[file] = module;
+  return module;
+}
+
+function runCommonJs(source, file, job, strict) {
+  const handover = makeHandover();
+  const module = makeModule(file, !seemsToHaveMain(source));
+  const { exports } = module;
+  module._compile(source + handover.line, file, 'commonjs');
+  module.loaded = true;
+  finish([handover.main, module.exports?.main, module.exports, exports.main], job, strict);
+}
+
+// The copy keeps relative imports and line numbers, whatever the folder's package.json says.
+function runEsModule(source, file, job, strict) {
+  const handover = makeHandover();
+  const { name, dir } = path.parse(file);
+  let copy = path.join(dir, `${name}.mjs`);
+  if (fs.existsSync(copy)) copy = path.join(dir, `${name}.${process.pid}.mjs`);
+  fs.writeFileSync(copy, source + handover.line);
+  if (!/\bmain\b/.test(source)) process.argv[1] = copy;
+  const settled = watchForStall('the module');
+  import(require('url').pathToFileURL(copy)).then((namespace) => {
+    settled();
+    finish([handover.main, namespace.main, namespace.default], job, strict);
+  });
+}
+
+function isEsModule(source, file) {
+  try {
+    vm.compileFunction(source, PARAMETERS, { filename: file });
+    return false;
+  } catch (error) {
+    if (ES_MODULE_SIGNS.some((sign) => error.message.startsWith(sign))) return true;
+    throw error;
+  }
+}
+
+// What Node is about to report. Heap exhaustion aborts it without a word to us, but a buffer that
+// cannot be had is an error like others.
+process.on('uncaughtExceptionMonitor', (error) => {
+  if (typeof error?.stack === 'string') error.stack = cleanStack(error);
+  if (error?.message === 'Array buffer allocation failed'
+      && process.listenerCount('uncaughtException') === 0) send('{"limit":"memory"}');
+});
+process.on('SIGUSR1', () => {}); // else it starts the inspector
+
+const [, , program, ...options] = process.argv;
+const file = path.resolve(program);
+const job = readJob();
+const source = fs.readFileSync(file, 'utf8').replace(/^\uFEFF/, '');
+const strict = options.includes('strict');
+process.argv.splice(1, process.argv.length, file);
+if (isEsModule(source, file)) runEsModule(source, file, job, strict);
+else runCommonJs(source, file, job, strict);
