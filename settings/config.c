@@ -446,7 +446,7 @@ static enum sp_code set_override(struct sp_config *config, const char *text, str
 
 static enum sp_code set_defaults(struct sp_config *config, struct sp_error *err)
 {
-    enum sp_code rc = SP_OK;
+    enum sp_code rc = set_property(config, "bootstrap.servers", "localhost:9092", err);
 
     for (size_t i = 0; !rc && i < sp_config_n_sections; i++) {
         const struct sp_config_section *s = &sp_config_sections[i];

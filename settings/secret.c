@@ -30,6 +30,8 @@ static enum sp_code read_env(const char *name, char **out, struct sp_error *err)
 
     if (!text || !*text)
         return sp_error_set(err, SP_E_INVALID, "environment variable %s is not set", name);
+    if (!sp_utf8_valid(text, strlen(text)))
+        return sp_error_set(err, SP_E_INVALID, "environment variable %s is not UTF-8 text", name);
     *out = sp_strdup(text);
     return *out ? SP_OK : sp_error_set(err, SP_E_NOMEM, "out of memory");
 }
@@ -110,9 +112,8 @@ static enum sp_code resolve_member(json_t *obj, const char *key, struct sp_error
     json_t *resolved = json_string(text);
     explicit_bzero(text, strlen(text));
     free(text);
-    if (!resolved)
-        return sp_error_set(err, SP_E_INVALID, "%s: what it refers to is not UTF-8 text", key);
-    json_object_set_new(obj, key, resolved);
+    if (json_object_set_new(obj, key, resolved))
+        return sp_error_set(err, SP_E_NOMEM, "out of memory");
     return SP_OK;
 }
 
