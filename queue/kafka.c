@@ -17,9 +17,8 @@ static const struct sp_queue_property common_defaults[] = {
     {"allow.auto.create.topics", "false"}, /* a misspelt reply topic must not come into being */
     {"socket.nagle.disable", "true"},      /* small replies must not wait for an acknowledgement */
     {"socket.keepalive.enable", "true"},
-    {"reconnect.backoff.max.ms", "2000"},    /* work goes on soon after an outage */
-    {"log.connection.close", "false"},       /* brokers close idle connections; that is no news */
-    {"log.configuration.warnings", "false"}, /* each handle would name what is the other's */
+    {"reconnect.backoff.max.ms", "2000"}, /* work goes on soon after an outage */
+    {"log.connection.close", "false"},    /* brokers close idle connections; that is no news */
     /* New partitions and missing topics are seen within this. */
     {"topic.metadata.refresh.interval.ms", "10000"},
     {"topic.metadata.propagation.max.ms", "5000"}, /* then an unknown topic is one */
@@ -124,10 +123,19 @@ enum sp_code sp_kafka_pass(rd_kafka_conf_t *conf, const struct sp_queue_property
     return SP_OK;
 }
 
+/* Said for every property that is the other handle's, and at every look at a broker's topics. */
+static bool is_noise(const char *facility, const char *text)
+{
+    return strcmp(facility, "AUTOCREATE") == 0 ||
+           (strcmp(facility, "CONFWARN") == 0 && strstr(text, "and will be ignored by this"));
+}
+
 /* Runs on librdkafka's threads. Lost connections are its "error", and for us something handled. */
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
     enum sp_level ours = SP_DEBUG;
+    if (is_noise(facility, text))
+        return;
     if (level <= LOG_CRIT)
         ours = SP_ERROR;
     else if (level <= LOG_WARNING)

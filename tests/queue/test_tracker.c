@@ -1,0 +1,132 @@
+/* The watermark, by example and against a simple model on random orders. */
+#include "queue/tracker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support.h"
+
+static void take(struct sp_tracker *tracker, int64_t offset)
+{
+    cr_assert(sp_tracker_has_room(tracker));
+    sp_tracker_take(tracker, offset);
+}
+
+Test(tracker, the_watermark_waits_for_the_first_incomplete_offset)
+{
+    struct sp_tracker tracker = SP_TRACKER_INIT(100);
+    for (int64_t offset = 5; offset < 9; offset++)
+        take(&tracker, offset);
+    cr_expect(eq(i64, tracker.watermark, 5));
+
+    cr_expect(sp_tracker_complete(&tracker, 6));
+    cr_expect(sp_tracker_complete(&tracker, 8));
+    cr_expect(eq(i64, tracker.watermark, 5));
+    cr_expect(sp_tracker_complete(&tracker, 5));
+    cr_expect(eq(i64, tracker.watermark, 7));
+    cr_expect(sp_tracker_complete(&tracker, 7));
+
+    cr_expect(eq(i64, tracker.watermark, 9));
+    cr_expect(eq(sz, tracker.open, 0));
+    sp_tracker_clear(&tracker);
+}
+
+Test(tracker, gaps_between_offsets_need_no_completion)
+{
+    struct sp_tracker tracker = SP_TRACKER_INIT(1000);
+    take(&tracker, 3);
+    take(&tracker, 70);
+    take(&tracker, 71);
+    take(&tracker, 500);
+
+    cr_expect(sp_tracker_complete(&tracker, 3));
+    cr_expect(eq(i64, tracker.watermark, 70));
+    cr_expect(not(sp_tracker_complete(&tracker, 72)));
+    cr_expect(sp_tracker_complete(&tracker, 71));
+    cr_expect(sp_tracker_complete(&tracker, 70));
+
+    cr_expect(eq(i64, tracker.watermark, 500));
+    sp_tracker_clear(&tracker);
+}
+
+Test(tracker, the_window_is_counted_in_offsets_from_the_watermark)
+{
+    struct sp_tracker tracker = SP_TRACKER_INIT(3);
+    take(&tracker, 0);
+    take(&tracker, 1);
+    take(&tracker, 2);
+    cr_expect(not(sp_tracker_has_room(&tracker)));
+
+    cr_expect(sp_tracker_complete(&tracker, 1));
+    cr_expect(not(sp_tracker_has_room(&tracker)));
+    cr_expect(sp_tracker_complete(&tracker, 0));
+
+    cr_expect(sp_tracker_has_room(&tracker));
+    sp_tracker_clear(&tracker);
+}
+
+Test(tracker, an_offset_completes_once)
+{
+    struct sp_tracker tracker = SP_TRACKER_INIT(10);
+    take(&tracker, 0);
+    take(&tracker, 1);
+
+    cr_expect(sp_tracker_complete(&tracker, 1));
+    cr_expect(not(sp_tracker_complete(&tracker, 1)));
+    cr_expect(not(sp_tracker_complete(&tracker, 7)));
+
+    cr_expect(eq(i64, tracker.watermark, 0));
+    cr_expect(eq(sz, tracker.open, 1));
+    sp_tracker_clear(&tracker);
+}
+
+#define MODEL_OFFSETS 4000
+
+/* What was taken and what is complete, as plain flags. */
+struct model {
+    bool taken[MODEL_OFFSETS], complete[MODEL_OFFSETS];
+};
+
+static int64_t model_watermark(const struct model *model, int64_t next)
+{
+    for (int64_t i = 0; i < next; i++) {
+        if (model->taken[i] && !model->complete[i])
+            return i;
+    }
+    return next;
+}
+
+static void complete_any(struct sp_tracker *tracker, struct model *model, unsigned *seed)
+{
+    int64_t at = (int64_t)rand_r(seed) % (tracker->next + 2);
+    bool out = at < tracker->next && model->taken[at] && !model->complete[at];
+    cr_assert(eq(int, sp_tracker_complete(tracker, at), out));
+    model->complete[at] = model->complete[at] || out;
+}
+
+Test(tracker, any_order_of_completions_gives_the_watermark_of_the_model)
+{
+    for (unsigned seed = 1; seed <= 20; seed++) {
+        static struct model model;
+        unsigned random = seed;
+        struct sp_tracker tracker = SP_TRACKER_INIT(300);
+        memset(&model, 0, sizeof(model));
+        while (tracker.next < MODEL_OFFSETS - 10) {
+            if (rand_r(&random) % 3 != 0 && sp_tracker_has_room(&tracker)) {
+                int64_t offset = tracker.next + (rand_r(&random) % 8 == 0 ? 5 : 0);
+                sp_tracker_take(&tracker, offset);
+                model.taken[offset] = true;
+            } else {
+                complete_any(&tracker, &model, &random);
+                /* Most completions are near the oldest, or the full window would stop the walk. */
+                if (tracker.count > 0)
+                    model.complete[tracker.watermark] =
+                        sp_tracker_complete(&tracker, tracker.watermark);
+            }
+            cr_assert(eq(i64, tracker.watermark,
+                         tracker.watermark < 0 ? -1 : model_watermark(&model, tracker.next)),
+                      "seed %u", seed);
+        }
+        sp_tracker_clear(&tracker);
+    }
+}
