@@ -40,14 +40,15 @@ int main(int argc, char **argv)
         return 2;
     }
     signal(SIGTERM, on_signal);
-    rd_kafka_t *producer = client(argv[1], RD_KAFKA_PRODUCER,
-                                  (const char *const[]){"enable.idempotence", "true", "linger.ms",
-                                                        "2", "compression.type", "lz4",
-                                                        "partitioner", "murmur2_random", NULL});
-    rd_kafka_t *consumer =
-        client(argv[1], RD_KAFKA_CONSUMER,
-               (const char *const[]){"group.id", "raw_loop", "auto.offset.reset", "earliest",
-                                     "fetch.wait.max.ms", "100", NULL});
+    rd_kafka_t *producer =
+        client(argv[1], RD_KAFKA_PRODUCER,
+               (const char *const[]){"enable.idempotence", "true", "linger.ms", "2",
+                                     "compression.type", "lz4", "socket.nagle.disable", "true",
+                                     "partitioner", "murmur2_random", NULL});
+    rd_kafka_t *consumer = client(argv[1], RD_KAFKA_CONSUMER,
+                                  (const char *const[]){"group.id", "raw_loop", "auto.offset.reset",
+                                                        "earliest", "fetch.wait.max.ms", "100",
+                                                        "socket.nagle.disable", "true", NULL});
     rd_kafka_poll_set_consumer(consumer);
     rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(topics, argv[2], RD_KAFKA_PARTITION_UA);
