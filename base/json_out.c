@@ -1,7 +1,5 @@
 #include "base/json_out.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -26,34 +24,66 @@ static void put_escape(struct sp_json_out *j, unsigned char byte)
     put(j, text, escapes[byte] == 'u' ? 6 : 2);
 }
 
+/* How many bytes at data need no escape. */
+static size_t plain_run(const char *data, size_t len)
+{
+    size_t n = 0;
+
+    while (n < len && !escapes[(unsigned char)data[n]])
+        n++;
+    return n;
+}
+
 static void put_quoted(struct sp_json_out *j, const char *data, size_t len)
 {
-    size_t from = 0;
+    size_t plain = plain_run(data, len);
 
     put(j, "\"", 1);
-    for (size_t i = 0; i < len; i++) {
-        unsigned char byte = (unsigned char)data[i];
-
-        if (!escapes[byte])
-            continue;
-        put(j, data + from, i - from);
-        put_escape(j, byte);
-        from = i + 1;
+    while (plain < len && !j->rc) {
+        put(j, data, plain);
+        put_escape(j, (unsigned char)data[plain]);
+        data += plain + 1;
+        len -= plain + 1;
+        plain = plain_run(data, len);
     }
-    put(j, data + from, len - from);
+    put(j, data, len);
     put(j, "\"", 1);
+}
+
+/* A key with its comma and colon in one go: most keys are short and need no escape. */
+static void put_key(struct sp_json_out *j, const char *key)
+{
+    size_t len = strlen(key);
+
+    if (j->rc)
+        return;
+    if (len > 64 || plain_run(key, len) < len) {
+        put(j, ",", j->comma);
+        put_quoted(j, key, len);
+        put(j, ":", 1);
+        return;
+    }
+
+    char text[1 + 1 + 64 + 2], *at = text;
+
+    *at = ',';
+    at += j->comma;
+    *at++ = '"';
+    at = mempcpy(at, key, len);
+    *at++ = '"';
+    *at++ = ':';
+    put(j, text, (size_t)(at - text));
 }
 
 /* What stands before every value: the comma, and the key inside an object. */
 static void begin(struct sp_json_out *j, const char *key)
 {
-    if (j->comma)
-        put(j, ",", 1);
-    j->comma = true;
     if (key) {
-        put_quoted(j, key, strlen(key));
-        put(j, ":", 1);
+        put_key(j, key);
+    } else if (j->comma) {
+        put(j, ",", 1);
     }
+    j->comma = true;
 }
 
 static void open_container(struct sp_json_out *j, const char *key, const char *bracket)
@@ -126,24 +156,43 @@ void sp_json_str(struct sp_json_out *j, const char *key, const char *text)
     sp_json_text(j, key, text, text ? strlen(text) : 0);
 }
 
+/* Writes backwards, at least `digits` of them, and gives where the number begins. */
+static char *put_number(char *end, uint64_t value, int digits)
+{
+    for (; digits > 0 || value > 0; digits--) {
+        *--end = (char)('0' + value % 10);
+        value /= 10;
+    }
+    return end;
+}
+
+static uint64_t size_of(int64_t value)
+{
+    return value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+}
+
 void sp_json_int(struct sp_json_out *j, const char *key, int64_t value)
 {
-    char text[24];
-    int n = snprintf(text, sizeof(text), "%" PRId64, value);
+    char text[24], *end = text + sizeof(text);
+    char *at = put_number(end, size_of(value), 1);
 
-    sp_json_raw(j, key, text, (size_t)n);
+    if (value < 0)
+        *--at = '-';
+    sp_json_raw(j, key, at, (size_t)(end - at));
 }
 
 void sp_json_seconds(struct sp_json_out *j, const char *key, int64_t us)
 {
-    char text[32];
-    uint64_t size = us < 0 ? 0 - (uint64_t)us : (uint64_t)us;
-    int n = snprintf(text, sizeof(text), "%s%" PRIu64 ".%06" PRIu64, us < 0 ? "-" : "",
-                     size / 1000000, size % 1000000);
+    char text[32], *end = text + sizeof(text);
+    char *point = put_number(end, size_of(us) % 1000000, 6) - 1;
+    char *at = put_number(point, size_of(us) / 1000000, 1);
 
-    while (text[n - 1] == '0' && text[n - 2] != '.')
-        n--;
-    sp_json_raw(j, key, text, (size_t)n);
+    *point = '.';
+    if (us < 0)
+        *--at = '-';
+    while (end[-1] == '0' && end - 2 > point)
+        end--;
+    sp_json_raw(j, key, at, (size_t)(end - at));
 }
 
 void sp_json_base64(struct sp_json_out *j, const char *key, const void *data, size_t len)
