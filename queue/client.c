@@ -55,7 +55,7 @@ static const struct sp_queue_property producer_defaults[] = {
 static const struct sp_queue_property consumer_defaults[] = {
     {"enable.auto.commit", "false"},
     {"auto.offset.reset", "earliest"},
-    {"allow.auto.create.topics", "true"},
+    {"allow.auto.create.topics", "false"}, /* a misspelt reply topic must not come into being */
     {"check.crcs", "true"},
 };
 
