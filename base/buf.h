@@ -20,7 +20,8 @@ enum sp_code sp_buf_add(struct sp_buf *buf, const void *data, size_t len);
 enum sp_code sp_buf_adds(struct sp_buf *buf, const char *text);
 enum sp_code sp_buf_addc(struct sp_buf *buf, char c);
 enum sp_code sp_buf_addf(struct sp_buf *buf, const char *fmt, ...) SP_PRINTF(2, 3);
-/* Room for len more bytes at data + len; the caller writes there and raises len. */
+/* Room for len more bytes at data + len; the caller writes there and raises len. The NUL behind
+ * them comes with the next addition, sp_buf_str() or sp_buf_take(). */
 enum sp_code sp_buf_reserve(struct sp_buf *buf, size_t len);
 
 /* The text, "" when nothing was added. Valid until the next change. */

@@ -40,9 +40,9 @@ struct sp_json_iter sp_json_iter(const struct sp_json_value *container);
 /* False at the end. *key is the raw text between the quotes, escapes as written. Compare with
  * sp_json_key_is(). */
 bool sp_json_iter_next(struct sp_json_iter *it, struct sp_bytes *key, struct sp_json_value *value);
-/* Compares with escapes decoded. */
+/* Compares with escapes decoded, lone surrogates as U+FFFD. */
 bool sp_json_key_is(struct sp_bytes raw_key, const char *name);
-/* True when two raw keys spell the same name, escapes decoded. */
+/* True when two raw keys spell the same name, decoded likewise. */
 bool sp_json_key_equal(struct sp_bytes a, struct sp_bytes b);
 /* Finds a member by name (the last one of that name). False when absent. */
 bool sp_json_get(const struct sp_json_value *object, const char *name, struct sp_json_value *out);

@@ -1,5 +1,5 @@
 /* One event, one JSON line (or plain text line) on stderr. Values are escaped here, so callers pass
- * them raw. */
+ * them raw; invalid UTF-8 is replaced, and a value of more than 1024 bytes is cut. errno stays. */
 #pragma once
 
 #include <stdbool.h>

@@ -11,8 +11,8 @@
 bool sp_parse_i64(const char *text, int64_t min, int64_t max, int64_t *out);
 /*
  * "30", "30s", "1m30s", "500ms", "1.5" (a bare number is seconds, fractions allowed there only):
- * any of h, m, s, ms in falling order. False for "", negative, NaN, anything else, and over 10
- * years.
+ * any of h, m, s, ms in falling order. What is finer than a millisecond is rounded up. False for
+ * "", negative, NaN, anything else, and over 10 years.
  */
 bool sp_parse_duration_ms(const char *text, int64_t *out_ms);
 /* "1M", "64K", "1G", "900000": K, M and G are 1024-based, an optional B behind. */
@@ -24,7 +24,7 @@ bool sp_utf8_valid(const char *data, size_t len);
 /* True when there is a control character of Unicode (C0, DEL, C1). data must be valid UTF-8. */
 bool sp_utf8_has_control(const char *data, size_t len);
 /* Appends data with every invalid sequence replaced by U+FFFD, as Python's "replace" does;
- * *replaced tells of any. */
+ * *replaced tells of any and may be NULL. Adds all of it or nothing. */
 enum sp_code sp_utf8_clean(const char *data, size_t len, struct sp_buf *out, bool *replaced);
 /* The largest n <= len at which data can be cut without splitting a character. */
 size_t sp_utf8_floor(const char *data, size_t len);
