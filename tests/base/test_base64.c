@@ -8,7 +8,7 @@ static const struct {
 } pairs[] = {
     {"", ""},
     {"f", "Zg=="},
-    {"fo", "Zm8="},
+    {"ab", "YWI="},
     {"foo", "Zm9v"},
     {"foob", "Zm9vYg=="},
     {"fooba", "Zm9vYmE="},
