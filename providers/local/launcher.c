@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "providers/local/fd.h"
 #include "providers/local/guardian_image.h"
@@ -278,7 +279,9 @@ void sp_launcher_kill(struct sp_launcher *l, uint64_t run)
     pthread_mutex_unlock(&l->lock);
 }
 
-enum sp_code sp_launcher_ping(struct sp_launcher *l, int64_t timeout_ms, struct sp_error *err)
+/* *lost: the guardian went away before it answered. */
+static enum sp_code ping_once(struct sp_launcher *l, int64_t deadline, bool *lost,
+                              struct sp_error *err)
 {
     struct guardian_request request = {.kind = GUARDIAN_PING};
     struct sp_buf message = {.data = (char *)&request, .len = sizeof request};
@@ -286,6 +289,7 @@ enum sp_code sp_launcher_ping(struct sp_launcher *l, int64_t timeout_ms, struct 
     struct guardian_report report;
     enum sp_code rc = sp_fd_sockets(SOCK_SEQPACKET, &mine, &theirs, err);
     struct pollfd answer = {.fd = mine, .events = POLLIN};
+    ssize_t got;
 
     if (rc)
         return rc;
@@ -295,10 +299,11 @@ enum sp_code sp_launcher_ping(struct sp_launcher *l, int64_t timeout_ms, struct 
     if (rc)
         return rc;
     close(SP_FD_TAKE(theirs));
-    if (poll(&answer, 1, (int)timeout_ms) <= 0 ||
-        recv(mine, &report, sizeof report, MSG_DONTWAIT) != (ssize_t)sizeof report)
-        return sp_error_set(err, SP_E_UNAVAILABLE, "guardian: no answer in %lld ms",
-                            (long long)timeout_ms);
+    (void)poll(&answer, 1, sp_deadline_left(deadline));
+    got = recv(mine, &report, sizeof report, MSG_DONTWAIT);
+    *lost = got == 0;
+    if (got != (ssize_t)sizeof report)
+        return sp_error_set(err, SP_E_UNAVAILABLE, "guardian: no answer");
     if (report.kind == GUARDIAN_FAILED)
         return sp_error_errno(err, SP_E_INVALID, report.error,
                               "guardian: this kernel does not list a process's children "
@@ -306,12 +311,11 @@ enum sp_code sp_launcher_ping(struct sp_launcher *l, int64_t timeout_ms, struct 
     return SP_OK;
 }
 
-pid_t sp_launcher_pid(struct sp_launcher *l)
+enum sp_code sp_launcher_ping(struct sp_launcher *l, int64_t timeout_ms, struct sp_error *err)
 {
-    pid_t pid;
+    int64_t deadline = sp_deadline_in(timeout_ms);
+    bool lost = false;
+    enum sp_code rc = ping_once(l, deadline, &lost, err);
 
-    pthread_mutex_lock(&l->lock);
-    pid = l->pid;
-    pthread_mutex_unlock(&l->lock);
-    return pid;
+    return lost ? ping_once(l, deadline, &lost, err) : rc;
 }

@@ -33,5 +33,3 @@ void sp_launcher_kill(struct sp_launcher *l, uint64_t run);
 /* SP_OK when a guardian answers and can do its work. */
 SP_MUST_CHECK enum sp_code sp_launcher_ping(struct sp_launcher *l, int64_t timeout_ms,
                                             struct sp_error *err);
-/* For tests. */
-pid_t sp_launcher_pid(struct sp_launcher *l);

@@ -304,7 +304,7 @@ static uint64_t cpu_seconds(int64_t timeout_ms)
 {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
 
-    return (uint64_t)(timeout_ms / 1000 + 2) * (uint64_t)(processors > 0 ? processors : 1);
+    return (uint64_t)((timeout_ms + 999) / 1000 + 1) * (uint64_t)(processors > 0 ? processors : 1);
 }
 
 static void set_limits(const struct local *l, int64_t timeout_ms, struct guardian_limit *limits)
