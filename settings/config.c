@@ -158,10 +158,11 @@ static void *section_at(struct sp_config *config, const struct sp_config_section
 
 static const struct sp_config_section *find_section(const char *name, size_t len)
 {
-    for (size_t i = 0; i < sp_config_n_sections; i++)
+    for (size_t i = 0; i < sp_config_n_sections; i++) {
         if (strlen(sp_config_sections[i].name) == len &&
             !strncasecmp(sp_config_sections[i].name, name, len))
             return &sp_config_sections[i];
+    }
     return NULL;
 }
 
@@ -170,9 +171,10 @@ static enum sp_code check_name(const char *key, const char *text, struct sp_erro
 {
     size_t len = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
 
-    if (text[len] || len > MAX_ID)
+    if (text[len] || len > MAX_ID) {
         return sp_error_set(err, SP_E_INVALID,
                             "%s: use letters, digits, '.', '_' and '-', %d at most", key, MAX_ID);
+    }
     return SP_OK;
 }
 
@@ -181,9 +183,10 @@ static enum sp_code check_listen(const char *key, const char *text, struct sp_er
     const char *colon = strrchr(text, ':');
     int64_t port;
 
-    if (*text && (!colon || colon == text || !sp_parse_i64(colon + 1, 0, 65535, &port)))
+    if (*text && (!colon || colon == text || !sp_parse_i64(colon + 1, 0, 65535, &port))) {
         return sp_error_set(err, SP_E_INVALID,
                             "%s: expected host:port, such as 127.0.0.1:9464, or nothing", key);
+    }
     return SP_OK;
 }
 
@@ -200,9 +203,10 @@ static const struct {
 static enum sp_code check_text(const char *section, const char *key, const char *text,
                                struct sp_error *err)
 {
-    for (size_t i = 0; i < SP_COUNT(checks); i++)
+    for (size_t i = 0; i < SP_COUNT(checks); i++) {
         if (!strcmp(checks[i].section, section) && !strcmp(checks[i].key, key))
             return checks[i].check(key, text, err);
+    }
     return SP_OK;
 }
 
@@ -217,9 +221,10 @@ static void free_property(struct sp_property *p)
 
 static struct sp_property *find_property(const struct sp_config *config, const char *key)
 {
-    for (size_t i = 0; i < config->kafka.n; i++)
+    for (size_t i = 0; i < config->kafka.n; i++) {
         if (!strcmp(config->kafka.properties[i].key, key))
             return &config->kafka.properties[i];
+    }
     return NULL;
 }
 
@@ -340,9 +345,10 @@ static enum sp_code parse_ini(struct reading *r)
 
     if (r->bad_line && (line <= 0 || line >= r->bad_line))
         return r->err->code;
-    if (line > 0)
+    if (line > 0) {
         return sp_error_set(r->err, SP_E_INVALID, "%s:%d: expected \"key = value\" or [section]",
                             r->path, line);
+    }
     return line ? sp_error_set(r->err, SP_E_NOMEM, "%s: out of memory", r->path) : SP_OK;
 }
 
@@ -357,12 +363,13 @@ static enum sp_code load_text(const char *path, struct sp_buf *text, struct sp_e
         return sp_error_errno(err, SP_E_INVALID, errno, "cannot open %s", path);
     while (!rc && (n = fread(chunk, 1, sizeof chunk, file)) > 0)
         rc = sp_buf_add(text, chunk, n);
-    if (rc)
+    if (rc) {
         sp_error_set(err, rc, "%s: larger than 1 MiB", path);
-    else if (ferror(file))
+    } else if (ferror(file)) {
         rc = sp_error_errno(err, SP_E_INVALID, errno, "cannot read %s", path);
-    else if (text->data && strlen(text->data) != text->len)
+    } else if (text->data && strlen(text->data) != text->len) {
         rc = sp_error_set(err, SP_E_INVALID, "%s: is not text", path);
+    }
     explicit_bzero(chunk, sizeof chunk);
     (void)fclose(file);
     return rc;
@@ -384,9 +391,10 @@ static const char *default_path(void)
 
     if (given && *given)
         return given;
-    for (size_t i = 0; i < SP_COUNT(places); i++)
+    for (size_t i = 0; i < SP_COUNT(places); i++) {
         if (!access(places[i], F_OK))
             return places[i];
+    }
     return NULL;
 }
 
@@ -400,7 +408,10 @@ static const struct sp_config_section *split_variable(const char *name, size_t l
 
     for (size_t i = head + 1; section && i < len && n + 1 < size; i++) {
         char c = (char)tolower((unsigned char)name[i]);
-        key[n++] = c == '_' && !section->fields ? '.' : c;
+        if (c == '_' && !section->fields) {
+            c = '.';
+        }
+        key[n++] = c;
     }
     key[n] = '\0';
     return section;
@@ -422,9 +433,10 @@ static enum sp_code load_environment(struct sp_config *config, struct sp_error *
 {
     enum sp_code rc = SP_OK;
 
-    for (char **var = environ; !rc && *var; var++)
+    for (char **var = environ; !rc && *var; var++) {
         if (!strncmp(*var, ENV_PREFIX, strlen(ENV_PREFIX)))
             rc = set_variable(config, *var + strlen(ENV_PREFIX), err);
+    }
     return rc;
 }
 
@@ -436,9 +448,10 @@ static enum sp_code set_override(struct sp_config *config, const char *text, str
     sp_auto(sp_free_str) char *key = name < all ? sp_memdup(text + name + 1, all - name - 1) : NULL;
     enum sp_code rc;
 
-    if (!text[all] || !key || !*key)
+    if (!text[all] || !key || !*key) {
         return sp_error_set(err, SP_E_INVALID, "-X %.*s: expected section.key=value", (int)all,
                             text);
+    }
     rc = section ? set_value(config, section, key, text + all + 1, err)
                  : unknown_section(text, name, err);
     return rc ? sp_error_wrap(err, rc, "-X %.*s", (int)all, text) : SP_OK;
@@ -462,9 +475,10 @@ static enum sp_code invent_id(struct sp_config *config, struct sp_error *err)
 
     if (gethostname(host, sizeof host - 1) || !*host)
         snprintf(host, sizeof host, "worker");
-    for (char *c = host; *c; c++)
+    for (char *c = host; *c; c++) {
         if (!isalnum((unsigned char)*c) && !strchr("._-", *c))
             *c = '-';
+    }
     sp_random_hex(random, 4);
     snprintf(id, sizeof id, "%s-%s", host, random);
     free(config->worker.id);
@@ -516,10 +530,11 @@ enum sp_code sp_config_load(const char *path, const char *const *overrides, size
     if (!config)
         return sp_error_set(err, SP_E_NOMEM, "out of memory");
     enum sp_code rc = load_all(config, path, overrides, n, err ? err : &local);
-    if (rc)
+    if (rc) {
         sp_config_free(config);
-    else
+    } else {
         *out = config;
+    }
     return rc;
 }
 

@@ -68,10 +68,11 @@ static void format_number(const struct sp_field *f, int64_t n, char *out, size_t
 
     while (u->factor > 1 && n % u->factor)
         u++;
-    if (n)
+    if (n) {
         snprintf(out, size, "%" PRId64 "%s", n / u->factor, u->name);
-    else
+    } else {
         snprintf(out, size, "%s", f->type == SP_FIELD_DURATION ? "0s" : "0");
+    }
 }
 
 static enum sp_code check_range(const struct sp_field *f, int64_t n, struct sp_error *err)
@@ -97,9 +98,10 @@ static enum sp_code check_option(const struct sp_field *f, const char *text, str
 {
     sp_auto(sp_buf_clear) struct sp_buf known = SP_BUF_INIT(sizeof err->msg);
 
-    for (size_t i = 0; f->options[i]; i++)
+    for (size_t i = 0; f->options[i]; i++) {
         if (!strcmp(f->options[i], text))
             return SP_OK;
+    }
     join(f->options, &known);
     return sp_error_set(err, SP_E_INVALID, "%s: must be one of %s", f->key, sp_buf_str(&known));
 }
@@ -196,12 +198,13 @@ static enum sp_code json_quantity(const struct sp_field *f, json_t *json, struct
 
     if (json_is_string(json))
         return text_value(f, json_string_value(json), v, err);
-    if (json_is_integer(json))
+    if (json_is_integer(json)) {
         snprintf(text, sizeof text, "%" JSON_INTEGER_FORMAT, json_integer_value(json));
-    else if (json_is_real(json))
+    } else if (json_is_real(json)) {
         snprintf(text, sizeof text, "%.3f", json_real_value(json));
-    else
+    } else {
         return expected(f, err);
+    }
     return text_value(f, text, v, err);
 }
 
@@ -256,9 +259,10 @@ static enum sp_code default_value(const struct sp_field *f, struct value *v, str
 
 static const struct sp_field *find(const struct sp_field *fields, size_t n, const char *key)
 {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         if (!strcmp(fields[i].key, key))
             return &fields[i];
+    }
     return NULL;
 }
 
@@ -302,22 +306,30 @@ enum sp_code sp_fields_set_text(const struct sp_field *fields, size_t n, void *o
     return rc;
 }
 
+static bool has_default(const struct sp_field *f)
+{
+    if (env_text(f))
+        return true;
+    return is_text(f->type) ? *default_text(f) != '\0' : !(f->flags & SP_NO_DEFAULT);
+}
+
 static enum sp_code read_field(const struct sp_field *f, json_t *obj, void *out,
                                struct sp_error *err)
 {
     json_t *json = json_object_get(obj, f->key);
     struct value v = {0};
-    enum sp_code rc = json ? json_value(f, json, &v, err) : default_value(f, &v, err);
+    enum sp_code rc;
 
-    if (rc)
-        return rc;
-    store(f, out, &v);
-    if (f->type == SP_FIELD_STR && f->flags & SP_REQUIRED && !*v.text)
-        return sp_error_set(err, SP_E_INVALID, "%s: required", f->key);
-    /* A number has no empty value: it is missing where neither the object nor the table has one. */
-    if (!json && f->flags & SP_REQUIRED && f->flags & SP_NO_DEFAULT && !env_text(f))
-        return sp_error_set(err, SP_E_INVALID, "%s: required", f->key);
-    return SP_OK;
+    if (json) {
+        rc = json_value(f, json, &v, err);
+    } else if (f->flags & SP_REQUIRED && !has_default(f)) {
+        rc = sp_error_set(err, SP_E_INVALID, "%s: required", f->key);
+    } else {
+        rc = default_value(f, &v, err);
+    }
+    if (!rc)
+        store(f, out, &v);
+    return rc;
 }
 
 static enum sp_code read_all(const struct sp_field *fields, size_t n, json_t *obj, void *out,
@@ -381,11 +393,12 @@ enum sp_code sp_fields_unmask(const struct sp_field *fields, size_t n, json_t *o
         json_t *old = json_object_get(stored, key);
         if (!(fields[i].flags & SP_SECRET) || !text || strcmp(text, SP_MASK) != 0)
             continue;
-        if (!old || !strcmp(json_is_string(old) ? json_string_value(old) : "", SP_MASK))
+        if (!old || !strcmp(json_is_string(old) ? json_string_value(old) : "", SP_MASK)) {
             return sp_error_set(err, SP_E_INVALID,
                                 "%s: the mask stands for a stored value, and none is stored; "
                                 "give the value",
                                 key);
+        }
         json_object_set(obj, key, old);
     }
     return SP_OK;
@@ -413,14 +426,15 @@ static json_t *schema_default(const struct sp_field *f)
     if ((from_env ? default_value(f, &v, NULL) : static_default(f, &v, NULL)) &&
         static_default(f, &v, NULL))
         return NULL;
-    if (f->type == SP_FIELD_MAP)
+    if (f->type == SP_FIELD_MAP) {
         json = json_loads(v.text, 0, NULL);
-    else if (f->type == SP_FIELD_STR)
+    } else if (f->type == SP_FIELD_STR) {
         json = json_string(v.text);
-    else if (f->type == SP_FIELD_BOOL)
+    } else if (f->type == SP_FIELD_BOOL) {
         json = json_boolean(v.number);
-    else
+    } else {
         json = json_integer(v.number);
+    }
     free(v.text);
     return json;
 }
@@ -456,9 +470,10 @@ json_t *sp_fields_schema(const struct sp_field *fields, size_t n)
 {
     json_auto_t *schema = json_object();
 
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         if (json_object_set_new(schema, fields[i].key, describe(&fields[i])))
             return NULL;
+    }
     return SP_TAKE(schema);
 }
 
@@ -471,14 +486,15 @@ static void default_markdown(const struct sp_field *f, struct sp_buf *out)
     if (f->flags & SP_NO_DEFAULT)
         return;
     format_number(f, f->def_int, number, sizeof number);
-    if (f->type == SP_FIELD_BOOL)
+    if (f->type == SP_FIELD_BOOL) {
         sp_buf_addf(out, "`%s`", f->def_int ? "true" : "false");
-    else if (!f->def_str && !is_text(f->type))
+    } else if (!f->def_str && !is_text(f->type)) {
         sp_buf_addf(out, "`%s`", number);
-    else if (*default_text(f))
+    } else if (*default_text(f)) {
         sp_buf_addf(out, "`%s`", default_text(f));
-    else if (f->env)
+    } else if (f->env) {
         sp_buf_adds(out, "empty");
+    }
 }
 
 static void limits_markdown(const struct sp_field *f, struct sp_buf *out)

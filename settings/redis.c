@@ -2,6 +2,7 @@
  */
 #include "settings/redis.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -54,28 +55,36 @@ static int hex_digit(char c)
     return at ? (int)((at - digits) % 16) : -1;
 }
 
-/* Percent-decodes len bytes into a new string. */
-static enum sp_code decode(const char *text, size_t len, char **out, struct sp_error *err)
+/* Percent-decodes len bytes; out has room for them and the NUL. */
+static bool decode_into(const char *text, size_t len, char *out)
 {
-    sp_auto(sp_free_str) char *plain = malloc(len + 1);
-    size_t n = 0;
-
-    if (!plain)
-        return sp_error_set(err, SP_E_NOMEM, "out of memory");
     for (size_t i = 0; i < len; i++) {
-        plain[n] = text[i];
+        *out = text[i];
         if (text[i] == '%') {
             int high = i + 2 < len ? hex_digit(text[i + 1]) : -1;
             int low = i + 2 < len ? hex_digit(text[i + 2]) : -1;
             if (high < 0 || low < 0 || high + low == 0)
-                return bad_url(err, "a % must be followed by two hex digits, not 00");
-            plain[n] = (char)(high * 16 + low);
+                return false;
+            *out = (char)(high * 16 + low);
             i += 2;
         }
-        n++;
+        out++;
     }
-    plain[n] = '\0';
-    *out = SP_TAKE(plain);
+    *out = '\0';
+    return true;
+}
+
+static enum sp_code decode(const char *text, size_t len, char **out, struct sp_error *err)
+{
+    char *plain = malloc(len + 1);
+
+    if (!plain)
+        return sp_error_set(err, SP_E_NOMEM, "out of memory");
+    if (!decode_into(text, len, plain)) {
+        free(plain);
+        return bad_url(err, "a % must be followed by two hex digits, not 00");
+    }
+    *out = plain;
     return SP_OK;
 }
 
@@ -142,12 +151,13 @@ static enum sp_code parse_place(struct sp_redis *r, const char *rest, bool is_un
     size_t host_len = authority - (size_t)(host - rest);
     enum sp_code rc = at ? parse_credentials(r, rest, (size_t)(at - rest), err) : SP_OK;
 
-    if (!rc && is_unix && (host_len || all == authority))
+    if (!rc && is_unix && (host_len || all == authority)) {
         rc = bad_url(err, "the path of the socket must begin with /");
-    else if (!rc && is_unix)
+    } else if (!rc && is_unix) {
         rc = decode(rest + authority, all - authority, &r->path, err);
-    else if (!rc)
+    } else if (!rc) {
         rc = parse_host(r, host, host_len, err);
+    }
     if (!rc && !is_unix && all > authority)
         rc = parse_db(r, rest + authority + 1, all - authority - 1, err);
     return rc ? rc : parse_query(r, rest + all, err);
@@ -193,11 +203,13 @@ static enum sp_code make_name(struct sp_redis *r, struct sp_error *err)
 {
     sp_auto(sp_buf_clear) struct sp_buf name = SP_BUF_INIT(SP_BUF_UNBOUNDED);
 
-    if (r->path)
+    assert(r->path || r->host);
+    if (r->path) {
         sp_buf_addf(&name, "%s/%lld", r->path, (long long)r->db);
-    else
+    } else {
         sp_buf_addf(&name, strchr(r->host, ':') ? "[%s]:%lld/%lld" : "%s:%lld/%lld", r->host,
                     (long long)r->port, (long long)r->db);
+    }
     r->name = sp_buf_take(&name, NULL);
     return r->name ? SP_OK : no_memory(err);
 }
@@ -205,7 +217,7 @@ static enum sp_code make_name(struct sp_redis *r, struct sp_error *err)
 enum sp_code sp_redis_new(const struct sp_config *config, struct sp_redis **out,
                           struct sp_error *err)
 {
-    sp_auto(sp_redis_free) struct sp_redis *r = calloc(1, sizeof *r);
+    struct sp_redis *r = calloc(1, sizeof *r);
     const char *url = config->redis.url;
 
     if (!r)
@@ -213,15 +225,19 @@ enum sp_code sp_redis_new(const struct sp_config *config, struct sp_redis **out,
     r->timeout_ms = DEFAULT_TIMEOUT_MS;
     r->port = 6379;
     enum sp_code rc = url && *url ? parse_url(r, url, err) : take_members(r, config, err);
-    if (!rc && r->tls && !SP_REDIS_HAS_TLS)
+    if (!rc && r->tls && !SP_REDIS_HAS_TLS) {
         rc = sp_error_set(err, SP_E_INVALID,
                           "redis url: rediss:// needs hiredis 1.0 or newer with TLS, which this "
                           "build has not");
+    }
     if (!rc)
         rc = make_name(r, err);
-    if (!rc)
-        *out = SP_TAKE(r);
-    return rc;
+    if (rc) {
+        sp_redis_free(r);
+        return rc;
+    }
+    *out = r;
+    return SP_OK;
 }
 
 /* What an error answer means for the caller; the first word says it. */

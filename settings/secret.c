@@ -1,6 +1,7 @@
 /* Secrets that live in the environment or in a file (a mounted one, of an orchestrator's). */
 #include "settings/secret.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -68,22 +69,19 @@ static enum sp_code read_fd(int fd, const char *path, char *data, size_t *len, s
 
 static enum sp_code read_file(const char *path, char **out, struct sp_error *err)
 {
+    char data[MAX_SECRET + 2];
     size_t len = 0;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
     if (fd < 0)
         return sp_error_errno(err, SP_E_INVALID, errno, "cannot open %s", path);
-    char *data = malloc(MAX_SECRET + 2);
-    enum sp_code rc =
-        data ? read_fd(fd, path, data, &len, err) : sp_error_set(err, SP_E_NOMEM, "out of memory");
+    enum sp_code rc = read_fd(fd, path, data, &len, err);
     close(fd);
     if (!rc)
         rc = accept_text(path, data, len, err);
     if (!rc && !(*out = sp_strdup(data)))
         rc = sp_error_set(err, SP_E_NOMEM, "out of memory");
-    if (data)
-        explicit_bzero(data, len);
-    free(data);
+    explicit_bzero(data, len);
     return rc;
 }
 
@@ -109,6 +107,7 @@ static enum sp_code resolve_member(json_t *obj, const char *key, struct sp_error
     enum sp_code rc = sp_secret_get(value, &text, err);
     if (rc)
         return sp_error_wrap(err, rc, "%s", key);
+    assert(text);
     json_t *resolved = json_string(text);
     explicit_bzero(text, strlen(text));
     free(text);

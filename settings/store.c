@@ -116,12 +116,13 @@ static enum sp_code digest_fields(const redisReply *reply, const size_t *order, 
     enum sp_code rc = SP_OK;
 
     /* Lengths in front, so that no two hashes look alike. */
-    for (size_t i = 0; i < n && !rc; i++)
+    for (size_t i = 0; i < n && !rc; i++) {
         for (size_t j = order[i]; j <= order[i] + 1 && !rc; j++) {
             rc = sp_buf_addf(&bytes, "%zu:", reply->element[j]->len);
             if (!rc)
                 rc = sp_buf_add(&bytes, reply->element[j]->str, reply->element[j]->len);
         }
+    }
     sp_sha256_hex(sp_buf_str(&bytes), bytes.len, out);
     if (bytes.data)
         explicit_bzero(bytes.data, bytes.len);
@@ -134,9 +135,10 @@ static enum sp_code make_digest(const redisReply *reply, char *out, struct sp_er
 
     if (!order)
         return no_memory(err);
-    for (size_t i = 0; i + 1 < reply->elements; i += 2)
+    for (size_t i = 0; i + 1 < reply->elements; i += 2) {
         if (!strncmp(reply->element[i]->str, FIELD_PREFIX, sizeof FIELD_PREFIX - 1))
             order[n++] = i;
+    }
     qsort_r(order, n, sizeof *order, by_name, reply->element);
     enum sp_code rc = digest_fields(reply, order, n, out, err);
     free(order);
@@ -185,10 +187,11 @@ enum sp_code sp_document_provider(const struct sp_document *doc, const char *nam
     if (!json_is_string(stored))
         return sp_error_set(err, SP_E_INVALID, FIELD_PREFIX "%s: is not UTF-8 text", name);
     json_auto_t *json = json_loads(json_string_value(stored), JSON_REJECT_DUPLICATES, &where);
-    if (!json) /* jansson's own text quotes what it found, which may be a secret */
+    if (!json) { /* jansson's own text quotes what it found, which may be a secret */
         return sp_error_set(err, SP_E_INVALID,
                             FIELD_PREFIX "%s: is not valid JSON at line %d, column %d", name,
                             where.line, where.column);
+    }
     if (!json_is_object(json))
         return sp_error_set(err, SP_E_INVALID, FIELD_PREFIX "%s: expected an object", name);
     *out = SP_TAKE(json);
@@ -273,9 +276,10 @@ static enum sp_code run_change(struct sp_redis *redis, const struct arguments *a
 
     if (rc)
         return rc;
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2)
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2) {
         return sp_error_set(err, SP_E_INTERNAL, "redis %s: unexpected answer",
                             sp_redis_name(redis));
+    }
     *applied = reply->element[0]->integer == 1;
     *version = reply->element[1]->integer;
     return SP_OK;

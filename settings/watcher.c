@@ -124,12 +124,20 @@ static bool is_transient(enum sp_code rc)
     return rc == SP_E_UNAVAILABLE || rc == SP_E_TIMEOUT || rc == SP_E_NOMEM;
 }
 
+static bool same_status(const struct sp_settings_status *a, const struct sp_settings_status *b)
+{
+    return a->state == b->state && a->redis_up == b->redis_up && a->provider_up == b->provider_up &&
+           a->version == b->version && a->error_version == b->error_version &&
+           a->changes == b->changes && a->failures == b->failures &&
+           !strcmp(a->provider, b->provider) && !strcmp(a->message, b->message);
+}
+
 /* Shows the thread's own view and puts e in force, which may be what is there already. */
 static void publish(struct sp_watcher *w, struct entry *e)
 {
     pthread_mutex_lock(&w->lock);
     struct entry *old = w->current;
-    bool changed = old != e || memcmp(&w->status, &w->view, sizeof w->view) != 0;
+    bool changed = old != e || !same_status(&w->status, &w->view);
     w->current = e;
     w->status = w->view;
     pthread_mutex_unlock(&w->lock);
@@ -143,7 +151,6 @@ static void publish(struct sp_watcher *w, struct entry *e)
 static void say(struct sp_watcher *w, int64_t version, const char *message)
 {
     w->view.error_version = version;
-    memset(w->view.message, 0, sizeof w->view.message);
     snprintf(w->view.message, sizeof w->view.message, "%s", message);
 }
 
@@ -169,9 +176,10 @@ static void hold_back(struct sp_watcher *w, const struct mark *mark, const struc
     w->refused = (struct mark){0};
     say(w, mark->version, err->msg);
     publish(w, w->current);
-    if (!again)
+    if (!again) {
         sp_log(SP_WARN, "settings_waiting", sp_i("version", mark->version),
                sp_s("reason", err->msg), sp_i("in_force", w->view.version));
+    }
 }
 
 static void put_in_force(struct sp_watcher *w, struct entry *e, const struct mark *mark)
@@ -180,7 +188,6 @@ static void put_in_force(struct sp_watcher *w, struct entry *e, const struct mar
     w->refused = w->waiting = (struct mark){0};
     w->view.state = SP_SETTINGS_IN_FORCE;
     w->view.version = mark->version;
-    memset(w->view.provider, 0, sizeof w->view.provider);
     snprintf(w->view.provider, sizeof w->view.provider, "%s", e->snapshot.provider);
     w->view.changes++;
     publish(w, e);
@@ -286,16 +293,17 @@ static void compare(struct sp_watcher *w, const struct sp_document *doc, bool du
         return;
     }
     w->missing = false;
-    if (resolve || (due && same(&mark, &w->waiting)))
-        apply(w, doc, &mark);
-    else if (same(&mark, &w->refused) || same(&mark, &w->waiting))
+    bool failed = same(&mark, &w->refused) || same(&mark, &w->waiting);
+    bool again = resolve || (due && same(&mark, &w->waiting));
+    if (failed && !again)
         return;
-    else if (known && same(&mark, &w->in_force))
-        nothing_new(w);
-    else if (known)
-        renumber(w, &mark);
-    else
+    if (again || !known) {
         apply(w, doc, &mark);
+    } else if (same(&mark, &w->in_force)) {
+        nothing_new(w);
+    } else {
+        renumber(w, &mark);
+    }
 }
 
 /* The one in force has not passed its check yet. It may turn out to be a failed configuration. */
@@ -309,7 +317,7 @@ static void check_again(struct sp_watcher *w)
         struct mark mark = w->in_force;
         w->in_force = (struct mark){0};
         w->view.version = 0;
-        memset(w->view.provider, 0, sizeof w->view.provider);
+        w->view.provider[0] = '\0';
         publish(w, NULL);
         refuse(w, &mark, &err);
         return;
@@ -408,15 +416,17 @@ static void schedule(struct sp_watcher *w, bool good, bool was_stable, bool due)
     bool waits = w->waiting.digest[0] || (w->current && !w->view.provider_up);
     int64_t now = sp_mono_ms();
 
-    if (!good)
+    if (!good) {
         w->failures_in_a_row++;
-    else if (was_stable)
+    } else if (was_stable) {
         w->failures_in_a_row = 0;
+    }
     w->next_round = now + (good ? POLL_MS + jitter(POLL_JITTER_MS) : backoff(w->failures_in_a_row));
-    if (!waits)
+    if (!waits) {
         w->next_retry = SP_NEVER;
-    else if (due || w->next_retry == SP_NEVER)
+    } else if (due || w->next_retry == SP_NEVER) {
         w->next_retry = now + RETRY_MS;
+    }
 }
 
 /* Subscribes before it reads, so that no change falls between the two. */
@@ -490,10 +500,11 @@ static void *run(void *arg)
     while (take_orders(w, &poked, &resolve)) {
         int64_t now = sp_mono_ms();
         bool due = poked || now >= w->next_retry;
-        if (due || now >= w->next_round)
+        if (due || now >= w->next_round) {
             do_round(w, due, resolve);
-        else
+        } else {
             wait_for_news(w);
+        }
     }
     return NULL;
 }
