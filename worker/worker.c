@@ -23,8 +23,8 @@
 
 enum {
     READY_MIN = 256,  /* enough for the executors while the intake waits for a processor */
-    GRACE_MS = 15000, /* after worker.drain: ending programs (10 s at most) and telling Kafka */
-    FLUSH_MS = 10000,
+    GRACE_MS = 12000, /* after worker.drain: ending programs (10 s at most) and telling Kafka */
+    FLUSH_MS = 1000,  /* every delivery was waited for already */
 };
 
 struct sp_worker {

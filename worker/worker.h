@@ -27,7 +27,7 @@ void sp_worker_reload(struct sp_worker *worker);
 /*
  * The orderly stop: takes nothing new, hands back what has not started, waits worker.drain for what
  * runs, ends the rest and hands it back uncommitted, commits, and frees the worker. Blocks:
- * worker.drain and 25 s at most, unless a provider breaks its limits.
+ * worker.drain and 15 s at most, unless a provider breaks its limits.
  */
 void sp_worker_stop(struct sp_worker *worker);
 /* "host:port" of the HTTP server, "" when it is off. */

@@ -75,6 +75,7 @@ static enum sp_code fake_open(void *settings, const struct sp_host *host, struct
     (void)host, (void)err;
     struct fake *fake = calloc(1, sizeof *fake);
     fake->down = ((struct fake_settings *)settings)->down;
+    free(settings);
     fake->base.ops = &fake_provider;
     fake->base.timeout_ms = 60000;
     *out = &fake->base;

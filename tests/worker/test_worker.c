@@ -29,6 +29,7 @@ static struct sp_redis *redis;
 static struct sp_config *config;
 static struct sp_worker *worker;
 static rd_kafka_t *client, *reader;
+static rd_kafka_mock_cluster_t *cluster;
 static const char *brokers;
 
 static rd_kafka_t *handle(rd_kafka_type_t type, const char *key, const char *value)
@@ -61,7 +62,7 @@ static void setup(void)
     char bootstrap[128], url[160];
     cr_assert(sp_redis_server_start(&server, NULL));
     client = handle(RD_KAFKA_PRODUCER, "test.mock.num.brokers", "1");
-    rd_kafka_mock_cluster_t *cluster = rd_kafka_handle_mock_cluster(client);
+    cluster = rd_kafka_handle_mock_cluster(client);
     brokers = rd_kafka_mock_cluster_bootstraps(cluster);
     for (size_t i = 0; i < SP_COUNT(topics); i++)
         rd_kafka_mock_topic_create(cluster, topics[i], 1, 1);
@@ -397,6 +398,23 @@ Test(worker, a_stop_lets_a_run_finish_within_the_drain)
     cr_expect(eq(str, (char *)text_of(got, "status"), "timeout"));
     cr_expect(eq(str, (char *)error_code(got), "SB005"));
     cr_expect(eq(i64, committed(), 1));
+}
+
+Test(worker, a_stop_without_kafka_ends_all_the_same)
+{
+    set_settings("5", "{}");
+    start();
+    request("{\"code\":\"wait\",\"timeout\":\"200ms\"}");
+    await_page("/metrics", "sandpiper_jobs_running 1\n");
+    rd_kafka_mock_broker_set_down(cluster, 1);
+    int64_t before = sp_mono_ms();
+
+    sp_worker_stop(worker);
+
+    cr_expect(sp_mono_ms() - before < 20000);
+    cr_expect(eq(int, fake_instances(), 0));
+    rd_kafka_mock_broker_set_up(cluster, 1);
+    cr_expect(lt(i64, committed(), 0), "a reply that is not in Kafka must not be committed");
 }
 
 Test(worker, under_order_key_a_job_waits_for_the_one_of_its_key_before_it)
