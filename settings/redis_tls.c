@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <hiredis/hiredis_ssl.h>
 #include <openssl/ssl.h>
+#include <stdbool.h>
 
 SP_AUTO(SSL_CTX *, SSL_CTX_free)
 SP_AUTO(SSL *, SSL_free)

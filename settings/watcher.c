@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -330,14 +329,6 @@ static void check_again(struct sp_watcher *w)
         sp_log(SP_INFO, "provider_up", sp_s("provider", w->current->snapshot.provider));
 }
 
-static int64_t jitter(int64_t range)
-{
-    uint32_t random = 0;
-
-    (void)getrandom(&random, sizeof random, GRND_NONBLOCK);
-    return random % range;
-}
-
 /* Half of it is random, so that a fleet does not come back in step. */
 static int64_t backoff(unsigned failures)
 {
@@ -346,7 +337,7 @@ static int64_t backoff(unsigned failures)
     for (unsigned i = 1; i < failures && ms < BACKOFF_MAX_MS; i++)
         ms *= 2;
     ms = ms < BACKOFF_MAX_MS ? ms : BACKOFF_MAX_MS;
-    return ms / 2 + jitter(ms / 2 + 1);
+    return ms / 2 + (int64_t)arc4random_uniform((uint32_t)(ms / 2 + 1));
 }
 
 static void redis_away(struct sp_watcher *w, const struct sp_error *err)
@@ -421,7 +412,8 @@ static void schedule(struct sp_watcher *w, bool good, bool was_stable, bool due)
     } else if (was_stable) {
         w->failures_in_a_row = 0;
     }
-    w->next_round = now + (good ? POLL_MS + jitter(POLL_JITTER_MS) : backoff(w->failures_in_a_row));
+    w->next_round = now + (good ? POLL_MS + (int64_t)arc4random_uniform(POLL_JITTER_MS)
+                                : backoff(w->failures_in_a_row));
     if (!waits) {
         w->next_retry = SP_NEVER;
     } else if (due || w->next_retry == SP_NEVER) {

@@ -58,7 +58,7 @@ struct sp_watcher;
 
 /*
  * Starts the thread; does not wait for Redis. One connection polls, one subscribes; both are taken,
- * on SP_OK only. ops, ctx and what prefix points to are borrowed.
+ * on SP_OK only. ops and ctx are borrowed.
  */
 SP_MUST_CHECK enum sp_code sp_watcher_start(struct sp_redis *redis_a, struct sp_redis *redis_b,
                                             const char *prefix, const struct sp_apply_ops *ops,
