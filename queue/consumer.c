@@ -252,10 +252,11 @@ static void commit_now(struct sp_consumer *consumer, const rd_kafka_topic_partit
     rd_kafka_queue_t *answers = rd_kafka_queue_new(consumer->rk);
     rd_kafka_resp_err_t failed =
         rd_kafka_commit_queue(consumer->rk, list, answers, on_committed, consumer);
-    if (failed)
+    if (failed) {
         on_committed(consumer->rk, failed, list, consumer);
-    else if (rd_kafka_queue_poll_callback(answers, (int)limit_ms) == 0)
+    } else if (rd_kafka_queue_poll_callback(answers, (int)limit_ms) == 0) {
         sp_log(SP_WARN, "commit_unanswered", sp_i("waited_ms", limit_ms));
+    }
     rd_kafka_queue_destroy(answers);
     rd_kafka_topic_partition_list_destroy(list);
 }
@@ -268,10 +269,11 @@ static void assigned(struct sp_consumer *consumer, const rd_kafka_topic_partitio
 
 static void revoked(struct sp_consumer *consumer, const rd_kafka_topic_partition_list_t *list)
 {
-    if (rd_kafka_assignment_lost(consumer->rk))
+    if (rd_kafka_assignment_lost(consumer->rk)) {
         sp_log(SP_WARN, "assignment_lost", sp_i("partitions", list->cnt));
-    else
+    } else {
         commit_now(consumer, list, REVOKE_COMMIT_MS);
+    }
     for (int i = 0; i < list->cnt; i++) {
         struct sp_partition **place =
             find(consumer, list->elems[i].topic, list->elems[i].partition);
@@ -394,9 +396,10 @@ static enum sp_code subscribe(struct sp_consumer *consumer, struct sp_error *err
         rd_kafka_topic_partition_list_add(list, topics->requests[i], RD_KAFKA_PARTITION_UA);
     rd_kafka_resp_err_t failed = rd_kafka_subscribe(consumer->rk, list);
     rd_kafka_topic_partition_list_destroy(list);
-    if (failed)
+    if (failed) {
         return sp_error_set(err, SP_E_INVALID, "queue.request_topics: %s",
                             rd_kafka_err2str(failed));
+    }
     return SP_OK;
 }
 
@@ -515,10 +518,11 @@ static struct sp_record *record_of(struct sp_consumer *consumer, struct sp_parti
 static void count(struct sp_consumer *consumer, struct sp_partition *partition, int64_t offset)
 {
     consumer->consumed++;
-    if (offset < partition->history->next)
+    if (offset < partition->history->next) {
         consumer->redeliveries++;
-    else
+    } else {
         partition->history->next = offset + 1;
+    }
     if (partition->committed < 0)
         partition->committed = offset;
 }
@@ -570,9 +574,10 @@ void sp_consumer_status(const struct sp_consumer *consumer, struct sp_queue_stat
     out->rebalances = consumer->rebalances;
     out->redeliveries = consumer->redeliveries;
     out->last_commit_ms = consumer->last_commit_ms;
-    if (consumer->n_partitions > out->n_partitions)
+    if (consumer->n_partitions > out->n_partitions) {
         out->partitions = sp_kafka_must(
             realloc(out->partitions, consumer->n_partitions * sizeof(*out->partitions)));
+    }
     out->n_partitions = consumer->n_partitions;
     for (size_t i = 0; i < consumer->n_partitions; i++) {
         const struct sp_partition *p = consumer->partitions[i];

@@ -84,9 +84,10 @@ enum sp_code sp_kafka_set(rd_kafka_conf_t *conf, const char *key, const char *va
     rd_kafka_conf_res_t res = rd_kafka_conf_set(conf, key, value, reason, sizeof(reason));
     if (res == RD_KAFKA_CONF_OK)
         return SP_OK;
-    if (res == RD_KAFKA_CONF_UNKNOWN)
+    if (res == RD_KAFKA_CONF_UNKNOWN) {
         return sp_error_set(err, SP_E_INVALID, "kafka.%s: librdkafka %s has no such property", key,
                             rd_kafka_version_str());
+    }
     if (is_secret(key))
         return sp_error_set(err, SP_E_INVALID, "kafka.%s: librdkafka refuses the value", key);
     return sp_error_set(err, SP_E_INVALID, "kafka.%s: %s", key, reason);
@@ -97,14 +98,16 @@ static enum sp_code check_protected(const struct sp_queue_property *property, st
     for (size_t i = 0; i < SP_COUNT(protected_properties); i++) {
         if (strcmp(protected_properties[i].key, property->key) != 0)
             continue;
-        if (protected_properties[i].rule == MUST_BE_ABSENT)
+        if (protected_properties[i].rule == MUST_BE_ABSENT) {
             return sp_error_set(err, SP_E_INVALID, "kafka.%s: cannot be used here; remove it",
                                 property->key);
+        }
         bool wanted = protected_properties[i].rule == MUST_BE_TRUE, value = !wanted;
-        if (!sp_parse_bool(property->value, &value) || value != wanted)
+        if (!sp_parse_bool(property->value, &value) || value != wanted) {
             return sp_error_set(err, SP_E_INVALID,
                                 "kafka.%s: must stay %s, or requests could be lost; remove it",
                                 property->key, wanted ? "true" : "false");
+        }
     }
     return SP_OK;
 }
@@ -136,12 +139,13 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
     enum sp_level ours = SP_DEBUG;
     if (is_noise(facility, text))
         return;
-    if (level <= LOG_CRIT)
+    if (level <= LOG_CRIT) {
         ours = SP_ERROR;
-    else if (level <= LOG_WARNING)
+    } else if (level <= LOG_WARNING) {
         ours = SP_WARN;
-    else if (level <= LOG_INFO)
+    } else if (level <= LOG_INFO) {
         ours = SP_INFO;
+    }
     sp_log(ours, "kafka_log", sp_s("client", rk ? rd_kafka_name(rk) : NULL),
            sp_s("facility", facility), sp_s("message", text));
 }
@@ -160,10 +164,11 @@ rd_kafka_conf_t *sp_kafka_conf(rd_kafka_type_t type)
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_conf_set_log_cb(conf, on_log);
     set_defaults(conf, common_defaults, SP_COUNT(common_defaults));
-    if (type == RD_KAFKA_CONSUMER)
+    if (type == RD_KAFKA_CONSUMER) {
         set_defaults(conf, consumer_defaults, SP_COUNT(consumer_defaults));
-    else
+    } else {
         set_defaults(conf, producer_defaults, SP_COUNT(producer_defaults));
+    }
     return conf;
 }
 

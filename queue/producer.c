@@ -99,10 +99,11 @@ static const struct refusal_row *refusal_of(rd_kafka_resp_err_t error)
 static void list_push(struct list *list, struct letter *letter)
 {
     letter->next = NULL;
-    if (list->last)
+    if (list->last) {
         list->last->next = letter;
-    else
+    } else {
         list->first = letter;
+    }
     list->last = letter;
 }
 
@@ -233,7 +234,7 @@ enum sp_code sp_producer_send(struct sp_producer *producer, const struct sp_parc
         (void)pthread_mutex_unlock(&producer->lock);
         sp_waker_signal(producer->options.waker);
     }
-    return SP_OK;
+    return SP_OK; /* NOLINT(clang-analyzer-unix.Malloc): its delivery report has the letter */
 }
 
 static void finish(struct sp_producer *producer, struct letter *letter, bool too_large)
@@ -329,9 +330,10 @@ static void judge(struct sp_producer *producer, struct letter *letter)
     bool to_default = letter->parcel.kind == SP_PARCEL_REPLY &&
                       strcmp(letter->parcel.topic, producer->options.default_topic) == 0;
     if (row->refusal == NOT_REFUSED) {
-        if (!producer->failing)
+        if (!producer->failing) {
             sp_log(SP_WARN, "delivery_failed", sp_s("topic", letter->parcel.topic),
                    sp_s("error", rd_kafka_err2name(letter->error)));
+        }
         producer->failing = true;
         wait_longer(producer, letter);
     } else if (row->refusal == SIZE_REFUSED && is_suspect(letter)) {
@@ -353,10 +355,11 @@ static void delivered(struct sp_producer *producer, struct letter *letter, const
     producer->failing = false;
     if (producer->refused_topic[0] && strcmp(producer->refused_topic, topic) == 0)
         producer->refused_topic[0] = producer->refused[0] = '\0';
-    if (letter->parcel.kind == SP_PARCEL_REPLY)
+    if (letter->parcel.kind == SP_PARCEL_REPLY) {
         producer->delivered++;
-    else
+    } else {
         producer->dead_letters++;
+    }
     finish(producer, letter, false);
 }
 
@@ -428,10 +431,11 @@ static void send_due(struct sp_producer *producer)
     int64_t now = sp_mono_ms();
     struct letter *letter;
     while ((letter = list_pop(&waiting))) {
-        if (letter->due_ms <= now)
+        if (letter->due_ms <= now) {
             send_again(producer, letter);
-        else
+        } else {
             list_push(&producer->waiting, letter);
+        }
     }
     if (!producer->alone && (letter = list_pop(&producer->suspects))) {
         letter->alone = true;

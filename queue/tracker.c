@@ -67,12 +67,13 @@ static int64_t *find(const struct sp_tracker *tracker, int64_t offset)
         int64_t there = offset_of(*slot(tracker, at));
         if (there == offset)
             return slot(tracker, at);
-        if (there < offset)
+        if (there < offset) {
             low = at + 1;
-        else if (at == 0)
+        } else if (at == 0) {
             break;
-        else
+        } else {
             high = at - 1;
+        }
         at = low + ((high - low) / 2);
     }
     return NULL;
