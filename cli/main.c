@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "cli/commands.h"
 
 static const struct sp_command *const commands[] = {
@@ -39,6 +40,7 @@ int main(int argc, char **argv)
        rather than the end of the process. */
     json_object_seed(0);
     (void)signal(SIGPIPE, SIG_IGN);
+    sp_log_setup(SP_ERROR, false); /* commands speak for themselves; the worker sets its own */
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
         puts("sandpiper " SP_VERSION);
         return finish(SP_EXIT_OK);

@@ -45,10 +45,11 @@ static rd_kafka_t *make_client(rd_kafka_type_t type)
     char text[128];
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_conf_set(conf, "bootstrap.servers", sp_mock_broker_address(broker), NULL, 0);
-    rd_kafka_conf_set(conf, "linger.ms", "0", NULL, 0);
     if (type == RD_KAFKA_CONSUMER) {
         rd_kafka_conf_set(conf, "group.id", "test", NULL, 0);
         rd_kafka_conf_set(conf, "fetch.wait.max.ms", "10", NULL, 0);
+    } else {
+        rd_kafka_conf_set(conf, "linger.ms", "0", NULL, 0);
     }
     rd_kafka_t *rk = rd_kafka_new(type, conf, text, sizeof(text));
     cr_assert(ne(ptr, rk, NULL), "%s", text);

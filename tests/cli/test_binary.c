@@ -1,0 +1,229 @@
+/* The program as it is installed: its table of commands, its exit codes, `dev` from start to end.
+ */
+#include <dirent.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "tests/support.h"
+
+#define START_MS 60000
+
+static char root[] = "/tmp/sandpiper-binary-XXXXXX";
+static char out[16384];
+
+static void make_root(void)
+{
+    cr_assert(ne(ptr, mkdtemp(root), NULL));
+    cr_assert(eq(int, chdir(root), 0));
+}
+
+static void remove_root(void)
+{
+    char command[128];
+    snprintf(command, sizeof(command), "rm -rf '%s'", root);
+    cr_assert(eq(int, system(command), 0));
+}
+
+TestSuite(binary, .init = make_root, .fini = remove_root);
+
+/* Runs a line of the shell with $S as the program; the exit code, and what it printed in `out`. */
+static int shell(const char *line)
+{
+    char command[1024];
+    snprintf(command, sizeof(command), "S=%s; { %s; } 2>&1", SP_BINARY, line);
+    FILE *f = popen(command, "r");
+    size_t n = fread(out, 1, sizeof(out) - 1, f);
+    out[n] = '\0';
+    int status = pclose(f);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+Test(binary, every_command_is_listed_and_has_help)
+{
+    static const char *const names[] = {"run",      "submit",    "wait",    "worker",
+                                        "settings", "providers", "workers", "dev"};
+    char line[64];
+    for (size_t i = 0; i < SP_COUNT(names); i++) {
+        cr_expect(eq(int, shell("$S --help"), 0));
+        cr_expect(ne(ptr, strstr(out, names[i]), NULL), "%s", names[i]);
+        snprintf(line, sizeof(line), "$S %s --help", names[i]);
+        cr_expect(eq(int, shell(line), 0), "%s", out);
+        cr_expect(eq(int, strncmp(out, "Usage: sandpiper ", 17), 0), "%s", out);
+    }
+}
+
+Test(binary, wrong_use_exits_with_2)
+{
+    cr_expect(eq(int, shell("$S"), 2));
+    cr_expect(eq(int, shell("$S wrker"), 2));
+    cr_expect(ne(ptr, strstr(out, "did you mean worker?"), NULL), "%s", out);
+    cr_expect(eq(int, shell("$S run"), 2));
+}
+
+Test(binary, the_version_is_told)
+{
+    cr_expect(eq(int, shell("$S --version"), 0));
+    cr_expect(eq(int, strncmp(out, "sandpiper ", 10), 0));
+}
+
+Test(binary, a_reader_that_has_enough_is_no_error_message)
+{
+    cr_expect(eq(int, shell("{ $S --help; echo $? >code; } | true; cat code"), 0));
+
+    cr_expect(eq(str, out, "141\n"), "%s", out);
+}
+
+Test(binary, output_that_cannot_be_written_is_a_failure)
+{
+    cr_expect(eq(int, shell("$S --help >/dev/full"), 1));
+
+    cr_expect(ne(ptr, strstr(out, "No space left"), NULL), "%s", out);
+}
+
+Test(binary, a_wrong_configuration_is_named_by_its_key)
+{
+    cr_expect(eq(int, shell("$S worker -X worker.concurency=3"), 1));
+
+    cr_expect(ne(ptr, strstr(out, "concurency"), NULL), "%s", out);
+}
+
+/* ---- dev ---- */
+
+static pid_t start_dev(void)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)freopen("log", "w", stdout);
+        (void)dup2(STDOUT_FILENO, STDERR_FILENO);
+        execl(SP_BINARY, "sandpiper", "dev", "--dir", "dev", "--ready-file", "ready", NULL);
+        _exit(127);
+    }
+    int64_t deadline = sp_deadline_in(START_MS);
+    while (access("ready", R_OK) && sp_deadline_left(deadline) > 0 && !waitpid(pid, NULL, WNOHANG))
+        usleep(20000);
+    if (access("ready", R_OK)) {
+        (void)shell("cat log");
+        cr_fatal("dev did not start: %s", out);
+    }
+    return pid;
+}
+
+/* The children of a process, by /proc. */
+static size_t children_of(pid_t parent, pid_t *list, size_t max)
+{
+    size_t n = 0;
+    DIR *proc = opendir("/proc");
+    struct dirent *entry = NULL;
+    while (n < max && (entry = readdir(proc))) {
+        char path[64];
+        int pid = 0, ppid = 0;
+        snprintf(path, sizeof(path), "/proc/%.20s/stat", entry->d_name);
+        FILE *f = fopen(path, "r");
+        if (f && fscanf(f, "%d (%*[^)]) %*c %d", &pid, &ppid) == 2 && ppid == parent)
+            list[n++] = pid;
+        if (f)
+            fclose(f);
+    }
+    closedir(proc);
+    return n;
+}
+
+static bool gone(pid_t pid)
+{
+    int64_t deadline = sp_deadline_in(10000);
+    while (kill(pid, 0) == 0 && sp_deadline_left(deadline) > 0)
+        usleep(20000);
+    return kill(pid, 0) != 0;
+}
+
+Test(binary, dev_answers_both_examples_and_leaves_nothing_behind)
+{
+    pid_t pid = start_dev();
+    pid_t children[8];
+    size_t n = children_of(pid, children, SP_COUNT(children));
+    cr_expect(eq(sz, n, 3));
+
+    cr_expect(eq(int,
+                 shell("$S run -c dev/dev.conf " SP_SOURCE_DIR
+                       "/examples/hello.py --arg name=World --arg count=2"),
+                 0),
+              "%s", out);
+    cr_expect(ne(ptr, strstr(out, "{\"message\": \"Hello, World! Hello, World!\"}\n"), NULL), "%s",
+              out);
+    cr_expect(eq(int,
+                 shell("$S run -c dev/dev.conf " SP_SOURCE_DIR
+                       "/examples/hello.js --arg name=World --arg count=2"),
+                 0),
+              "%s", out);
+    cr_expect(ne(ptr, strstr(out, "{\"message\":\"Hello, World! Hello, World!\"}\n"), NULL), "%s",
+              out);
+    cr_expect(
+        eq(int, shell("printf 'import sys; sys.exit(9)' | $S run -c dev/dev.conf -l py -"), 9),
+        "%s", out);
+    cr_expect(
+        eq(int, shell("printf 'while True: pass' | $S run -c dev/dev.conf -l py -t 1s -"), 124),
+        "%s", out);
+    cr_expect(eq(int, shell("$S settings test -c dev/dev.conf"), 0), "%s", out);
+    cr_expect(eq(int, shell("$S workers -c dev/dev.conf"), 0), "%s", out);
+    cr_expect(ne(ptr, strstr(out, "running"), NULL), "%s", out);
+
+    int status = -1;
+    kill(pid, SIGTERM);
+    cr_assert(eq(int, waitpid(pid, &status, 0), pid));
+    cr_expect(eq(int, status, 0));
+    for (size_t i = 0; i < n; i++)
+        cr_expect(gone(children[i]));
+    cr_expect(ne(int, access("dev", F_OK), 0));
+    cr_expect(ne(int, access("ready", F_OK), 0));
+}
+
+Test(binary, dev_that_is_killed_takes_its_children_along)
+{
+    pid_t pid = start_dev();
+    pid_t children[8];
+    size_t n = children_of(pid, children, SP_COUNT(children));
+
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+
+    for (size_t i = 0; i < n; i++)
+        cr_expect(gone(children[i]));
+}
+
+Test(binary, dev_ends_when_a_part_of_it_ends)
+{
+    pid_t pid = start_dev();
+    pid_t children[8];
+    cr_assert(eq(sz, children_of(pid, children, SP_COUNT(children)), 3));
+    int status = -1;
+
+    kill(children[1], SIGKILL); /* redis-server, the second that is started */
+    waitpid(pid, &status, 0);
+
+    cr_expect(eq(int, status, 1 << 8)); /* exited with 1 */
+    (void)shell("cat log");
+    cr_expect(ne(ptr, strstr(out, "has ended; so does the rest"), NULL), "%s", out);
+    cr_expect(ne(int, access("dev", F_OK), 0));
+}
+
+Test(binary, dev_without_redis_server_says_what_to_install)
+{
+    cr_expect(eq(int, shell("PATH=/nowhere $S dev --dir dev"), 1));
+
+    cr_expect(ne(ptr, strstr(out, "apt-get install redis-server"), NULL), "%s", out);
+    cr_expect(ne(int, access("dev", F_OK), 0));
+}
+
+Test(binary, dev_does_not_touch_a_folder_that_is_in_use)
+{
+    cr_expect(eq(int, shell("mkdir dev && touch dev/mine && $S dev --dir dev"), 1));
+
+    cr_expect(ne(ptr, strstr(out, "no empty folder"), NULL), "%s", out);
+    cr_expect(eq(int, access("dev/mine", F_OK), 0));
+}
