@@ -84,7 +84,7 @@ function flush(stream, next) {
   else next();
 }
 
-function endAfterOutput(code) {
+function endAfterOutput(code = process.exitCode) {
   flush(process.stdout, () => flush(process.stderr, () => process.exit(code)));
 }
 
@@ -109,7 +109,10 @@ function watchForStall(what) {
   return () => process.off('beforeExit', stalled);
 }
 
+let called = false;
+
 function callMain(main, job, strict) {
+  called = true;
   const settled = watchForStall('the promise of main');
   let returned = false;
   let value;
@@ -136,8 +139,10 @@ function callMain(main, job, strict) {
 }
 
 // The document waits for the end, in case the program runs out of memory first.
-function noteArguments() {
-  process.once('exit', () => send(`{"present":false,"warning":"${NO_MAIN}"}`));
+function noteArguments(job) {
+  if (job && job.replace(/\s/g, '') !== '{}') {
+    process.once('exit', () => called || send(`{"present":false,"warning":"${NO_MAIN}"}`));
+  }
 }
 
 function isMain(value) {
@@ -147,7 +152,7 @@ function isMain(value) {
 function finish(candidates, job, strict) {
   const main = candidates.find(isMain);
   if (main) callMain(main, job, strict);
-  else if (job && job.replace(/\s/g, '') !== '{}') noteArguments();
+  else noteArguments(job);
 }
 
 // Whether the program seems to have a main: it decides what `require.main === module` is before the
@@ -190,13 +195,20 @@ function makeModule(file, asMain) {
   return module;
 }
 
+// Asked for with care: after a circular require, reading what is not there makes Node warn.
+function mainOf(exported) {
+  return Object(exported) === exported && 'main' in exported ? exported.main : undefined;
+}
+
 function runCommonJs(source, file, job, strict) {
   const handover = makeHandover();
-  const module = makeModule(file, !seemsToHaveMain(source));
+  const asMain = !seemsToHaveMain(source);
+  const module = makeModule(file, asMain);
+  if (asMain) noteArguments(job); // a script may end before its last line
   const { exports } = module;
   module._compile(source + handover.line, file, 'commonjs');
   module.loaded = true;
-  finish([handover.main, module.exports?.main, module.exports, exports.main], job, strict);
+  finish([handover.main, mainOf(module.exports), module.exports, mainOf(exports)], job, strict);
 }
 
 // The copy keeps relative imports and line numbers, whatever the folder's package.json says.
