@@ -38,7 +38,7 @@ static const unsigned char correlation[SP_CORRELATION_BYTES] = {1};
 static const struct sp_client_request small = {
     .topic = "t", .value = "{}", .len = 2, .correlation = correlation};
 
-static enum sp_code send(const struct sp_client_request *request, int64_t timeout_ms)
+static enum sp_code post(const struct sp_client_request *request, int64_t timeout_ms)
 {
     int32_t partition = -1;
     int64_t offset = -1;
@@ -77,16 +77,16 @@ Test(client, a_broker_that_is_away_is_named_with_what_to_do)
     cr_expect(eq(int, sp_client_listen(client, "t", SP_CLIENT_END, 500, &err), SP_E_UNAVAILABLE));
     cr_expect(eq(int, strncmp(err.msg, expected, strlen(expected)), 0), "%s", err.msg);
 
-    cr_expect(eq(int, send(&small, 500), SP_E_UNAVAILABLE));
+    cr_expect(eq(int, post(&small, 500), SP_E_UNAVAILABLE));
     cr_expect(eq(int, strncmp(err.msg, expected, strlen(expected)), 0), "%s", err.msg);
 }
 
 Test(client, a_broker_that_goes_before_the_acknowledgement_is_an_error_and_no_hang)
 {
-    cr_assert(eq(int, send(&small, 5000), SP_OK), "%s", err.msg);
+    cr_assert(eq(int, post(&small, 5000), SP_OK), "%s", err.msg);
     rd_kafka_mock_broker_push_request_error_rtts(cluster, 1, 0, 1, 0, 60000); /* Produce */
 
-    cr_expect(eq(int, send(&small, 1000), SP_E_UNAVAILABLE));
+    cr_expect(eq(int, post(&small, 1000), SP_E_UNAVAILABLE));
 }
 
 Test(client, a_missing_topic_is_named_with_how_to_make_it)
@@ -103,7 +103,7 @@ Test(client, a_topic_that_we_may_not_use_is_a_refusal)
 {
     rd_kafka_mock_topic_set_error(cluster, "t", RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
 
-    cr_expect(eq(int, send(&small, 10000), SP_E_DENIED));
+    cr_expect(eq(int, post(&small, 10000), SP_E_DENIED));
 
     cr_expect(eq(str, err.msg, "topic t: Kafka does not allow us to use it"));
 }
@@ -112,7 +112,7 @@ Test(client, a_request_that_is_too_large_says_which_limit)
 {
     rd_kafka_mock_push_request_errors(cluster, 0, 1, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
 
-    cr_expect(eq(int, send(&small, 10000), SP_E_LIMIT), "%s", err.msg);
+    cr_expect(eq(int, post(&small, 10000), SP_E_LIMIT), "%s", err.msg);
 
     cr_expect(eq(int, strncmp(err.msg, "the request has 2 bytes, more than topic t takes", 48), 0),
               "%s", err.msg);
@@ -124,7 +124,7 @@ Test(client, a_request_of_the_largest_size_that_the_topic_takes_leaves_us)
     const struct sp_client_request request = {
         .topic = "t", .value = big, .len = sizeof(big), .correlation = correlation};
 
-    cr_expect(eq(int, send(&request, 10000), SP_OK), "%s", err.msg);
+    cr_expect(eq(int, post(&request, 10000), SP_OK), "%s", err.msg);
 }
 
 Test(client, waiting_without_a_reply_is_a_time_out)
