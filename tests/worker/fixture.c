@@ -58,6 +58,7 @@ int fake_created(void)
 
 struct fake_settings {
     bool down;
+    char *token;
 };
 
 struct fake {
@@ -67,6 +68,7 @@ struct fake {
 
 static const struct sp_field fake_fields[] = {
     SP_ROW_BOOL(struct fake_settings, down, .help = "The check fails as unavailable"),
+    SP_ROW_STR(struct fake_settings, token, .flags = SP_SECRET, .help = "Not used"),
 };
 
 static enum sp_code fake_open(void *settings, const struct sp_host *host, struct sp_provider **out,
@@ -75,6 +77,7 @@ static enum sp_code fake_open(void *settings, const struct sp_host *host, struct
     (void)host, (void)err;
     struct fake *fake = calloc(1, sizeof *fake);
     fake->down = ((struct fake_settings *)settings)->down;
+    sp_fields_clear(fake_fields, SP_COUNT(fake_fields), settings);
     free(settings);
     fake->base.ops = &fake_provider;
     fake->base.timeout_ms = 60000;
@@ -124,9 +127,12 @@ static enum sp_code fake_execute(struct sp_instance *i, const struct sp_request 
     }
     if (strncmp(req->code, "exit ", 5) == 0)
         out->exit_code = req->code[5] - '0';
-    out->out.text = sp_strdup("done\n");
-    out->out.len = 5;
-    out->out.bytes = 5;
+    bool big = strcmp(req->code, "big") == 0;
+    out->out.len = big ? BIG_BYTES : 5;
+    out->out.text = big ? malloc(BIG_BYTES + 1) : sp_strdup("done\n");
+    if (big)
+        snprintf(out->out.text, BIG_BYTES + 1, "%0*d", BIG_BYTES, 0);
+    out->out.bytes = (int64_t)out->out.len;
     return SP_OK;
 }
 

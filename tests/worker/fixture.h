@@ -15,9 +15,10 @@ struct sp_config *config_with(const char *const *overrides, size_t n);
 
 /*
  * The provider "fake". The code of a request is what it does: "ok" ends with 0 and prints "done";
- * "exit 3"; "wait" runs until it is cancelled or its time is up; "away" cannot be started.
- * Settings: {"down": bool}: its check fails as unavailable.
+ * "exit 3"; "big" prints BIG_BYTES zeros; "wait" runs until it is cancelled or its time is up;
+ * "away" cannot be started. Settings: {"down": bool}: its check fails as unavailable.
  */
+enum { BIG_BYTES = 1500000 };
 extern const struct sp_provider_ops fake_provider;
 /* How many fake instances exist at this moment, and how many were made. */
 int fake_instances(void);

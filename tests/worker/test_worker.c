@@ -6,10 +6,12 @@
 #include <librdkafka/rdkafka_mock.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -28,6 +30,7 @@ static struct sp_redis_server server;
 static struct sp_redis *redis;
 static struct sp_config *config;
 static struct sp_worker *worker;
+static char address[64]; /* of its HTTP server */
 static rd_kafka_t *client, *reader;
 static rd_kafka_mock_cluster_t *cluster;
 static const char *brokers;
@@ -100,6 +103,7 @@ static void start(void)
 {
     struct sp_error err = {0};
     cr_assert(not(sp_worker_start(config, &worker, &err)), "%s", err.msg);
+    snprintf(address, sizeof address, "%s", sp_worker_http(worker));
 }
 
 static void set_settings(const char *version, const char *fake)
@@ -186,7 +190,7 @@ static int64_t committed(void)
 static void get(const char *path, char *answer, size_t size)
 {
     struct sockaddr_in to = {.sin_family = AF_INET};
-    to.sin_port = htons((uint16_t)strtol(strrchr(sp_worker_http(worker), ':') + 1, NULL, 10));
+    to.sin_port = htons((uint16_t)strtol(strrchr(address, ':') + 1, NULL, 10));
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     size_t len = 0;
@@ -417,6 +421,106 @@ Test(worker, a_stop_without_kafka_ends_all_the_same)
     cr_expect(lt(i64, committed(), 0), "a reply that is not in Kafka must not be committed");
 }
 
+Test(worker, what_does_not_fit_into_a_reply_is_in_redis)
+{
+    set_settings("5", "{}");
+    start();
+    request("{\"code\":\"big\"}");
+
+    json_auto_t *got = reply();
+
+    json_t *attachment = json_array_get(json_object_get(got, "attachments"), 0);
+    cr_assert(attachment != NULL);
+    cr_expect(eq(str, (char *)text_of(got, "stdout"), ""));
+    cr_expect(eq(str, (char *)text_of(attachment, "part"), "stdout"));
+    sp_auto(freeReplyObject) redisReply *blob = NULL;
+    cr_assert(not(sp_redis_command(redis, &blob, NULL, "GET %s", text_of(attachment, "ref") + 6)));
+    cr_expect(eq(sz, blob->len, BIG_BYTES));
+    await_page("/metrics", "sandpiper_attachments_total 1\n");
+    sp_worker_stop(worker);
+}
+
+Test(worker, a_reply_that_kafka_finds_too_large_is_sent_again)
+{
+    set_settings("5", "{}");
+    start();
+    request("{\"code\":\"wait\",\"timeout\":\"500ms\"}");
+    await_page("/metrics", "sandpiper_jobs_running 1\n");
+    rd_kafka_mock_push_request_errors(cluster, 0 /* Produce */, 1,
+                                      RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+
+    json_auto_t *got = reply();
+
+    cr_expect(eq(str, (char *)text_of(got, "status"), "timeout"));
+    sp_worker_stop(worker);
+    cr_expect(eq(i64, committed(), 1));
+    cr_expect(eq(int, fake_created(), 1));
+}
+
+/* A worker in a process of its own, as the command runs it. */
+static pid_t run_worker(void)
+{
+    int ready[2];
+    char line[96] = "";
+    cr_assert(not(pipe(ready)));
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(ready[0]);
+        _exit(sp_worker_run(config, ready[1]));
+    }
+    close(ready[1]);
+    ssize_t n = read(ready[0], line, sizeof line - 1);
+    close(ready[0]);
+    cr_assert(n > 0 && sscanf(line, "ready %63s\n", address) == 1, "%s", line);
+    return pid;
+}
+
+static int exit_code_of(pid_t pid)
+{
+    int status = 0;
+    cr_assert(eq(int, waitpid(pid, &status, 0), pid));
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+static void write_token(const char *path, const char *token)
+{
+    FILE *f = fopen(path, "we");
+    cr_assert(f != NULL && fputs(token, f) >= 0 && fclose(f) == 0);
+}
+
+Test(worker, sighup_resolves_references_anew_and_sigterm_ends_with_0)
+{
+    char path[96], settings[128];
+    snprintf(path, sizeof path, "%s/token", server.dir);
+    snprintf(settings, sizeof settings, "{\"token\":\"file:%s\"}", path);
+    write_token(path, "one");
+    set_settings("1", settings);
+    pid_t pid = run_worker();
+    await_page("/metrics", "sandpiper_settings_changes_total 1\n");
+    write_token(path, "two");
+
+    kill(pid, SIGHUP);
+    await_page("/metrics", "sandpiper_settings_changes_total 2\n");
+    kill(pid, SIGTERM);
+
+    cr_expect(eq(int, exit_code_of(pid), 0));
+}
+
+Test(worker, a_second_signal_ends_the_process_at_once)
+{
+    config->worker.drain = 10 * PATIENCE_MS;
+    set_settings("5", "{}");
+    pid_t pid = run_worker();
+    request("{\"code\":\"wait\"}");
+    await_page("/metrics", "sandpiper_jobs_running 1\n");
+
+    kill(pid, SIGTERM);
+    await_page("/readyz", "the worker is stopping");
+    kill(pid, SIGINT);
+
+    cr_expect(eq(int, exit_code_of(pid), 1));
+}
+
 Test(worker, under_order_key_a_job_waits_for_the_one_of_its_key_before_it)
 {
     char *order_before = config->worker.order;
@@ -458,7 +562,7 @@ Test(worker, a_port_in_use_stops_the_start)
     struct sp_worker *second = NULL;
     struct sp_error err = {0};
     char *listen_before = config->http.listen;
-    config->http.listen = (char *)(uintptr_t)sp_worker_http(worker);
+    config->http.listen = address;
 
     enum sp_code rc = sp_worker_start(config, &second, &err);
 
