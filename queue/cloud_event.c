@@ -65,10 +65,11 @@ enum sp_code sp_event_open(const struct sp_json_value *envelope, struct sp_event
         return sp_error_set(err, SP_E_INVALID, "specversion: only CloudEvents 1.x are understood");
     if (data->type != SP_JSON_NULL && base64->type != SP_JSON_NULL)
         return sp_error_set(err, SP_E_INVALID, "data: given beside data_base64; send one of them");
-    if (base64->type != SP_JSON_NULL)
+    if (base64->type != SP_JSON_NULL) {
         rc = decode_data(base64, event, err);
-    else
+    } else {
         event->data = *data;
+    }
     if (rc)
         return rc;
     if (event->data.type == SP_JSON_OBJECT)

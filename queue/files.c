@@ -2,6 +2,7 @@
  * folder as they are. */
 #include "queue/files.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,9 +114,11 @@ static enum sp_code check_clashes(const struct sp_file *files, size_t n, struct 
 {
     for (size_t j = 1; j < n; j++) {
         for (size_t i = 0; i < j; i++) {
-            if (clash(files[i].name, files[j].name))
+            assert(files[i].name && files[j].name);
+            if (clash(files[i].name, files[j].name)) {
                 return sp_error_set(err, SP_E_INVALID, "files[%zu].name: clashes with files[%zu]",
                                     j, i);
+            }
         }
     }
     return SP_OK;
@@ -139,10 +142,11 @@ enum sp_code sp_files_read(const struct sp_json_value *array, int64_t max_bytes,
             return sp_error_set(err, SP_E_INVALID, "files: more than %d", SP_FILES_MAX);
         struct sp_file *file = &req->files[req->n_files++];
         enum sp_code rc = read_file(req->n_files - 1, &value, left, file, err);
-        if (rc == SP_E_LIMIT && file->name)
+        if (rc == SP_E_LIMIT && file->name) {
             return sp_error_set(err, SP_E_INVALID,
                                 "files: more than limits.files_bytes (%" PRId64 " bytes) in all",
                                 max_bytes);
+        }
         if (rc)
             return rc == SP_E_NOMEM ? rc : SP_E_INVALID;
         left -= file->len;

@@ -18,7 +18,6 @@ static void names_clear(struct names *names)
     free(names->items);
     sp_buf_clear(&names->decoded);
 }
-SP_AUTO_CLEAR(struct names, names_clear)
 
 static enum sp_code decode(struct names *names, size_t room, struct sp_bytes *name)
 {
@@ -90,19 +89,17 @@ static struct sp_member *find_member(struct sp_member *members, size_t n_members
     return NULL;
 }
 
-enum sp_code sp_json_read_members(const struct sp_json_value *object, struct sp_member *members,
-                                  size_t n_members, struct sp_error *err)
+static enum sp_code sort_members(const struct sp_json_value *object, struct sp_member *members,
+                                 size_t n_members, struct names *unknown, struct sp_error *err)
 {
-    sp_auto(names_clear) struct names unknown = {.decoded = SP_BUF_INIT(SP_BUF_UNBOUNDED)};
     enum sp_code result = SP_OK;
-
     struct sp_json_iter it = sp_json_iter(object);
     struct sp_json_value value;
     struct sp_bytes key;
     while (sp_json_iter_next(&it, &key, &value)) {
         struct sp_member *member = find_member(members, n_members, key);
         if (!member) {
-            enum sp_code rc = names_add(&unknown, object->raw.len, key);
+            enum sp_code rc = names_add(unknown, object->raw.len, key);
             if (rc)
                 return sp_error_set(err, rc, "no memory for the record's names");
         } else if (member->seen) {
@@ -112,8 +109,20 @@ enum sp_code sp_json_read_members(const struct sp_json_value *object, struct sp_
             member->value = value;
         }
     }
-    const struct sp_bytes *twice = result ? NULL : find_twice(&unknown);
-    return twice ? given_twice(err, twice->data, twice->len) : result;
+    return result;
+}
+
+enum sp_code sp_json_read_members(const struct sp_json_value *object, struct sp_member *members,
+                                  size_t n_members, struct sp_error *err)
+{
+    struct names unknown = {.decoded = SP_BUF_INIT(SP_BUF_UNBOUNDED)};
+
+    enum sp_code rc = sort_members(object, members, n_members, &unknown, err);
+    const struct sp_bytes *twice = rc ? NULL : find_twice(&unknown);
+    if (twice)
+        rc = given_twice(err, twice->data, twice->len);
+    names_clear(&unknown);
+    return rc;
 }
 
 /* Whether \uXXXX stands at `at`, a surrogate whose third digit is one of `halves`. */

@@ -243,10 +243,11 @@ static enum sp_code read_value(struct reader *r, bool structured)
     struct sp_json_value value = {0};
     struct sp_error why = {0};
     enum sp_code rc = SP_E_INVALID;
-    if (!r->record->value)
+    if (!r->record->value) {
         sp_error_set(&why, rc, "missing (a tombstone)");
-    else
+    } else {
         rc = sp_json_scan(r->record->value, r->record->value_len, &value, &why);
+    }
     if (rc == SP_E_NOMEM)
         return rc;
     if (!rc && value.type != SP_JSON_OBJECT)

@@ -35,20 +35,22 @@ static void put_text(struct writer *w, const char *key, const char *text)
         return;
     }
     enum sp_code rc = sp_utf8_clean(text, strlen(text), &clean, &replaced);
-    if (rc)
+    if (rc) {
         w->json.rc = w->json.rc ? w->json.rc : rc;
-    else
+    } else {
         sp_json_text(&w->json, key, sp_buf_str(&clean), clean.len);
+    }
 }
 
 static void put_seconds(struct writer *w, const char *key, int64_t ms)
 {
-    if (ms <= 0)
+    if (ms <= 0) {
         sp_json_null(&w->json, key);
-    else if (ms % 1000 == 0)
+    } else if (ms % 1000 == 0) {
         sp_json_int(&w->json, key, ms / 1000);
-    else
+    } else {
         sp_json_seconds(&w->json, key, ms * 1000);
+    }
 }
 
 static void put_names(struct writer *w, const char *key, const char *const *names)
@@ -63,10 +65,11 @@ static void put_stream(struct writer *w, const char *key, enum sp_part_kind kind
 {
     const struct sp_part *part = &w->parts->items[kind];
     struct sp_bytes text = {"", 0};
-    if (!w->hollow && part->state == SP_PART_WHOLE)
+    if (!w->hollow && part->state == SP_PART_WHOLE) {
         text = part->raw;
-    else if (!w->hollow && part->state == SP_PART_CUT)
+    } else if (!w->hollow && part->state == SP_PART_CUT) {
         text = (struct sp_bytes){sp_buf_str(&part->kept), part->kept.len};
+    }
     sp_json_text(&w->json, key, text.data, text.len);
 }
 
@@ -80,10 +83,11 @@ static void put_part_name(struct writer *w, const char *key, const struct sp_par
         return;
     }
     enum sp_code rc = sp_buf_addf(&name, "artifacts/%s", part->name);
-    if (rc)
+    if (rc) {
         w->json.rc = w->json.rc ? w->json.rc : rc;
-    else
+    } else {
         put_text(w, key, sp_buf_str(&name));
+    }
 }
 
 static void put_artifacts(struct writer *w)
@@ -135,10 +139,11 @@ static void put_value(struct writer *w)
     bool present = w->result->result_present;
 
     sp_json_bool(&w->json, "result_present", present);
-    if (present && value->state == SP_PART_WHOLE)
+    if (present && value->state == SP_PART_WHOLE) {
         sp_json_raw(&w->json, "result_value", value->raw.data, w->hollow ? 0 : value->raw.len);
-    else
+    } else {
         sp_json_null(&w->json, "result_value");
+    }
     sp_json_str(&w->json, "result_type", present ? "json" : NULL);
 }
 
@@ -158,10 +163,11 @@ static void put_warning(struct writer *w)
         if (warnings[i])
             rc = sp_buf_addf(&text, "%s%s", text.len > 0 ? "; " : "", warnings[i]);
     }
-    if (rc)
+    if (rc) {
         w->json.rc = w->json.rc ? w->json.rc : rc;
-    else if (text.len > 0)
+    } else if (text.len > 0) {
         put_text(w, "result_warning", sp_buf_str(&text));
+    }
 }
 
 static bool is_cut(const struct writer *w, enum sp_part_kind kind)
@@ -290,17 +296,19 @@ static void put_circumstances(struct writer *w)
     bool started = w->result->started != SP_STARTED_NO && reply->queue_time_us > 0;
 
     sp_json_str(&w->json, "provider", reply->provider);
-    if (reply->settings_version)
+    if (reply->settings_version) {
         sp_json_int(&w->json, "settings_version", reply->settings_version);
-    else
+    } else {
         sp_json_null(&w->json, "settings_version");
+    }
     sp_json_str(&w->json, "worker", reply->worker);
     sp_json_int(&w->json, "attempt", reply->attempt);
     sp_json_seconds(&w->json, "queue_time", started ? reply->queue_time_us : 0);
-    if (req->metadata)
+    if (req->metadata) {
         sp_json_raw(&w->json, "echo", req->metadata, req->metadata_len);
-    else
+    } else {
         sp_json_null(&w->json, "echo");
+    }
 }
 
 static enum sp_code write_reply(struct writer *w, struct sp_buf *out)

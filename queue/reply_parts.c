@@ -150,9 +150,10 @@ static enum sp_code keep_ends(struct sp_part *part, size_t budget)
     bool line_open = head > 0 && part->raw.data[head - 1] != '\n';
 
     enum sp_code rc = sp_buf_add(&part->kept, part->raw.data, head);
-    if (!rc)
+    if (!rc) {
         rc = sp_buf_addf(&part->kept, "%s[sandpiper: %zu bytes left out]\n", line_open ? "\n" : "",
                          left_out);
+    }
     return rc ? rc : sp_buf_add(&part->kept, part->raw.data + tail, part->raw.len - tail);
 }
 
@@ -174,9 +175,10 @@ bool sp_parts_shrink(struct sp_parts *parts, size_t excess)
     if (move(parts, part))
         return true;
     part->state = SP_PART_CUT;
-    if (part->kind == SP_PART_STDOUT || part->kind == SP_PART_STDERR)
+    if (part->kind == SP_PART_STDOUT || part->kind == SP_PART_STDERR) {
         cut_stream(part, excess);
-    else
+    } else {
         part->encoded = 0;
+    }
     return true;
 }

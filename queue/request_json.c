@@ -36,9 +36,10 @@ static enum sp_code no_memory(const struct reader *r, const char *field)
 static enum sp_code keep_code(const struct reader *r, const char *field, enum sp_code rc,
                               struct sp_buf *code)
 {
-    if (rc == SP_E_LIMIT)
+    if (rc == SP_E_LIMIT) {
         return sp_error_set(r->err, rc, "%s: longer than limits.code_bytes (%" PRId64 " bytes)",
                             field, r->limits->code_bytes);
+    }
     if (rc)
         return rc;
     if (r->req->code)
@@ -136,9 +137,10 @@ static enum sp_code read_arguments(const struct reader *r, const char *field,
 {
     if (value->type != SP_JSON_OBJECT)
         return expected(r, field, "an object");
-    if (value->depth > SP_ARGUMENTS_DEPTH_MAX)
+    if (value->depth > SP_ARGUMENTS_DEPTH_MAX) {
         return sp_error_set(r->err, SP_E_INVALID, "%s: nested deeper than %d levels", field,
                             SP_ARGUMENTS_DEPTH_MAX);
+    }
     r->req->arguments = sp_memdup(value->raw.data, value->raw.len);
     r->req->arguments_len = value->raw.len;
     return r->req->arguments ? SP_OK : no_memory(r, field);
@@ -181,7 +183,7 @@ static enum sp_code read_delivery(const struct reader *r, const char *field,
 
 /* Leaves *flag as it is when the option is absent. */
 static enum sp_code read_flag(const struct reader *r, const char *field, const char *name,
-                              const struct sp_json_value *options, int *flag)
+                              const struct sp_json_value *options, unsigned *flag)
 {
     struct sp_json_value value = {0};
     sp_json_get(options, name, &value);
@@ -196,7 +198,7 @@ static enum sp_code read_flag(const struct reader *r, const char *field, const c
 static enum sp_code read_options(const struct reader *r, const char *field,
                                  const struct sp_json_value *value)
 {
-    int in_stdout = SP_UNSET, strict = SP_UNSET;
+    unsigned in_stdout = SP_UNSET, strict = SP_UNSET;
     if (value->type != SP_JSON_OBJECT)
         return expected(r, field, "an object");
     enum sp_code rc = read_flag(r, field, "result_in_stdout", value, &in_stdout);
@@ -209,6 +211,11 @@ static enum sp_code read_options(const struct reader *r, const char *field,
     return SP_OK;
 }
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 /* Drops white space outside strings, and nothing else. */
 static enum sp_code compact(struct sp_bytes raw, struct sp_buf *out)
 {
@@ -219,7 +226,7 @@ static enum sp_code compact(struct sp_bytes raw, struct sp_buf *out)
         if (*at == '\\') {
             rc = sp_buf_add(out, at, 2);
             at++;
-        } else if (quoted || !memchr(" \t\r\n", *at, 4)) {
+        } else if (quoted || !is_blank(*at)) {
             quoted ^= *at == '"';
             rc = sp_buf_addc(out, *at);
         }
@@ -232,9 +239,10 @@ static enum sp_code read_metadata(const struct reader *r, const char *field,
 {
     sp_auto(sp_buf_clear) struct sp_buf text = SP_BUF_INIT(SP_METADATA_MAX);
     enum sp_code rc = compact(value->raw, &text);
-    if (rc == SP_E_LIMIT)
+    if (rc == SP_E_LIMIT) {
         return sp_error_set(r->err, rc, "%s: more than %d bytes as compact JSON", field,
                             SP_METADATA_MAX);
+    }
     r->req->metadata = rc ? NULL : sp_buf_take(&text, &r->req->metadata_len);
     return r->req->metadata ? SP_OK : no_memory(r, field);
 }

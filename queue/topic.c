@@ -1,6 +1,7 @@
 /* Topics: lists from the configuration, Kafka's rules for names, the allow-list of replies. */
 #include "queue/topic.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@ static struct shown show(const char *name, size_t len)
     struct shown shown;
     size_t n = len < sizeof(shown.text) ? len : sizeof(shown.text) - 1;
     for (size_t i = 0; i < n; i++)
-        shown.text[i] = name[i] > ' ' && name[i] < 0x7f ? name[i] : '?';
+        shown.text[i] = isgraph((unsigned char)name[i]) ? name[i] : (char)'?';
     shown.text[n] = '\0';
     return shown;
 }
@@ -29,9 +30,7 @@ static struct shown show(const char *name, size_t len)
 static bool legal_chars(const char *name, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
-        if (!isalnum((unsigned char)name[i]) && !strchr("._-", name[i]))
-            return false;
-        if (name[i] == '\0')
+        if (name[i] == '\0' || (!isalnum((unsigned char)name[i]) && !strchr("._-", name[i])))
             return false;
     }
     return true;
@@ -68,7 +67,7 @@ typedef enum sp_code (*check_fn)(const char *key, const char *name, struct sp_er
 static enum sp_code add_name(const char *key, const char *at, size_t len, check_fn check,
                              char ***list, size_t *n, struct sp_error *err)
 {
-    sp_auto(sp_free_str) char *name = strndup(at, len);
+    sp_auto(sp_free_str) char *name = sp_memdup(at, len);
     char **longer = realloc(*list, (*n + 1) * sizeof(**list));
     if (longer)
         *list = longer;
@@ -137,6 +136,7 @@ static const char *other_use(const struct sp_topics *topics, const char *name)
  */
 static enum sp_code check_apart(const struct sp_topics *topics, struct sp_error *err)
 {
+    assert(topics->reply && topics->control);
     const struct {
         const char *key, *name;
     } ours[] = {{"reply_topic", topics->reply},
@@ -144,13 +144,15 @@ static enum sp_code check_apart(const struct sp_topics *topics, struct sp_error 
                 {"dlq_topic", topics->dlq}};
     for (size_t i = 0; i < SP_COUNT(ours); i++) {
         const char *use = ours[i].name ? other_use(topics, ours[i].name) : NULL;
-        if (use)
+        if (use) {
             return sp_error_set(err, SP_E_INVALID, "queue.%s: '%s' is also %s", ours[i].key,
                                 show(ours[i].name, strlen(ours[i].name)).text, use);
+        }
     }
-    if (strncmp(topics->reply, "__", 2) == 0)
+    if (strncmp(topics->reply, "__", 2) == 0) {
         return sp_error_set(err, SP_E_INVALID, "queue.reply_topic: '%s' belongs to Kafka",
                             show(topics->reply, strlen(topics->reply)).text);
+    }
     return SP_OK;
 }
 
@@ -161,16 +163,18 @@ static enum sp_code check_derived_dlqs(const struct sp_topics *topics, struct sp
     char dlq[NAME_MAX_LEN + sizeof(DLQ_SUFFIX)];
     for (size_t i = 0; i < topics->n_requests; i++) {
         sp_topic_dlq(topics, topics->requests[i], dlq, sizeof(dlq));
-        if (strlen(dlq) > NAME_MAX_LEN)
+        if (strlen(dlq) > NAME_MAX_LEN) {
             return sp_error_set(err, SP_E_INVALID,
                                 "queue.request_topics: '%s' leaves no room for its DLQ's name; "
                                 "set queue.dlq_topic",
                                 show(topics->requests[i], strlen(topics->requests[i])).text);
-        if (is_consumed(topics, dlq))
+        }
+        if (is_consumed(topics, dlq)) {
             return sp_error_set(err, SP_E_INVALID,
                                 "queue.request_topics: '%s' is the DLQ of '%s'; set "
                                 "queue.dlq_topic or consume only one of them",
                                 dlq, topics->requests[i]);
+        }
     }
     return SP_OK;
 }
@@ -181,36 +185,10 @@ static enum sp_code copy_name(const char *key, const char *name, char **out, str
     if (rc)
         return rc;
     *out = sp_strdup(name);
-    return *out ? SP_OK : sp_error_set(err, SP_E_NOMEM, "queue.%s: out of memory", key);
-}
-
-enum sp_code sp_topics_init(struct sp_topics *topics, const char *requests, const char *reply,
-                            const char *control, const char *dlq, const char *allow,
-                            struct sp_error *err)
-{
-    sp_auto(sp_topics_clear) struct sp_topics t = {0};
-
-    enum sp_code rc =
-        split("request_topics", requests, check_name, &t.requests, &t.n_requests, err);
-    if (!rc && t.n_requests == 0)
-        rc = sp_error_set(err, SP_E_INVALID, "queue.request_topics: name at least one topic");
-    if (!rc)
-        rc = copy_name("reply_topic", reply, &t.reply, err);
-    if (!rc)
-        rc = copy_name("control_topic", control, &t.control, err);
-    if (!rc && dlq && dlq[0])
-        rc = copy_name("dlq_topic", dlq, &t.dlq, err);
-    if (!rc)
-        rc = split("reply_allow", allow, check_allow, &t.allow, &t.n_allow, err);
-    if (!rc)
-        rc = check_apart(&t, err);
-    if (!rc && !t.dlq)
-        rc = check_derived_dlqs(&t, err);
-    if (rc)
-        return rc;
-    *topics = t;
-    t = (struct sp_topics){0};
-    return SP_OK;
+    if (*out)
+        return SP_OK;
+    sp_error_set(err, SP_E_NOMEM, "queue.%s: out of memory", key);
+    return SP_E_NOMEM;
 }
 
 static void free_list(char **list, size_t n)
@@ -228,6 +206,42 @@ void sp_topics_clear(struct sp_topics *topics)
     free(topics->control);
     free(topics->dlq);
     *topics = (struct sp_topics){0};
+}
+
+static enum sp_code fill(struct sp_topics *t, const char *requests, const char *reply,
+                         const char *control, const char *dlq, const char *allow,
+                         struct sp_error *err)
+{
+    enum sp_code rc =
+        split("request_topics", requests, check_name, &t->requests, &t->n_requests, err);
+    if (!rc && t->n_requests == 0)
+        rc = sp_error_set(err, SP_E_INVALID, "queue.request_topics: name at least one topic");
+    if (!rc)
+        rc = copy_name("reply_topic", reply, &t->reply, err);
+    if (!rc)
+        rc = copy_name("control_topic", control, &t->control, err);
+    if (!rc && dlq && dlq[0])
+        rc = copy_name("dlq_topic", dlq, &t->dlq, err);
+    return rc ? rc : split("reply_allow", allow, check_allow, &t->allow, &t->n_allow, err);
+}
+
+enum sp_code sp_topics_init(struct sp_topics *topics, const char *requests, const char *reply,
+                            const char *control, const char *dlq, const char *allow,
+                            struct sp_error *err)
+{
+    struct sp_topics t = {0};
+
+    enum sp_code rc = fill(&t, requests, reply, control, dlq, allow, err);
+    if (!rc)
+        rc = check_apart(&t, err);
+    if (!rc && !t.dlq)
+        rc = check_derived_dlqs(&t, err);
+    if (rc) {
+        sp_topics_clear(&t);
+    } else {
+        *topics = t;
+    }
+    return rc;
 }
 
 static bool is_listed(const struct sp_topics *topics, const char *name)
@@ -253,16 +267,17 @@ enum sp_code sp_topic_reply_allowed(const struct sp_topics *topics, const char *
     if (strcmp(topic, topics->reply) == 0)
         return SP_OK;
     const char *why = NULL;
-    if (strncmp(topic, "__", 2) == 0)
+    if (strncmp(topic, "__", 2) == 0) {
         why = "belongs to Kafka";
-    else if (is_consumed(topics, topic))
+    } else if (is_consumed(topics, topic)) {
         why = "is a request topic";
-    else if (is_dlq(topics, topic))
+    } else if (is_dlq(topics, topic)) {
         why = "is a DLQ";
-    else if (strcmp(topic, topics->control) == 0)
+    } else if (strcmp(topic, topics->control) == 0) {
         why = "is the control topic";
-    else if (!is_listed(topics, topic))
+    } else if (!is_listed(topics, topic)) {
         why = "is not in queue.reply_allow";
+    }
     if (!why)
         return SP_OK;
     return sp_error_set(err, SP_E_DENIED, "replies to '%s' are not allowed: it %s",
@@ -271,8 +286,9 @@ enum sp_code sp_topic_reply_allowed(const struct sp_topics *topics, const char *
 
 void sp_topic_dlq(const struct sp_topics *topics, const char *request_topic, char *out, size_t size)
 {
-    if (topics->dlq)
+    if (topics->dlq) {
         snprintf(out, size, "%s", topics->dlq);
-    else
+    } else {
         snprintf(out, size, "%s" DLQ_SUFFIX, request_topic);
+    }
 }
