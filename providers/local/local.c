@@ -81,7 +81,7 @@ struct interpreter {
 
 struct local {
     struct sp_provider base;
-    struct local_settings settings;
+    struct local_settings *settings; /* owned, once open */
     struct interpreter interpreters[LANGUAGES];
     struct sp_environment *environment;
     struct sp_workspace *workspace;
@@ -131,8 +131,8 @@ static enum sp_code check_isolation(const char *level, struct sp_error *err)
 static enum sp_code find_interpreters(struct local *l)
 {
     const char *names[LANGUAGES] = {
-        [SP_PYTHON] = l->settings.python_bin,
-        [SP_JAVASCRIPT] = l->settings.node_bin,
+        [SP_PYTHON] = l->settings->python_bin,
+        [SP_JAVASCRIPT] = l->settings->node_bin,
     };
 
     for (int i = 0; i < LANGUAGES; i++) {
@@ -181,21 +181,23 @@ static void local_close(struct sp_provider *p)
         free(l->interpreters[i].path);
         free(l->interpreters[i].wrapper);
     }
-    sp_fields_clear(fields, SP_COUNT(fields), &l->settings);
+    if (l->settings)
+        sp_fields_clear(fields, SP_COUNT(fields), l->settings);
+    free(l->settings);
     free(l);
 }
 SP_AUTO(struct sp_provider *, local_close)
 
 static enum sp_code open_parts(struct local *l, struct sp_error *err)
 {
-    enum sp_code rc = check_isolation(l->settings.isolation, err);
+    enum sp_code rc = check_isolation(l->settings->isolation, err);
 
     if (!rc)
-        rc = sp_environment_new(l->settings.environment, &l->environment, err);
+        rc = sp_environment_new(l->settings->environment, &l->environment, err);
     if (!rc)
         rc = find_interpreters(l);
     if (!rc)
-        rc = sp_workspace_open(l->settings.work_dir, &l->workspace, err);
+        rc = sp_workspace_open(l->settings->work_dir, &l->workspace, err);
     if (!rc)
         rc = write_wrappers(l, err);
     if (!rc)
@@ -213,7 +215,7 @@ static enum sp_code local_open(void *settings, const struct sp_host *host, struc
 
     if (!l)
         return sp_error_set(err, SP_E_NOMEM, "out of memory");
-    l->settings = *given; /* lent until all has worked out */
+    l->settings = given; /* lent until all has worked out */
     l->base.ops = &sp_provider_local;
     l->base.timeout_ms = given->timeout * 1000;
     l->max_result = host->limits->response_bytes;
@@ -222,11 +224,10 @@ static enum sp_code local_open(void *settings, const struct sp_host *host, struc
                                               .max_total = host->limits->artifacts_total};
     rc = open_parts(l, err);
     if (rc) {
-        l->settings = (struct local_settings){0};
+        l->settings = NULL;
         return rc;
     }
-    *given = (struct local_settings){0};
-    sp_log(SP_WARN, "local_without_isolation", sp_s("work_dir", l->settings.work_dir),
+    sp_log(SP_WARN, "local_without_isolation", sp_s("work_dir", l->settings->work_dir),
            sp_s("hint", "programs run as the worker's user"));
     *out = SP_TAKE(p);
     return SP_OK;
@@ -274,10 +275,10 @@ static enum sp_code local_destroy(struct sp_instance *instance, const struct sp_
 {
     struct local *l = (struct local *)instance->provider;
     struct local_instance *i = (struct local_instance *)instance;
-    enum sp_code rc =
-        sp_workspace_remove(l->workspace, i->base.id, sp_deadline_in(run->teardown_ms), err);
+    enum sp_code rc;
 
-    close(i->folder);
+    close(i->folder); /* first, for removing takes descriptors too */
+    rc = sp_workspace_remove(l->workspace, i->base.id, sp_deadline_in(run->teardown_ms), err);
     free(i);
     return rc;
 }
@@ -309,7 +310,7 @@ static uint64_t cpu_seconds(int64_t timeout_ms)
 
 static void set_limits(const struct local *l, int64_t timeout_ms, struct guardian_limit *limits)
 {
-    uint64_t data = (uint64_t)(l->settings.max_memory_mb * MIB), cpu = cpu_seconds(timeout_ms);
+    uint64_t data = (uint64_t)(l->settings->max_memory_mb * MIB), cpu = cpu_seconds(timeout_ms);
     const struct guardian_limit ours[GUARDIAN_LIMITS] = {
         /* Never the address space: Node reserves far more of it than it uses. */
         {RLIMIT_DATA, data, data},
@@ -323,11 +324,16 @@ static void set_limits(const struct local *l, int64_t timeout_ms, struct guardia
     memcpy(limits, ours, sizeof ours);
 }
 
-/* A quarter of the memory is for what Node keeps outside its old heap. */
+/*
+ * Node has to meet its heap's limit, which it reports, before the kernel's, of which it dies
+ * without a word. Its threads and its young heap take some 96 MiB beside the old heap, its own
+ * allocations a part of the rest.
+ */
 static void heap_flag(const struct local *l, char *text, size_t size)
 {
-    snprintf(text, size, "--max-old-space-size=%lld",
-             (long long)(l->settings.max_memory_mb - l->settings.max_memory_mb / 4));
+    int64_t all = l->settings->max_memory_mb, rest = (all - 96) * 3 / 4;
+
+    snprintf(text, size, "--max-old-space-size=%lld", (long long)(rest > all / 4 ? rest : all / 4));
 }
 
 static enum sp_code start(struct local *l, struct local_instance *i, const struct sp_request *req,
@@ -379,7 +385,7 @@ static enum sp_code run_slot(struct local *l, struct local_instance *i,
 {
     const struct sp_slot_job job = {.data = req->arguments,
                                     .len = req->arguments ? req->arguments_len : 0,
-                                    .max_output = l->settings.max_output_bytes,
+                                    .max_output = l->settings->max_output_bytes,
                                     .max_result = l->max_result};
     enum sp_code rc = sp_slot_run(l->launcher, slot, &job, run, out, err);
     int64_t limit = sp_deadline_min(run->deadline, sp_deadline_in(run->teardown_ms));

@@ -204,30 +204,27 @@ static void set_limit(struct sp_result *out, const char *limit)
     out->limit = limit;
 }
 
-/* Which signal stands for which limit; some only with a word of the interpreter's on stderr. */
+/* Interpreters abort where memory is refused, and say so last. */
+static bool died_for_memory(const struct sp_result *r)
+{
+    static const char *const words[] = {"out of memory", "std::bad_alloc"};
+    bool aborted = r->signal == SIGABRT || r->signal == SIGTRAP || r->signal == SIGILL;
+
+    for (size_t i = 0; i < SP_COUNT(words) && aborted; i++) {
+        if (memmem(r->err.text, r->err.len, words[i], strlen(words[i])))
+            return true;
+    }
+    return false;
+}
+
 static void find_limit(struct sp_result *out)
 {
-    static const struct {
-        int number;
-        const char *words, *limit;
-    } signs[] = {
-        {SIGXCPU, NULL, "cpu time"},
-        {SIGXFSZ, NULL, "file size"},
-        {SIGABRT, "JavaScript heap out of memory", "memory"},
-        {SIGTRAP, "JavaScript heap out of memory", "memory"},
-        {SIGILL, "JavaScript heap out of memory", "memory"},
-        {SIGABRT, "Fatal process out of memory", "memory"},
-        {SIGTRAP, "Fatal process out of memory", "memory"},
-        {SIGILL, "Fatal process out of memory", "memory"},
-    };
-
-    for (size_t i = 0; i < SP_COUNT(signs); i++) {
-        if (out->signal != signs[i].number)
-            continue;
-        if (!signs[i].words ||
-            memmem(out->err.text, out->err.len, signs[i].words, strlen(signs[i].words)))
-            set_limit(out, signs[i].limit);
-    }
+    if (out->signal == SIGXCPU)
+        set_limit(out, "cpu time");
+    else if (out->signal == SIGXFSZ)
+        set_limit(out, "file size");
+    else if (died_for_memory(out))
+        set_limit(out, "memory");
 }
 
 static void read_document(struct running *r, struct sp_result *out)

@@ -473,6 +473,9 @@ static const struct {
     {PY, "def main():\n    x = []\n    while True: x.append(bytearray(1 << 20))", "memory"},
     {JS, "const x = []; for (;;) x.push(new Array(100000).fill(0).map((_, i) => ({i})));",
      "memory"},
+    {JS,
+     "process.stderr.write(\"terminate called after throwing 'std::bad_alloc'\"); process.abort()",
+     "memory"},
     {PY, "import os, signal\nos.kill(os.getpid(), signal.SIGXCPU)", "cpu time"},
     {PY,
      "import os, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_DFL)\n"
