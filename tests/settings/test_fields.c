@@ -197,7 +197,7 @@ Test(fields, bad_text_changes_nothing)
     cr_assert(eq(int, rc, SP_E_INVALID));
     cr_expect(eq(str, err.msg, "timeout: expected an integer"));
     cr_expect(eq(i64, s.timeout, 30));
-    rc = sp_fields_set_text(fields, SP_COUNT(fields), &s, "tiemout", "9", &err);
+    rc = sp_fields_set_text(fields, SP_COUNT(fields), &s, "time_out", "9", &err);
     cr_expect(eq(int, rc, SP_E_INVALID));
     clear(&s);
 }
