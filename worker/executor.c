@@ -65,7 +65,7 @@ static enum sp_fate run_job(struct executor *e, struct sp_job *job,
     if (!snapshot)
         return without_provider(pool, job, &status);
     if (!status.provider_up) {
-        return sp_job_unavailable(job, status.message[0] ? status.message : snapshot->provider,
+        return sp_job_unavailable(job, status.message[0] ? status.message : "its last check failed",
                                   config->worker.hold);
     }
     struct sp_error err = {0};

@@ -31,7 +31,7 @@ SP_MUST_CHECK enum sp_code sp_fleet_start(const struct sp_fleet_options *options
                                           struct sp_error *err);
 /* Writes the record now. Thread: any. */
 void sp_fleet_poke(struct sp_fleet *fleet);
-/* Deletes the record and ends the thread. Blocks: 2 s at most. */
+/* Deletes the record and ends the thread. Blocks: 4 s at most. */
 void sp_fleet_stop(struct sp_fleet *fleet);
 
 /* What is wrong with Redis's maxmemory-policy, "" for nothing; asked for with each connection.

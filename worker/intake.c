@@ -101,8 +101,9 @@ static void shrink(struct sp_intake *in, struct sp_job *job)
 /* The held ones go back to the executors, whose claim decides about each. */
 static void serve_held(struct sp_intake *in)
 {
-    size_t room = sp_ready_room(in->with.ready) ? SIZE_MAX : 0;
-    struct sp_job *due = sp_hold_take(in->with.hold, room);
+    if (sp_hold_len(in->with.hold) == 0)
+        return;
+    struct sp_job *due = sp_hold_take(in->with.hold, sp_ready_room(in->with.ready));
     while (due) {
         struct sp_job *job = due;
         due = due->next;
@@ -118,7 +119,7 @@ static void serve_queue(struct sp_intake *in, bool stopping)
 {
     struct sp_record *record = NULL;
     void *ticket = NULL;
-    bool room = !stopping && sp_ready_room(in->with.ready);
+    bool room = !stopping && sp_ready_room(in->with.ready) > 0;
     int64_t wait_ms = sp_hold_len(in->with.hold) > 0 || stopping ? HELD_WAIT_MS : IDLE_WAIT_MS;
     switch (sp_queue_next(in->with.queue, room, wait_ms, &record, &ticket)) {
     case SP_QUEUE_RECORD:

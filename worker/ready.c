@@ -99,20 +99,27 @@ struct sp_job *sp_ready_take(struct sp_ready *ready, bool *room)
     return job;
 }
 
-bool sp_ready_room(struct sp_ready *ready)
-{
-    if (sp_ready_len(ready) < ready->capacity)
-        return true;
-    pthread_mutex_lock(&ready->lock);
-    ready->starved = sp_ready_len(ready) >= ready->capacity;
-    bool room = !ready->starved;
-    pthread_mutex_unlock(&ready->lock);
-    return room;
-}
-
 size_t sp_ready_len(const struct sp_ready *ready)
 {
     return atomic_load_explicit(&ready->len, memory_order_relaxed);
+}
+
+static size_t room_left(const struct sp_ready *ready)
+{
+    size_t len = sp_ready_len(ready);
+    return len < ready->capacity ? ready->capacity - len : 0;
+}
+
+size_t sp_ready_room(struct sp_ready *ready)
+{
+    size_t room = room_left(ready);
+    if (room > 0)
+        return room;
+    pthread_mutex_lock(&ready->lock);
+    room = room_left(ready);
+    ready->starved = room == 0;
+    pthread_mutex_unlock(&ready->lock);
+    return room;
 }
 
 void sp_ready_close(struct sp_ready *ready)

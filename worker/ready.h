@@ -1,6 +1,6 @@
 /*
  * Jobs that an executor may take, first in, first out. Bounded by its caller: the intake reads no
- * further records while sp_ready_room() says no; a job that comes back (held, to be sent again)
+ * further records while sp_ready_room() is 0; a job that comes back (held, to be sent again)
  * always finds a place, since the window of the queue bounds those.
  */
 #pragma once
@@ -23,8 +23,8 @@ void sp_ready_push(struct sp_ready *ready, struct sp_job *job);
  * and there is some now, so it wants to be woken. Thread: any.
  */
 struct sp_job *sp_ready_take(struct sp_ready *ready, bool *room);
-/* Whether a new job has room. After a no, one sp_ready_take() reports room. Thread: intake. */
-bool sp_ready_room(struct sp_ready *ready);
+/* How many new jobs have room. After a 0, one sp_ready_take() reports room. Thread: intake. */
+size_t sp_ready_room(struct sp_ready *ready);
 /* Thread: any. */
 size_t sp_ready_len(const struct sp_ready *ready);
 /* Every sp_ready_take(), waiting or later, returns NULL. */

@@ -55,7 +55,7 @@ static void feed(void)
     for (int n = 0; n < JOBS;) {
         serve_held();
         int slot = n % SLOTS;
-        if (!sp_ready_room(ready) || !atomic_exchange(&idle[slot], 0)) {
+        if (sp_ready_room(ready) == 0 || !atomic_exchange(&idle[slot], 0)) {
             sched_yield();
             continue;
         }

@@ -27,13 +27,13 @@ Test(ready, there_is_no_room_at_capacity_and_room_is_reported_once_at_half)
     struct sp_job jobs[4] = {0};
     bool room = false;
     for (size_t i = 0; i < SP_COUNT(jobs); i++) {
-        cr_expect(sp_ready_room(ready));
+        cr_expect(eq(sz, sp_ready_room(ready), 4 - i));
         sp_ready_push(ready, &jobs[i]);
     }
 
-    bool full = !sp_ready_room(ready);
+    size_t full = sp_ready_room(ready);
 
-    cr_expect(full);
+    cr_expect(eq(sz, full, 0));
     bool reported[4] = {0};
     for (size_t i = 0; i < SP_COUNT(jobs); i++) {
         sp_ready_take(ready, &room);
