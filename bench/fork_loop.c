@@ -74,8 +74,10 @@ static void run_one(long long n)
     posix_spawn_file_actions_adddup2(&actions, result[1], SP_FD_RESULT);
     posix_spawn_file_actions_addopen(&actions, SP_FD_JOB, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addchdir_np(&actions, dir);
-    char *argv[] = {bench.python, "-uB", bench.wrapper, (char *)"main.py", NULL};
-    char *envp[] = {(char *)"PATH=/usr/local/bin:/usr/bin:/bin", (char *)"LANG=C.UTF-8", NULL};
+    static char flags[] = "-uB", main_py[] = "main.py",
+                path[] = "PATH=/usr/local/bin:/usr/bin:/bin", lang[] = "LANG=C.UTF-8";
+    char *argv[] = {bench.python, flags, bench.wrapper, main_py, NULL};
+    char *envp[] = {path, lang, NULL};
     pid_t pid;
     if (posix_spawn(&pid, bench.python, &actions, NULL, argv, envp) != 0)
         fail(bench.python);

@@ -15,7 +15,7 @@
 struct sp_stage {
     char kafka[64], redis[64]; /* host:port */
     char prefix[64];           /* of Redis keys, topics and the group */
-    char requests[96], results[96], dlq[96], control[96];
+    char requests[96], results[96], dlq[112], control[96];
     rd_kafka_t *producer, *reader;
     struct sp_answer **answers; /* as they came in, on results and dlq and whatever was watched */
     size_t n_answers;
@@ -30,7 +30,7 @@ struct sp_stage {
 
 /* One record that the reader saw. */
 struct sp_answer {
-    char topic[96];
+    char topic[112];
     int32_t partition;
     int64_t offset;
     char *key, *value; /* NUL-terminated; NULL for none */
