@@ -382,6 +382,17 @@ static void warn_of_the_rest(const struct walk *w)
         sp_result_warn(w->result, "%zu more artifacts were refused", w->unnamed);
 }
 
+static enum sp_code refuse_folder(struct walk *w, int workspace_fd, int errno_value)
+{
+    struct stat st;
+    if (errno_value == ENOENT)
+        return SP_OK;
+    /* A link that is asked to be a folder is "not a directory" to the kernel. */
+    if (fstatat(workspace_fd, "artifacts", &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode))
+        errno_value = ELOOP;
+    return refuse_errno(w, "artifacts", errno_value);
+}
+
 enum sp_code sp_artifacts_collect(int workspace_fd, const struct sp_artifact_rules *rules,
                                   int64_t deadline_ms, struct sp_result *result)
 {
@@ -390,7 +401,7 @@ enum sp_code sp_artifacts_collect(int workspace_fd, const struct sp_artifact_rul
 
     w.root = open_below(workspace_fd, "artifacts", O_DIRECTORY);
     if (w.root < 0)
-        return errno == ENOENT ? SP_OK : refuse_errno(&w, "artifacts", errno);
+        return refuse_folder(&w, workspace_fd, errno);
     enum sp_code rc = list_all(&w);
     if (!rc)
         rc = take_all(&w);
