@@ -19,6 +19,7 @@
 #define COMMIT_EVERY_MS 200
 #define COMMIT_LOST_MS 10000 /* an answer that did not come by then is not waited for */
 #define REVOKE_COMMIT_MS 5000
+#define SILENT_US 15000000 /* a broker is asked something several times within this */
 
 /* How far a partition was read by this process, in whatever assignment. */
 struct history {
@@ -331,13 +332,15 @@ static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
     sp_log(SP_DEBUG, "kafka_error", sp_s("error", rd_kafka_err2name(err)), sp_s("reason", reason));
 }
 
+/* A broker that hangs keeps its connection; only its silence shows it. */
 static bool broker_up(json_t *stats)
 {
     const char *name;
     json_t *broker;
     json_object_foreach (json_object_get(stats, "brokers"), name, broker) {
         const char *state = json_string_value(json_object_get(broker, "state"));
-        if (state && strcmp(state, "UP") == 0)
+        json_int_t idle_us = json_integer_value(json_object_get(broker, "rxidle"));
+        if (state && strcmp(state, "UP") == 0 && idle_us < SILENT_US)
             return true;
     }
     return false;

@@ -289,7 +289,7 @@ static void by_key(struct sp_producer *producer, struct letter *letter)
 static void hold(struct sp_producer *producer, struct letter *letter, const char *reason)
 {
     const char *topic = letter->parcel.topic;
-    if (strcmp(producer->refused_topic, topic) != 0)
+    if (!producer->refused_topic[0])
         sp_log(SP_ERROR, "topic_refused", sp_s("topic", topic), sp_s("reason", reason));
     (void)snprintf(producer->refused_topic, sizeof(producer->refused_topic), "%s", topic);
     (void)snprintf(producer->refused, sizeof(producer->refused), "%s: %s", producer->refused_topic,
@@ -607,4 +607,5 @@ void sp_producer_close(struct sp_producer *producer, int64_t flush_ms)
                                              producer->waiting.first || producer->suspects.first));
     close_handle(&producer->handle);
     free_producer(producer);
+    served_here = NULL; /* the next one may get the same address */
 }

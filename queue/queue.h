@@ -26,7 +26,7 @@ struct sp_queue_options {
     int64_t window;       /* offsets per partition */
     int64_t window_bytes; /* of all records taken and not complete */
     const char *worker_id;
-    const char *version; /* of Sandpiper, for client.software or logs */
+    const char *version; /* of Sandpiper; brokers see it as client.software.version */
 };
 
 /* SP_E_INVALID: a property that librdkafka refuses, named. Connects in the background. */
@@ -76,8 +76,7 @@ void sp_queue_complete(struct sp_queue *q, struct sp_record *record);
 /* The record is handed back: freed, its offset never completes here. Thread: any. */
 void sp_queue_abandon(struct sp_queue *q, struct sp_record *record);
 
-/* Makes known that nothing further is wanted: no new assignment counts; records in the partition
- * queues stay there. */
+/* From now on no record is given any more; what Kafka sent ahead stays uncommitted. Thread: any. */
 void sp_queue_stop_intake(struct sp_queue *q);
 
 struct sp_partition_status {
@@ -102,6 +101,9 @@ struct sp_queue_status {
 };
 void sp_queue_status(struct sp_queue *q, struct sp_queue_status *out);
 
-/* Flushes the producer (at most flush_ms), commits synchronously, leaves the group. Every record
- * must be back. */
+/*
+ * Flushes the producer (at most flush_ms), commits synchronously, leaves the group. Every record
+ * must be back, and no other thread may call any more; a ticket that has not come back never will.
+ * Blocks: flush_ms, and in a bad case some 20 s more.
+ */
 void sp_queue_close(struct sp_queue *q, int64_t flush_ms);
