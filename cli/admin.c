@@ -104,9 +104,10 @@ static json_t *sorted(json_t *workers)
         list[i] = json_array_get(workers, i);
     if (list)
         qsort(list, n, sizeof(json_t *), by_id);
-    for (size_t i = 0; list && i < n; i++)
+    for (size_t i = 0; list && i < n; i++) {
         if (i == 0 || by_id(&list[i - 1], &list[i]) != 0)
             (void)json_array_append(copy, list[i]);
+    }
     free(list);
     return copy;
 }
@@ -130,9 +131,10 @@ static enum sp_code worker_has(json_t *worker, int64_t version, struct sp_error 
 {
     json_t *refused = json_object_get(worker, "settings_error");
     const char *why = json_string_value(json_object_get(refused, "message"));
-    if (why && json_integer_value(json_object_get(refused, "version")) >= version)
+    if (why && json_integer_value(json_object_get(refused, "version")) >= version) {
         return sp_error_set(err, SP_E_INVALID, "worker %.60s did not apply it: %s", id_of(worker),
                             why);
+    }
     if (json_integer_value(json_object_get(worker, "settings_version")) >= version)
         return SP_OK;
     return sp_error_set(err, SP_E_TIMEOUT, "worker %.60s has not applied version %lld yet",

@@ -91,9 +91,10 @@ static struct sp_json_iter elements_of(const struct sp_json_value *object, const
 static bool next_object(struct sp_json_iter *it, struct sp_json_value *value)
 {
     struct sp_bytes key;
-    while (it->at && sp_json_iter_next(it, &key, value))
+    while (it->at && sp_json_iter_next(it, &key, value)) {
         if (value->type == SP_JSON_OBJECT)
             return true;
+    }
     return false;
 }
 
@@ -157,9 +158,10 @@ static enum sp_code note_refused(const struct sp_json_value *metadata, struct sp
         rc = copy_text(&refused, "name", &name);
         if (!rc)
             rc = copy_text(&refused, "reason", &reason);
-        if (!rc)
+        if (!rc) {
             rc = sp_buf_addf(notes, "artifact %s was left out: %s\n", name ? name : "?",
                              reason ? reason : "no reason given");
+        }
     }
     return rc;
 }
@@ -176,9 +178,10 @@ static enum sp_code note_cuts(const struct sp_json_value *metadata, struct sp_bu
          "the error output was not UTF-8 throughout; bad bytes are replaced\n"},
     };
     enum sp_code rc = SP_OK;
-    for (size_t i = 0; !rc && i < SP_COUNT(cuts); i++)
+    for (size_t i = 0; !rc && i < SP_COUNT(cuts); i++) {
         if (flag_of(metadata, cuts[i].flag))
             rc = sp_buf_adds(notes, cuts[i].note);
+    }
     return rc;
 }
 
@@ -303,9 +306,10 @@ static enum sp_code complete_one(struct sp_answer *answer,
         return sp_error_wrap(err, rc, "%.64s is stored apart", attachment->part);
     char digest[65];
     sp_sha256_hex(sp_buf_str(&data), data.len, digest);
-    if (strcmp(digest, attachment->sha256) != 0)
+    if (strcmp(digest, attachment->sha256) != 0) {
         return sp_error_set(err, SP_E_INVALID, "%.64s: what is stored at %.100s is something else",
                             attachment->part, attachment->ref);
+    }
     struct sp_buf *place = place_of(answer, attachment->part);
     if (!place)
         return SP_OK;
@@ -355,9 +359,10 @@ static void show_output(const struct sp_answer *answer, bool show_value, FILE *o
 
 static const char *advice_for(const char *code)
 {
-    for (size_t i = 0; code && i < SP_COUNT(advices); i++)
+    for (size_t i = 0; code && i < SP_COUNT(advices); i++) {
         if (strcmp(advices[i].code, code) == 0)
             return advices[i].advice;
+    }
     return NULL;
 }
 
@@ -368,12 +373,13 @@ static void show_status(const struct sp_answer *answer, FILE *err)
     fprintf(err, "sandpiper: %s", answer->status);
     if (answer->error_code)
         fprintf(err, " (%s)", answer->error_code);
-    if (answer->error_message)
+    if (answer->error_message) {
         fprintf(err, ": %s", answer->error_message);
-    else if (answer->signal > 0)
+    } else if (answer->signal > 0) {
         fprintf(err, ": the program was ended by signal %d", (int)answer->signal);
-    else if (answer->exit_code >= 0)
+    } else if (answer->exit_code >= 0) {
         fprintf(err, ": exit code %d", (int)answer->exit_code);
+    }
     fputc('\n', err);
     const char *advice = advice_for(answer->error_code);
     if (advice)
@@ -414,11 +420,12 @@ enum sp_code sp_answer_write_artifacts(const struct sp_answer *answer, const cha
             continue;
         rc = sp_file_write_below(dir_fd, artifact->name, sp_buf_str(&artifact->data),
                                  artifact->data.len, err);
-        if (rc)
+        if (rc) {
             rc = sp_error_wrap(err, rc, "artifact %zu", i + 1);
-        else
+        } else {
             fprintf(report, "sandpiper: wrote %s/%s (%zu bytes)\n", dir, artifact->name,
                     artifact->data.len);
+        }
     }
     if (dir_fd >= 0)
         close(dir_fd);

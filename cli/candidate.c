@@ -30,9 +30,10 @@ enum sp_code sp_candidate_read(const char *path, json_t **out, struct sp_error *
 
 static bool is_text_field(const struct sp_provider_ops *ops, const char *key)
 {
-    for (size_t i = 0; i < ops->n_fields; i++)
+    for (size_t i = 0; i < ops->n_fields; i++) {
         if (strcmp(ops->fields[i].key, key) == 0)
             return ops->fields[i].type == SP_FIELD_STR;
+    }
     return false;
 }
 
@@ -49,9 +50,10 @@ static enum sp_code assign(const struct sp_provider_ops *ops, const char *text, 
     char key[64];
     const char *equals = strchr(text, '=');
     size_t len = equals ? (size_t)(equals - text) : 0;
-    if (len == 0 || len >= sizeof(key))
+    if (len == 0 || len >= sizeof(key)) {
         return sp_error_set(err, SP_E_INVALID, "expected KEY=VALUE, not \"%.40s\"",
                             equals ? "=..." : text);
+    }
     memcpy(key, text, len);
     key[len] = '\0';
     if (json_object_set_new(object, key, value_of(ops, key, equals + 1)))
@@ -61,9 +63,10 @@ static enum sp_code assign(const struct sp_provider_ops *ops, const char *text, 
 
 static enum sp_code unset(const struct sp_list *keys, json_t *object, struct sp_error *err)
 {
-    for (size_t i = 0; keys && i < keys->n; i++)
+    for (size_t i = 0; keys && i < keys->n; i++) {
         if (json_object_del(object, keys->items[i]))
             return sp_error_set(err, SP_E_INVALID, "--unset: %s is not set", keys->items[i]);
+    }
     return SP_OK;
 }
 
@@ -85,10 +88,11 @@ enum sp_code sp_candidate_make(const struct sp_admin *admin, const struct sp_pro
     /* Stored settings that cannot be read are no hindrance to replacing them. */
     if (rc == SP_E_INVALID && candidate->from)
         rc = SP_OK;
-    if (!rc && candidate->from)
+    if (!rc && candidate->from) {
         rc = sp_candidate_read(candidate->from, &object, err);
-    else if (!rc)
+    } else if (!rc) {
         object = json_deep_copy(stored);
+    }
     for (size_t i = 0; !rc && i < candidate->n_assignments; i++)
         rc = assign(ops, candidate->assignments[i], object, err);
     if (!rc)
@@ -101,21 +105,22 @@ enum sp_code sp_candidate_make(const struct sp_admin *admin, const struct sp_pro
     return SP_OK;
 }
 
-static enum sp_code import_provider(const struct sp_admin *admin, const char *name, json_t *object,
-                                    bool active, json_t *providers, struct sp_error *err)
+static enum sp_code import_provider(const struct sp_admin *admin, const char *name,
+                                    json_t *settings, bool active, json_t *providers,
+                                    struct sp_error *err)
 {
     const struct sp_provider_ops *ops = NULL;
     json_auto_t *stored = NULL;
     enum sp_code rc = sp_admin_provider(name, &ops, err);
     if (rc)
         return rc;
-    if (!json_is_object(object))
+    if (!json_is_object(settings))
         return sp_error_set(err, SP_E_INVALID, "expected a JSON object");
     if (sp_document_provider(&admin->doc, name, &stored, NULL))
         stored = NULL; /* unreadable ones are replaced, and offer nothing for masks */
-    if (active || json_object_size(object) > 0)
-        rc = settle(ops, object, stored, err);
-    if (!rc && json_object_set(providers, name, object))
+    if (active || json_object_size(settings) > 0)
+        rc = settle(ops, settings, stored, err);
+    if (!rc && json_object_set(providers, name, settings))
         rc = sp_error_set(err, SP_E_NOMEM, "no memory");
     return rc;
 }
@@ -125,11 +130,12 @@ static enum sp_code import_member(const struct sp_admin *admin, const char *key,
 {
     if (strcmp(key, PREFIX "provider_type") == 0)
         return SP_OK;
-    if (strncmp(key, PREFIX, sizeof(PREFIX) - 1) != 0)
+    if (strncmp(key, PREFIX, sizeof(PREFIX) - 1) != 0) {
         return sp_error_set(err, SP_E_INVALID,
                             "%.60s: not known; expected sandbox.provider_type or "
                             "sandbox.<provider>",
                             key);
+    }
     const char *name = key + sizeof(PREFIX) - 1;
     bool active = strcmp(name, change->provider_type) == 0;
     enum sp_code rc = import_provider(admin, name, value, active, change->providers, err);

@@ -20,7 +20,7 @@ static void become_child(pid_t parent)
     sigset_t none;
     sigemptyset(&none);
     (void)setpgid(0, 0);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)pthread_sigmask(SIG_SETMASK, &none, NULL);
     /* The parent may have died before the request was made. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
         _exit(EXIT_FAILURE);

@@ -52,17 +52,19 @@ static bool resembles(const char *typed, const char *name)
 
 static const char *suggest_option(const struct sp_command *command, const char *typed)
 {
-    for (size_t i = 0; i < command->n_options; i++)
+    for (size_t i = 0; i < command->n_options; i++) {
         if (resembles(typed, command->options[i].name))
             return command->options[i].name;
+    }
     return NULL;
 }
 
 static const char *suggest_command(const struct sp_command *group, const char *typed)
 {
-    for (const struct sp_command *const *c = group->commands; *c; c++)
+    for (const struct sp_command *const *c = group->commands; *c; c++) {
         if (resembles(typed, (*c)->name))
             return (*c)->name;
+    }
     return NULL;
 }
 
@@ -74,10 +76,11 @@ static void print_option(FILE *out, const struct sp_option *option)
         (void)snprintf(letter, sizeof(letter), "-%c, ", option->letter);
     (void)snprintf(left, sizeof(left), "  %s--%s%s%s", letter, option->name,
                    option->value ? " " : "", option->value ? option->value : "");
-    if (strlen(left) > 28)
+    if (strlen(left) > 28) {
         fprintf(out, "%s\n%-29s%s\n", left, "", option->help);
-    else
+    } else {
         fprintf(out, "%-29s%s\n", left, option->help);
+    }
 }
 
 static void print_command_help(const struct sp_command *command, const char *path, FILE *out)
@@ -104,18 +107,20 @@ static void print_group_help(const struct sp_command *group, const char *path, F
 static const struct sp_option *find_option(const struct sp_command *command, const char *name,
                                            size_t len)
 {
-    for (size_t i = 0; i < command->n_options; i++)
+    for (size_t i = 0; i < command->n_options; i++) {
         if (strlen(command->options[i].name) == len &&
             strncmp(command->options[i].name, name, len) == 0)
             return &command->options[i];
+    }
     return len == 4 && strncmp(name, help_option.name, len) == 0 ? &help_option : NULL;
 }
 
 static const struct sp_option *find_letter(const struct sp_command *command, char letter)
 {
-    for (size_t i = 0; i < command->n_options; i++)
+    for (size_t i = 0; i < command->n_options; i++) {
         if (command->options[i].letter == letter)
             return &command->options[i];
+    }
     return letter == help_option.letter ? &help_option : NULL;
 }
 
@@ -175,9 +180,10 @@ static enum sp_code take_option(const struct sp_option *option, struct cursor *c
     if (option->type == SP_OPTION_FLAG && attached)
         return sp_error_set(err, SP_E_INVALID, "--%s takes no value", option->name);
     if (option->type != SP_OPTION_FLAG && !attached) {
-        if (cursor->at + 1 >= cursor->argc)
+        if (cursor->at + 1 >= cursor->argc) {
             return sp_error_set(err, SP_E_INVALID, "--%s needs a value: %s", option->name,
                                 option->value);
+        }
         attached = cursor->argv[++cursor->at];
     }
     return store(option, call->options, attached, err);
@@ -213,9 +219,10 @@ static enum sp_code check_operands(const struct sp_command *command, const struc
 {
     if (call->n_operands < command->min_operands)
         return sp_error_set(err, SP_E_INVALID, "expected %s", command->operands);
-    if (call->n_operands > command->max_operands)
+    if (call->n_operands > command->max_operands) {
         return sp_error_set(err, SP_E_INVALID, "\"%s\" is one word too many",
                             call->operands[command->max_operands]);
+    }
     return SP_OK;
 }
 
@@ -231,14 +238,15 @@ enum sp_code sp_call_parse(const struct sp_command *command, int argc, char **ar
     enum sp_code rc = SP_OK;
     for (struct cursor c = {argc, 1, argv}; !rc && c.at < argc; c.at++) {
         const char *word = argv[c.at];
-        if (only_operands || word[0] != '-' || word[1] == '\0')
+        if (only_operands || word[0] != '-' || word[1] == '\0') {
             call->operands[call->n_operands++] = word;
-        else if (strcmp(word, "--") == 0)
+        } else if (strcmp(word, "--") == 0) {
             only_operands = true;
-        else if (word[1] == '-')
+        } else if (word[1] == '-') {
             rc = read_long(command, &c, call, help, err);
-        else
+        } else {
             rc = read_letters(command, &c, call, help, err);
+        }
     }
     return rc || *help ? rc : check_operands(command, call, err);
 }
@@ -279,18 +287,20 @@ enum sp_code sp_call_config(const struct sp_call *call, struct sp_config **out,
 static int call_command(const struct sp_command *command, const char *path, int argc, char **argv,
                         FILE *out, FILE *err_out)
 {
-    sp_auto(sp_call_clear) struct sp_call call = {.command = command, .out = out, .err = err_out};
-    (void)snprintf(call.path, sizeof(call.path), "%s", path);
+    struct sp_call call = {.out = out, .err = err_out};
     struct sp_error err = {0};
     bool help = false;
-    enum sp_code rc = sp_call_parse(command, argc, argv, &call, &help, &err);
-    if (rc)
-        return sp_call_misuse(&call, &err);
-    if (help) {
+    int code = SP_EXIT_OK;
+    (void)snprintf(call.path, sizeof(call.path), "%s", path);
+    if (sp_call_parse(command, argc, argv, &call, &help, &err)) {
+        code = sp_call_misuse(&call, &err);
+    } else if (help) {
         print_command_help(command, path, out);
-        return SP_EXIT_OK;
+    } else {
+        code = command->run(&call);
     }
-    return command->run(&call);
+    sp_call_clear(&call);
+    return code;
 }
 
 static int unknown_command(const struct sp_command *group, const char *path, const char *typed,
@@ -305,9 +315,10 @@ static int unknown_command(const struct sp_command *group, const char *path, con
 
 static const struct sp_command *find_command(const struct sp_command *group, const char *name)
 {
-    for (const struct sp_command *const *c = group->commands; *c; c++)
+    for (const struct sp_command *const *c = group->commands; *c; c++) {
         if (strcmp((*c)->name, name) == 0)
             return *c;
+    }
     return NULL;
 }
 

@@ -112,4 +112,3 @@ SP_MUST_CHECK enum sp_code sp_call_config(const struct sp_call *call, struct sp_
 SP_MUST_CHECK enum sp_code sp_call_parse(const struct sp_command *command, int argc, char **argv,
                                          struct sp_call *call, bool *help, struct sp_error *err);
 void sp_call_clear(struct sp_call *call);
-SP_AUTO_CLEAR(struct sp_call, sp_call_clear)

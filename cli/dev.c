@@ -82,10 +82,11 @@ static enum sp_code use_dir(struct dev *dev, const char *path, struct sp_error *
     dev->made_dir = mkdir(path, 0700) == 0;
     if (!dev->made_dir && errno != EEXIST)
         return sp_error_errno(err, SP_E_INVALID, errno, "--dir: %s", path);
-    if (!is_empty(path))
+    if (!is_empty(path)) {
         return sp_error_set(err, SP_E_INVALID,
                             "--dir: %s is no empty folder; name another, or remove what is in it",
                             path);
+    }
     whole = realpath(path, NULL);
     if (!whole || strlen(whole) >= sizeof(dev->dir))
         return sp_error_set(err, SP_E_INVALID, "--dir: %s is too long for a socket's path", path);
@@ -98,7 +99,7 @@ static enum sp_code make_dir(struct dev *dev, struct sp_error *err)
     const struct dev_options *options = dev->call->options;
     if (options->dir)
         return use_dir(dev, options->dir, err);
-    const char *base = getenv("XDG_RUNTIME_DIR");
+    const char *base = secure_getenv("XDG_RUNTIME_DIR");
     char path[DIR_MAX];
     if (!base || !*base || strlen(base) > sizeof(path) / 2)
         base = "/tmp";
@@ -123,6 +124,7 @@ static void remove_dir(const struct dev *dev)
 {
     if (!dev->dir[0])
         return;
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): this process has one thread */
     (void)nftw(dev->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     if (dev->made_dir)
         (void)rmdir(dev->dir);
@@ -156,9 +158,10 @@ static const char *find_ended(struct dev *dev)
 {
     struct sp_child *children[] = {&dev->broker, &dev->redis, &dev->worker};
     int status = 0;
-    for (size_t i = 0; i < SP_COUNT(children); i++)
+    for (size_t i = 0; i < SP_COUNT(children); i++) {
         if (sp_child_ended(children[i], &status))
             return children[i]->name;
+    }
     return NULL;
 }
 
@@ -197,12 +200,13 @@ static enum sp_code start(struct dev *dev, struct sp_child *child, int (*body)(v
         if (what == HAPPENED_CHILD)
             ended = find_ended(dev);
     }
-    if (what == HAPPENED_READY)
+    if (what == HAPPENED_READY) {
         rc = read_line(fd, child->name, line, err);
-    else if (what == HAPPENED_STOP)
+    } else if (what == HAPPENED_STOP) {
         rc = sp_error_set(err, SP_E_CANCELLED, "stopped");
-    else
+    } else {
         rc = sp_error_set(err, SP_E_UNAVAILABLE, "%s did not start", ended ? ended : child->name);
+    }
     close(fd);
     return rc;
 }
@@ -221,9 +225,10 @@ static enum sp_code open_broker(const struct dev *dev, struct sp_mock_broker **o
     size_t n = 0;
     char dlq[32][256];
     struct sp_mock_topic topics[2 + 2 * SP_COUNT(dlq)];
-    if (t->n_requests > SP_COUNT(dlq))
+    if (t->n_requests > SP_COUNT(dlq)) {
         return sp_error_set(err, SP_E_INVALID, "queue.request_topics: at most %zu here",
                             SP_COUNT(dlq));
+    }
     topics[n++] = (struct sp_mock_topic){t->reply, PARTITIONS};
     topics[n++] = (struct sp_mock_topic){t->control, 1};
     for (size_t i = 0; i < t->n_requests; i++) {
@@ -245,7 +250,7 @@ static int broker_body(void *ctx, int fd)
     /* Before the cluster's threads start, so that none of them takes the signal. */
     sigemptyset(&stop);
     sigaddset(&stop, SIGTERM);
-    (void)sigprocmask(SIG_BLOCK, &stop, NULL);
+    (void)pthread_sigmask(SIG_BLOCK, &stop, NULL);
     if (open_broker(dev, &broker, &err))
         return fail(dev, &err);
     (void)dprintf(fd, "%s\n", sp_mock_broker_address(broker));
@@ -272,11 +277,12 @@ static void write_redis_url(struct dev *dev)
 static int redis_body(void *ctx, int fd)
 {
     const struct dev *dev = ctx;
-    if (chdir(dev->dir) == 0)
+    if (chdir(dev->dir) == 0) {
         (void)execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", "redis.sock",
                      "--unixsocketperm", "700", "--save", "", "--appendonly", "no",
                      "--maxmemory-policy", "noeviction", "--loglevel", "warning", "--logfile",
                      "redis.log", (char *)NULL);
+    }
     (void)dprintf(fd, "redis-server: %s (install it: apt-get install redis-server)\n",
                   strerrordesc_np(errno));
     return EXIT_FAILURE;
@@ -303,10 +309,11 @@ static enum sp_code await_redis(struct dev *dev, struct sp_redis *redis, struct 
         enum happening what = next_happening(dev, -1, sp_deadline_in(20));
         if (what == HAPPENED_STOP)
             return sp_error_set(err, SP_E_CANCELLED, "stopped");
-        if (what == HAPPENED_CHILD && find_ended(dev))
+        if (what == HAPPENED_CHILD && find_ended(dev)) {
             return sp_error_set(err, SP_E_UNAVAILABLE,
                                 "redis-server ended while starting; %s/redis.log says why",
                                 dev->dir);
+        }
     }
 }
 
@@ -541,7 +548,7 @@ static int open_signals(void)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGCHLD);
-    (void)sigprocmask(SIG_BLOCK, &set, NULL);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     return signalfd(-1, &set, SFD_CLOEXEC);
 }
 

@@ -41,9 +41,10 @@ static void join(const json_t *array, char *out, size_t size)
 {
     size_t len = 0;
     out[0] = '\0';
-    for (size_t i = 0; i < json_array_size(array) && len < size; i++)
+    for (size_t i = 0; i < json_array_size(array) && len < size; i++) {
         len += (size_t)snprintf(out + len, size - len, "%s%s", i ? ", " : "",
                                 json_string_value(json_array_get(array, i)));
+    }
 }
 
 static const char *text(const json_t *object, const char *key)
@@ -60,9 +61,10 @@ static void print_provider(const struct sp_call *call, const json_t *provider, s
     json_int_t in_force = json_integer_value(json_object_get(provider, "in_force"));
     join(json_object_get(provider, "languages"), languages, sizeof(languages));
     join(json_object_get(provider, "tags"), tags, sizeof(tags));
-    if (in_force > 0 || json_is_true(json_object_get(provider, "active")))
+    if (in_force > 0 || json_is_true(json_object_get(provider, "active"))) {
         (void)snprintf(state, sizeof(state), "; in force on %lld of %zu worker%s",
                        (long long)in_force, n_workers, n_workers == 1 ? "" : "s");
+    }
     fprintf(call->out, "%c %-24s%s (%s%s)\n  %-24s%s [%s]\n",
             json_is_true(json_object_get(provider, "active")) ? '*' : ' ', text(provider, "id"),
             text(provider, "name"), languages, state, "", text(provider, "description"), tags);
@@ -104,12 +106,13 @@ static int run_providers(const struct sp_call *call)
 static void print_age(FILE *out, int64_t started_ms)
 {
     int64_t s = (sp_wall_ms() - started_ms) / 1000;
-    if (s < 120)
+    if (s < 120) {
         fprintf(out, "%llds", (long long)(s < 0 ? 0 : s));
-    else if (s < 7200)
+    } else if (s < 7200) {
         fprintf(out, "%lldm", (long long)(s / 60));
-    else
+    } else {
         fprintf(out, "%lldh", (long long)(s / 3600));
+    }
 }
 
 static void print_worker(const struct sp_call *call, const json_t *worker)

@@ -60,17 +60,24 @@ static enum sp_code scan_option(const char *option, const char *text, size_t len
     return rc ? sp_error_wrap(err, rc, "--%s", option) : SP_OK;
 }
 
-static enum sp_code split_argument(const char *option, const char *text, struct argument *out,
-                                   struct sp_error *err)
+/* json: the value may be JSON. */
+static enum sp_code split_argument(const char *option, const char *text, bool json,
+                                   struct argument *out, struct sp_error *err)
 {
+    struct sp_json_value value;
     const char *equals = strchr(text, '=');
-    if (!equals || equals == text)
+    if (!equals || equals == text) {
         return sp_error_set(err, SP_E_INVALID, "--%s: expected NAME=VALUE, not \"%s\"", option,
                             text);
+    }
     if (!sp_utf8_valid(text, strlen(text)))
         return sp_error_set(err, SP_E_INVALID, "--%s: not UTF-8", option);
-    *out =
-        (struct argument){.name = text, .name_len = (size_t)(equals - text), .value = equals + 1};
+    *out = (struct argument){
+        .name = text,
+        .name_len = (size_t)(equals - text),
+        .value = equals + 1,
+        .raw = json && !sp_json_scan(equals + 1, strlen(equals + 1), &value, NULL),
+    };
     return SP_OK;
 }
 
@@ -82,21 +89,12 @@ static enum sp_code collect_arguments(const struct sp_job_options *options, stru
     if (!list)
         return sp_error_set(err, SP_E_NOMEM, "no memory");
     *out = list;
-    for (size_t i = 0; i < options->arg.n; i++) {
-        struct sp_json_value value;
-        struct argument *a = &list[(*n)++];
-        enum sp_code rc = split_argument("arg", options->arg.items[i], a, err);
-        if (rc)
-            return rc;
-        a->raw = !sp_json_scan(a->value, strlen(a->value), &value, NULL);
-    }
-    for (size_t i = 0; i < options->arg_text.n; i++) {
-        enum sp_code rc =
-            split_argument("arg-text", options->arg_text.items[i], &list[(*n)++], err);
-        if (rc)
-            return rc;
-    }
-    return SP_OK;
+    enum sp_code rc = SP_OK;
+    for (size_t i = 0; !rc && i < options->arg.n; i++)
+        rc = split_argument("arg", options->arg.items[i], true, &list[(*n)++], err);
+    for (size_t i = 0; !rc && i < options->arg_text.n; i++)
+        rc = split_argument("arg-text", options->arg_text.items[i], false, &list[(*n)++], err);
+    return rc;
 }
 
 static bool same_name(const struct argument *a, const struct argument *b)
@@ -109,7 +107,7 @@ static enum sp_code refuse_doubles(const struct sp_json_value *base, const struc
 {
     for (size_t i = 0; i < n; i++) {
         struct sp_json_value found;
-        sp_auto(sp_free_str) char *name = strndup(list[i].name, list[i].name_len);
+        sp_auto(sp_free_str) char *name = sp_memdup(list[i].name, list[i].name_len);
         if (!name)
             return sp_error_set(err, SP_E_NOMEM, "no memory");
         bool twice = base->raw.len && sp_json_get(base, name, &found);
@@ -124,13 +122,14 @@ static enum sp_code refuse_doubles(const struct sp_json_value *base, const struc
 static enum sp_code write_argument(struct sp_json_out *json, const struct argument *a,
                                    struct sp_error *err)
 {
-    sp_auto(sp_free_str) char *name = strndup(a->name, a->name_len);
+    sp_auto(sp_free_str) char *name = sp_memdup(a->name, a->name_len);
     if (!name)
         return sp_error_set(err, SP_E_NOMEM, "no memory");
-    if (a->raw)
+    if (a->raw) {
         sp_json_raw(json, name, a->value, strlen(a->value));
-    else
+    } else {
         sp_json_str(json, name, a->value);
+    }
     return SP_OK;
 }
 
@@ -169,33 +168,35 @@ static enum sp_code write_arguments(struct sp_json_out *json, const struct sp_js
     return rc;
 }
 
-SP_AUTO(struct argument *, free)
-
 static enum sp_code add_arguments(struct sp_json_out *json, const struct sp_job_options *options,
                                   struct sp_error *err)
 {
     sp_auto(sp_buf_clear) struct sp_buf text = SP_BUF_INIT(INPUT_MAX);
-    sp_auto(free) struct argument *list = NULL;
+    struct argument *list = NULL;
     size_t n = 0;
     struct sp_json_value base = {0};
     enum sp_code rc = collect_arguments(options, &list, &n, err);
     if (!rc && options->args_json)
         rc = read_base(options->args_json, &text, &base, err);
-    return rc ? rc : write_arguments(json, &base, list, n, err);
+    if (!rc)
+        rc = write_arguments(json, &base, list, n, err);
+    free(list);
+    return rc;
 }
 
 static enum sp_code add_file(struct sp_json_out *json, const char *text, struct sp_error *err)
 {
     const char *equals = strrchr(text, '=');
     sp_auto(sp_free_str) char *path =
-        equals ? strndup(text, (size_t)(equals - text)) : strdup(text);
+        sp_memdup(text, equals ? (size_t)(equals - text) : strlen(text));
     if (!path)
         return sp_error_set(err, SP_E_NOMEM, "no memory");
     const char *slash = strrchr(path, '/');
     const char *name = equals ? equals + 1 : (slash ? slash + 1 : path);
-    if (!*name || !sp_utf8_valid(name, strlen(name)))
+    if (!*name || !sp_utf8_valid(name, strlen(name))) {
         return sp_error_set(err, SP_E_INVALID, "--file: expected PATH or PATH=NAME, not \"%s\"",
                             text);
+    }
     sp_auto(sp_buf_clear) struct sp_buf data = SP_BUF_INIT(INPUT_MAX);
     enum sp_code rc = sp_file_read(path, &data, err);
     if (rc)
@@ -228,10 +229,11 @@ static enum sp_code add_code(struct sp_json_out *json, const char *path, struct 
         return rc;
     if (code.len == 0)
         return sp_error_set(err, SP_E_INVALID, "%s: the program is empty", path);
-    if (sp_utf8_valid(code.data, code.len))
+    if (sp_utf8_valid(code.data, code.len)) {
         sp_json_text(json, "code", code.data, code.len);
-    else
+    } else {
         sp_json_base64(json, "code_b64", code.data, code.len);
+    }
     return SP_OK;
 }
 

@@ -27,9 +27,10 @@ static enum sp_code fill(struct sp_mock_broker *broker, const struct sp_mock_top
     for (size_t i = 0; i < n; i++) {
         rd_kafka_resp_err_t failed =
             rd_kafka_mock_topic_create(broker->cluster, topics[i].name, topics[i].partitions, 1);
-        if (failed)
+        if (failed) {
             return sp_error_set(err, SP_E_INVALID, "mock broker: topic %s: %s", topics[i].name,
                                 rd_kafka_err2str(failed));
+        }
     }
     return SP_OK;
 }
@@ -37,14 +38,16 @@ static enum sp_code fill(struct sp_mock_broker *broker, const struct sp_mock_top
 enum sp_code sp_mock_broker_open(const struct sp_mock_topic *topics, size_t n,
                                  struct sp_mock_broker **out, struct sp_error *err)
 {
-    sp_auto(sp_mock_broker_close) struct sp_mock_broker *broker = calloc(1, sizeof(*broker));
+    struct sp_mock_broker *broker = calloc(1, sizeof(*broker));
     if (!broker)
         return sp_error_set(err, SP_E_NOMEM, "no memory");
     enum sp_code rc = fill(broker, topics, n, err);
-    if (rc)
+    if (rc) {
+        sp_mock_broker_close(broker);
         return rc;
-    *out = SP_TAKE(broker);
-    return SP_OK;
+    }
+    *out = broker;
+    return rc;
 }
 
 const char *sp_mock_broker_address(const struct sp_mock_broker *broker)

@@ -70,14 +70,16 @@ static enum sp_code step_result(struct attempt *a)
 {
     const struct sp_result *result = &a->out->result;
     struct sp_error *err = &a->out->error;
-    if (result->outcome == SP_OUTCOME_TIMEOUT)
+    if (result->outcome == SP_OUTCOME_TIMEOUT) {
         return sp_error_set(err, SP_E_TIMEOUT, "the program did not end within %d s",
                             PROGRAM_MS / 1000);
+    }
     if (result->outcome == SP_OUTCOME_LIMIT)
         return sp_error_set(err, SP_E_LIMIT, "the limit of %s ended the program", result->limit);
-    if (result->exit_code != 0)
+    if (result->exit_code != 0) {
         return sp_error_set(err, SP_E_INVALID, "the program ended with exit code %d",
                             result->exit_code);
+    }
     if (!result->out.text || !strstr(result->out.text, "TEST_PASSED"))
         return sp_error_set(err, SP_E_INVALID, "TEST_PASSED is missing in the output");
     if (!value_is_right(result))
@@ -146,10 +148,11 @@ static void add_stream(struct sp_buf *out, const char *name, const struct sp_str
 static void write_message(const struct sp_probe *probe, struct sp_buf *out)
 {
     const struct sp_result *result = &probe->result;
-    if (probe->step)
+    if (probe->step) {
         (void)sp_buf_addf(out, "FAILED at %s: %s", probe->step, probe->error.msg);
-    else
+    } else {
         (void)sp_buf_adds(out, "PASSED");
+    }
     if (result->started != SP_STARTED_YES)
         return;
     (void)sp_buf_addf(out, " | exit code: %d | time: %.2f s", result->exit_code,

@@ -11,26 +11,17 @@
 #include "cli/answer.h"
 #include "cli/commands.h"
 #include "cli/job.h"
-#include "queue/client.h"
+#include "cli/session.h"
 #include "settings/redis.h"
 
-#define CONNECT_MS 15000
 #define SLICE_MS 250
 #define DEFAULT_SINCE_MS ((int64_t)3600 * 1000)
 #define REQUEST_MAX ((size_t)256 << 20)
 
-/* What all three need. */
-struct session {
-    struct sp_config *config;
-    struct sp_topics topics;
-    struct sp_queue_property *kafka;
-    struct sp_client *client;
-};
-
 /* Waiting for one reply and showing it. */
 struct waiting {
     const struct sp_call *call;
-    struct session *session;
+    struct sp_session *session;
     const char *id;
     const unsigned char *correlation; /* NULL: any reply to this id */
     int64_t limit_ms;                 /* 0: none */
@@ -44,47 +35,6 @@ static void on_interrupt(int signal_number)
 {
     (void)signal_number;
     interrupted = 1;
-}
-
-static void session_clear(struct session *session)
-{
-    sp_client_close(session->client);
-    free(session->kafka);
-    sp_topics_clear(&session->topics);
-    sp_config_free(session->config);
-}
-SP_AUTO_CLEAR(struct session, session_clear)
-
-static enum sp_code session_open(const struct sp_call *call, struct session *out,
-                                 struct sp_error *err)
-{
-    enum sp_code rc = sp_call_config(call, &out->config, err);
-    if (rc)
-        return rc;
-    const struct sp_config *config = out->config;
-    rc = sp_topics_init(&out->topics, config->queue.request_topics, config->queue.reply_topic,
-                        config->queue.control_topic, config->queue.dlq_topic,
-                        config->queue.reply_allow, err);
-    if (rc)
-        return rc;
-    out->kafka = calloc(config->kafka.n + 1, sizeof(*out->kafka));
-    if (!out->kafka)
-        return sp_error_set(err, SP_E_NOMEM, "no memory");
-    for (size_t i = 0; i < config->kafka.n; i++)
-        out->kafka[i] = (struct sp_queue_property){config->kafka.properties[i].key,
-                                                   config->kafka.properties[i].value};
-    return sp_client_open(out->kafka, config->kafka.n, &out->client, err);
-}
-
-/* Reads the topic that was asked for, and the default one, where refusals of that topic go. */
-static enum sp_code listen_for_reply(struct session *session, const char *reply_to,
-                                     int64_t since_ms, struct sp_error *err)
-{
-    enum sp_code rc =
-        sp_client_listen(session->client, session->topics.reply, since_ms, CONNECT_MS, err);
-    if (!rc && reply_to && strcmp(reply_to, session->topics.reply) != 0)
-        rc = sp_client_listen(session->client, reply_to, since_ms, CONNECT_MS, err);
-    return rc;
 }
 
 static enum sp_code fetch_from_redis(void *ctx, const char *ref, struct sp_buf *out,
@@ -101,10 +51,11 @@ static enum sp_code fetch_from_redis(void *ctx, const char *ref, struct sp_buf *
         rc = sp_redis_command(redis, &reply, err, "GET %s", key);
     if (rc)
         return rc;
-    if (reply->type != REDIS_REPLY_STRING)
+    if (reply->type != REDIS_REPLY_STRING) {
         return sp_error_set(err, SP_E_INVALID,
                             "Redis %.64s has no %.80s any more (results.ttl is how long it stays)",
                             sp_redis_name(redis), key);
+    }
     return sp_buf_add(out, reply->str, reply->len);
 }
 
@@ -163,11 +114,12 @@ static enum sp_code save_artifacts(const struct waiting *w, const struct sp_answ
 {
     if (w->artifacts)
         return sp_answer_write_artifacts(answer, w->artifacts, w->call->err, err);
-    if (answer->n_artifacts > 0 && !w->json)
+    if (answer->n_artifacts > 0 && !w->json) {
         fprintf(w->call->err,
                 "sandpiper: note: %zu artifact%s came along; --artifacts DIR writes "
                 "them into a folder\n",
                 answer->n_artifacts, answer->n_artifacts == 1 ? "" : "s");
+    }
     return SP_OK;
 }
 
@@ -210,14 +162,15 @@ static int wait_and_show(const struct waiting *w)
 /* A request on its way. */
 struct posted {
     char id[37];
-    const char *name; /* the id in use: the caller's, or `id` */
+    const char *name;  /* the id in use: the caller's, or `id` */
+    const char *topic; /* borrowed from the session */
     unsigned char correlation[SP_CORRELATION_BYTES];
     int32_t partition;
     int64_t offset;
 };
 
 /* misuse: the request could not even be made of the options. */
-static enum sp_code post(const struct sp_call *call, struct session *session, bool listen,
+static enum sp_code post(const struct sp_call *call, struct sp_session *session, bool listen,
                          struct posted *out, bool *misuse, struct sp_error *err)
 {
     const struct sp_job_options *options = call->options;
@@ -230,25 +183,27 @@ static enum sp_code post(const struct sp_call *call, struct session *session, bo
     *misuse = rc == SP_E_INVALID;
     if (rc)
         return rc;
-    rc = session_open(call, session, err);
+    rc = sp_session_open(call, session, err);
     if (!rc && listen)
-        rc = listen_for_reply(session, options->reply_to, SP_CLIENT_END, err);
+        rc = sp_session_listen(session, options->reply_to, SP_CLIENT_END, err);
     if (rc)
         return rc;
+    out->topic = session->topics.requests[0];
     const struct sp_client_request send = {
-        .topic = session->topics.requests[0],
+        .topic = out->topic,
         .key = options->key,
         .value = request.data,
         .len = request.len,
         .correlation = out->correlation,
     };
-    return sp_client_send(session->client, &send, CONNECT_MS, &out->partition, &out->offset, err);
+    return sp_client_send(session->client, &send, SP_CONNECT_MS, &out->partition, &out->offset,
+                          err);
 }
 
 static int run_run(const struct sp_call *call)
 {
     const struct sp_job_options *options = call->options;
-    sp_auto(session_clear) struct session session = {0};
+    sp_auto(sp_session_clear) struct sp_session session = {0};
     struct posted posted = {0};
     struct sp_error err = {0};
     bool misuse = false;
@@ -267,13 +222,13 @@ static int run_run(const struct sp_call *call)
     });
 }
 
-static int print_posted(const struct sp_call *call, const char *topic, const struct posted *posted)
+static int print_posted(const struct sp_call *call, const struct posted *posted)
 {
     sp_auto(sp_buf_clear) struct sp_buf buf = SP_BUF_INIT(SP_BUF_UNBOUNDED);
     struct sp_json_out json = SP_JSON_OUT(&buf);
     sp_json_object(&json, NULL);
     sp_json_str(&json, "request_id", posted->name);
-    sp_json_str(&json, "topic", topic);
+    sp_json_str(&json, "topic", posted->topic);
     sp_json_int(&json, "partition", posted->partition);
     sp_json_int(&json, "offset", posted->offset);
     sp_json_object_end(&json);
@@ -284,7 +239,7 @@ static int print_posted(const struct sp_call *call, const char *topic, const str
 static int run_submit(const struct sp_call *call)
 {
     const struct sp_job_options *options = call->options;
-    sp_auto(session_clear) struct session session = {0};
+    sp_auto(sp_session_clear) struct sp_session session = {0};
     struct posted posted = {0};
     struct sp_error err = {0};
     bool misuse = false;
@@ -292,7 +247,7 @@ static int run_submit(const struct sp_call *call)
     if (rc)
         return misuse ? sp_call_misuse(call, &err) : sp_call_fail(call, &err);
     if (options->common.json)
-        return print_posted(call, session.topics.requests[0], &posted);
+        return print_posted(call, &posted);
     fprintf(call->out, "%s\n", posted.name);
     return SP_EXIT_OK;
 }
@@ -306,12 +261,12 @@ struct wait_options {
 static int run_wait(const struct sp_call *call)
 {
     const struct wait_options *options = call->options;
-    sp_auto(session_clear) struct session session = {0};
+    sp_auto(sp_session_clear) struct sp_session session = {0};
     struct sp_error err = {0};
     int64_t since = options->since ? options->since : DEFAULT_SINCE_MS;
-    enum sp_code rc = session_open(call, &session, &err);
+    enum sp_code rc = sp_session_open(call, &session, &err);
     if (!rc)
-        rc = listen_for_reply(&session, options->reply_to, sp_wall_ms() - since, &err);
+        rc = sp_session_listen(&session, options->reply_to, sp_wall_ms() - since, &err);
     if (rc)
         return sp_call_fail(call, &err);
     return wait_and_show(&(struct waiting){

@@ -59,16 +59,18 @@ static void print_provider(const struct sp_call *call, const struct sp_admin *ad
     json_t *value = NULL;
     fprintf(call->out, "\n%s%s\n", name,
             strcmp(name, sp_admin_active(admin)) == 0 ? " (active)" : "");
-    if (!object)
+    if (!object) {
         fputs("  cannot be shown: no such provider, or no JSON object\n", call->out);
-    else if (json_object_size(object) == 0)
+    } else if (json_object_size(object) == 0) {
         fputs("  (nothing set: the defaults hold)\n", call->out);
+    }
     json_object_foreach (object, key, value) {
         fprintf(call->out, "  %-20s ", key);
-        if (json_is_string(value))
+        if (json_is_string(value)) {
             fputs(json_string_value(value), call->out);
-        else
+        } else {
             (void)json_dumpf(value, call->out, JSON_ENCODE_ANY);
+        }
         (void)fputc('\n', call->out);
     }
 }
@@ -97,10 +99,11 @@ static int get_one(const struct sp_call *call, const struct sp_admin *admin, con
     if (sp_admin_provider(name, &ops, &err))
         return sp_call_misuse(call, &err);
     json_auto_t *object = masked(admin, name);
-    if (options->common.json && object)
+    if (options->common.json && object) {
         print_json(call, object);
-    else
+    } else {
         print_provider(call, admin, name);
+    }
     return object ? SP_EXIT_OK : SP_EXIT_FAILURE;
 }
 
@@ -136,10 +139,11 @@ static int await_fleet(const struct sp_call *call, struct sp_admin *admin, int64
         return SP_EXIT_OK;
     if (sp_admin_converge(admin, version, options->wait, &n, &err))
         return sp_call_fail(call, &err);
-    if (n == 0)
+    if (n == 0) {
         fprintf(call->err, "No worker is running; the next one to start reads it.\n");
-    else
+    } else {
         fprintf(call->err, "%zu worker%s applied it.\n", n, n == 1 ? " has" : "s have");
+    }
     return SP_EXIT_OK;
 }
 
@@ -257,10 +261,11 @@ static void show_step(const void *ctx, const char *step, int64_t took_ms,
     const struct settings_options *options = call->options;
     if (options->common.json)
         return;
-    if (error)
+    if (error) {
         fprintf(call->out, "%-9s failed: %s\n", step, error->msg);
-    else
+    } else {
         fprintf(call->out, "%-9s ok (%lld ms)\n", step, (long long)took_ms);
+    }
     (void)fflush(call->out);
 }
 
@@ -269,10 +274,11 @@ static int print_probe(const struct sp_call *call, const struct sp_provider_ops 
 {
     const struct settings_options *options = call->options;
     json_auto_t *answer = sp_probe_json(ops, probe);
-    if (options->common.json)
+    if (options->common.json) {
         print_json(call, answer);
-    else
+    } else {
         fprintf(call->out, "%s\n", json_string_value(json_object_get(answer, "message")));
+    }
     return probe->step ? SP_EXIT_FAILURE : SP_EXIT_OK;
 }
 

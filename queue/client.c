@@ -94,9 +94,10 @@ SP_AUTO(rd_kafka_topic_partition_list_t *, rd_kafka_topic_partition_list_destroy
 static const char *property(const struct sp_queue_property *list, size_t n, const char *key)
 {
     const char *found = NULL;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         if (strcmp(list[i].key, key) == 0)
             found = list[i].value;
+    }
     return found;
 }
 
@@ -104,9 +105,10 @@ static enum sp_code set_all(rd_kafka_conf_t *conf, const struct sp_queue_propert
                             struct sp_error *err)
 {
     enum sp_code rc = SP_OK;
-    for (size_t i = 0; !rc && i < n; i++)
+    for (size_t i = 0; !rc && i < n; i++) {
         if (strcmp(list[i].key, "group.id") != 0)
             rc = sp_kafka_set(conf, list[i].key, list[i].value, err);
+    }
     return rc;
 }
 
@@ -180,9 +182,10 @@ static enum sp_code topic_answer(const struct sp_client *client, const char *top
     }
     if (answer->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
         return sp_error_set(err, SP_E_DENIED, "topic %s: Kafka does not allow us to use it", topic);
-    if (answer->err == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION)
+    if (answer->err == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION) {
         return sp_error_set(err, SP_E_INVALID, "topic \"%s\": Kafka does not allow this name",
                             topic);
+    }
     if (sp_mono_ms() < grace_until)
         return SP_E_TIMEOUT;
     return topic_missing(client, topic, err);
@@ -199,9 +202,10 @@ static enum sp_code topic_partitions(struct sp_client *client, rd_kafka_t *rk,
         rd_kafka_resp_err_t error =
             rd_kafka_metadata(rk, 0, handle, &all, sp_deadline_left(deadline));
         enum sp_code rc = SP_E_TIMEOUT;
-        if (!error && all->topic_cnt == 1)
+        if (!error && all->topic_cnt == 1) {
             rc = topic_answer(client, rd_kafka_topic_name(handle), &all->topics[0], grace_until,
                               n_partitions, err);
+        }
         if (all)
             rd_kafka_metadata_destroy(all);
         if (rc != SP_E_TIMEOUT)
@@ -246,42 +250,46 @@ static enum sp_code start_partition(struct sp_client *client, struct reader *rea
         if (sp_deadline_left(deadline) == 0)
             return unreachable(client, err);
     }
-    if (rd_kafka_consume_start_queue(reader->topic, reader->started, offset, client->incoming))
+    if (rd_kafka_consume_start_queue(reader->topic, reader->started, offset, client->incoming)) {
         return sp_error_set(err, SP_E_INTERNAL, "topic %s: %s", topic,
                             rd_kafka_err2str(rd_kafka_last_error()));
+    }
     reader->started++;
     return SP_OK;
 }
 
-static enum sp_code add_reader(struct sp_client *client, const char *topic, struct reader **out,
-                               struct sp_error *err)
+/* NULL: err says why. */
+static struct reader *add_reader(struct sp_client *client, const char *topic, struct sp_error *err)
 {
     struct reader *more =
         reallocarray(client->readers, client->n_readers + 1, sizeof(*client->readers));
-    if (!more)
-        return sp_error_set(err, SP_E_NOMEM, "no memory");
+    if (!more) {
+        (void)sp_error_set(err, SP_E_NOMEM, "no memory");
+        return NULL;
+    }
     client->readers = more;
     rd_kafka_topic_t *handle = rd_kafka_topic_new(client->consumer, topic, NULL);
-    if (!handle)
-        return sp_error_set(err, SP_E_INVALID, "topic \"%s\": %s", topic,
-                            rd_kafka_err2str(rd_kafka_last_error()));
-    *out = &client->readers[client->n_readers++];
-    **out = (struct reader){.topic = handle};
-    return SP_OK;
+    if (!handle) {
+        (void)sp_error_set(err, SP_E_INVALID, "topic \"%s\": %s", topic,
+                           rd_kafka_err2str(rd_kafka_last_error()));
+        return NULL;
+    }
+    more[client->n_readers] = (struct reader){.topic = handle};
+    return &more[client->n_readers++];
 }
 
 enum sp_code sp_client_listen(struct sp_client *client, const char *topic, int64_t since_ms,
                               int64_t timeout_ms, struct sp_error *err)
 {
     int64_t deadline = sp_deadline_in(timeout_ms);
-    struct reader *reader = NULL;
     int32_t n_partitions = 0;
     enum sp_code rc = need_consumer(client, err);
-    if (!rc)
-        rc = add_reader(client, topic, &reader, err);
-    if (!rc)
-        rc =
-            topic_partitions(client, client->consumer, reader->topic, deadline, &n_partitions, err);
+    if (rc)
+        return rc;
+    struct reader *reader = add_reader(client, topic, err);
+    if (!reader)
+        return SP_E_INVALID;
+    rc = topic_partitions(client, client->consumer, reader->topic, deadline, &n_partitions, err);
     while (!rc && reader->started < n_partitions)
         rc = start_partition(client, reader, since_ms, deadline, err);
     return rc;
@@ -291,14 +299,16 @@ static enum sp_code send_failure(const struct sp_client *client,
                                  const struct sp_client_request *request, rd_kafka_resp_err_t error,
                                  struct sp_error *err)
 {
-    if (error == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
+    if (error == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
         return sp_error_set(err, SP_E_LIMIT,
                             "the request has %zu bytes, more than topic %s takes: send less, or "
                             "raise its max.message.bytes (and kafka.message.max.bytes here)",
                             request->len, request->topic);
-    if (error == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+    }
+    if (error == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
         return sp_error_set(err, SP_E_DENIED, "topic %s: Kafka does not allow us to write to it",
                             request->topic);
+    }
     if (error == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT)
         return unreachable(client, err);
     return sp_error_set(err, SP_E_UNAVAILABLE, "topic %s: the request was not accepted: %s",
@@ -346,9 +356,10 @@ enum sp_code sp_client_send(struct sp_client *client, const struct sp_client_req
     if (rc)
         return rc;
     rd_kafka_topic_t *handle = rd_kafka_topic_new(client->producer, request->topic, NULL);
-    if (!handle)
+    if (!handle) {
         return sp_error_set(err, SP_E_INVALID, "topic \"%s\": %s", request->topic,
                             rd_kafka_err2str(rd_kafka_last_error()));
+    }
     int32_t n_partitions = 0;
     rc = topic_partitions(client, client->producer, handle, deadline, &n_partitions, err);
     rd_kafka_topic_destroy(handle);
@@ -403,11 +414,12 @@ enum sp_code sp_client_wait(struct sp_client *client, const char *request_id,
         if (!message)
             continue;
         enum sp_code rc = SP_E_TIMEOUT;
-        if (is_the_answer(message, request_id, correlation))
+        if (is_the_answer(message, request_id, correlation)) {
             rc = take(message, value, len, err);
-        else if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+        } else if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
             rc = sp_error_set(err, SP_E_DENIED, "topic %s: Kafka does not allow us to read it",
                               rd_kafka_topic_name(message->rkt));
+        }
         rd_kafka_message_destroy(message);
         if (rc != SP_E_TIMEOUT)
             return rc;
@@ -420,10 +432,11 @@ enum sp_code sp_client_open(const struct sp_queue_property *kafka, size_t n_kafk
                             struct sp_client **out, struct sp_error *err)
 {
     const char *servers = property(kafka, n_kafka, "bootstrap.servers");
-    if (!servers || !*servers)
+    if (!servers || !*servers) {
         return sp_error_set(err, SP_E_INVALID,
                             "kafka.bootstrap.servers: not set; name the brokers in the "
                             "configuration file or with -X kafka.bootstrap.servers=HOST:PORT");
+    }
     struct sp_client *client = calloc(1, sizeof(*client));
     if (!client)
         return sp_error_set(err, SP_E_NOMEM, "no memory");
