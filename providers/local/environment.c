@@ -35,17 +35,19 @@ enum sp_code sp_environment_check(json_t *map, struct sp_error *err)
     size_t bytes = 0;
 
     json_object_foreach (map, name, value) {
-        if (!*name || strchr(name, '='))
+        if (!*name || strchr(name, '=')) {
             return sp_error_set(err, SP_E_INVALID,
                                 "environment: \"%s\" cannot be the name of a variable", name);
+        }
         if (!json_is_string(value))
             return sp_error_set(err, SP_E_INVALID, "environment: %s must be a string", name);
         bytes += strlen(name) + json_string_length(value) + 2;
     }
-    if (json_object_size(map) > VARIABLES_MAX || bytes > BYTES_MAX)
+    if (json_object_size(map) > VARIABLES_MAX || bytes > BYTES_MAX) {
         return sp_error_set(err, SP_E_INVALID,
                             "environment: too large; at most %d variables and %d bytes",
                             VARIABLES_MAX, BYTES_MAX);
+    }
     return SP_OK;
 }
 
@@ -60,6 +62,9 @@ static enum sp_code add_given(struct sp_environment *e, json_t *map, struct sp_e
     const char *name;
     json_t *value;
 
+    e->given = calloc(json_object_size(map) + 1, sizeof *e->given);
+    if (!e->given)
+        return sp_error_set(err, SP_E_NOMEM, "environment: out of memory");
     json_object_foreach (map, name, value) {
         if (asprintf(&e->given[e->n], "%s=%s", name, json_string_value(value)) < 0)
             return sp_error_set(err, SP_E_NOMEM, "environment: out of memory");
@@ -72,18 +77,21 @@ static enum sp_code add_given(struct sp_environment *e, json_t *map, struct sp_e
 enum sp_code sp_environment_new(const char *json, struct sp_environment **out, struct sp_error *err)
 {
     json_auto_t *map = json_loads(json, JSON_REJECT_DUPLICATES, NULL);
-    sp_auto(sp_environment_free) struct sp_environment *e = calloc(1, sizeof *e);
     enum sp_code rc = sp_environment_check(map, err);
+    struct sp_environment *e = NULL;
 
-    if (!rc && e)
-        e->given = calloc(json_object_size(map) + 1, sizeof *e->given);
-    if (!e || (!rc && !e->given))
+    if (rc)
+        return rc;
+    e = calloc(1, sizeof *e);
+    if (!e)
         return sp_error_set(err, SP_E_NOMEM, "environment: out of memory");
-    if (!rc)
-        rc = add_given(e, map, err);
-    if (!rc)
-        *out = SP_TAKE(e);
-    return rc;
+    rc = add_given(e, map, err);
+    if (rc) {
+        sp_environment_free(e);
+        return rc;
+    }
+    *out = e;
+    return SP_OK;
 }
 
 void sp_environment_free(struct sp_environment *e)
@@ -101,7 +109,8 @@ const char **sp_environment_of_run(const struct sp_environment *e, const char *f
     enum { NAME_MAX_LEN = 8 };
     size_t room = strlen(folder) + strlen(SP_STANDARD_PATH) + NAME_MAX_LEN;
     size_t n = e->n, slots = e->n + SP_COUNT(own) + 1;
-    const char **list = malloc(slots * sizeof *list + SP_COUNT(own) * room);
+    size_t texts = SP_COUNT(own) * room;
+    const char **list = malloc(slots * sizeof *list + texts);
     char *text;
 
     if (!list)

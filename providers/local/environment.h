@@ -13,7 +13,6 @@ SP_MUST_CHECK enum sp_code sp_environment_check(json_t *map, struct sp_error *er
 SP_MUST_CHECK enum sp_code sp_environment_new(const char *json, struct sp_environment **out,
                                               struct sp_error *err);
 void sp_environment_free(struct sp_environment *e);
-SP_AUTO(struct sp_environment *, sp_environment_free)
 
 /* The list for a run in `folder`, NULL-terminated; one allocation, the caller frees it. NULL
  * without memory. Points into e. */

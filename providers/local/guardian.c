@@ -114,22 +114,24 @@ static void answer_ping(int control)
 {
     int error = keeper_each_child(ignore_child);
 
-    if (error)
+    if (error) {
         refuse(control, GUARDIAN_STEP_CHILDREN, error);
-    else
+    } else {
         keeper_report(control, &(struct guardian_report){.kind = GUARDIAN_READY});
+    }
 }
 
 static void serve(struct guardian_request *request, size_t len, int *fds, int n_fds)
 {
     char *bytes = (char *)request;
 
-    if (request->kind == GUARDIAN_START && n_fds == GUARDIAN_FDS)
+    if (request->kind == GUARDIAN_START && n_fds == GUARDIAN_FDS) {
         start_run(request, bytes + sizeof *request, bytes + len, fds);
-    else if (request->kind == GUARDIAN_PING && n_fds == 1)
+    } else if (request->kind == GUARDIAN_PING && n_fds == 1) {
         answer_ping(fds[0]);
-    else if (request->kind == GUARDIAN_KILL)
+    } else if (request->kind == GUARDIAN_KILL) {
         kill_run(request->run);
+    }
 }
 
 /* Takes one request. False: the worker has closed its side. */
@@ -217,7 +219,7 @@ static void prepare(void)
     (void)signal(SIGCHLD, on_child);
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
-    sigprocmask(SIG_SETMASK, &child, NULL);
+    pthread_sigmask(SIG_SETMASK, &child, NULL);
 }
 
 int main(void)

@@ -51,15 +51,17 @@ enum sp_code sp_interpreter_find(const char *key, const char *name, char **path,
 
     if (!*name)
         return sp_error_set(err, SP_E_INVALID, "%s: empty; give a name or a full path", key);
-    if (!strchr(name, '/'))
+    if (!strchr(name, '/')) {
         found = search(name);
-    else if (*name == '/' && executable(name))
+    } else if (*name == '/' && executable(name)) {
         found = sp_strdup(name);
-    if (!found)
+    }
+    if (!found) {
         return sp_error_set(err, SP_E_INVALID,
                             "%s: no program %s; install it, or give its full path (a bare name is "
                             "looked for in " SP_STANDARD_PATH ")",
                             key, name);
+    }
     *script = is_script(found);
     *path = SP_TAKE(found);
     return SP_OK;

@@ -168,7 +168,7 @@ static int program_main(void *arg)
     keeper_signals(false);
     (void)signal(SIGCHLD, SIG_DFL);
     sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    pthread_sigmask(SIG_SETMASK, &none, NULL);
     p->step = GUARDIAN_STEP_EXEC;
     execve(p->start->args[0], p->start->args, p->start->env);
 failed:

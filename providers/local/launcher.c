@@ -45,9 +45,10 @@ static enum sp_code image_open(int *out, struct sp_error *err)
 
     if (fd < 0 && errno == EINVAL) /* before Linux 6.3 all of them may be executed */
         fd = memfd_create("sandpiper-guardian", MFD_CLOEXEC);
-    if (fd < 0)
+    if (fd < 0) {
         return sp_error_errno(err, sp_fd_code(errno), errno,
                               "guardian: a memory file (sysctl vm.memfd_noexec must be 0 or 1)");
+    }
     while (at < sp_guardian_image_end) {
         ssize_t n = write(fd, at, (size_t)(sp_guardian_image_end - at));
 
@@ -191,7 +192,7 @@ static enum sp_code send_request(struct sp_launcher *l, const struct sp_buf *mes
 
 enum sp_code sp_launcher_open(struct sp_launcher **out, struct sp_error *err)
 {
-    sp_auto(sp_launcher_close) struct sp_launcher *l = calloc(1, sizeof *l);
+    struct sp_launcher *l = calloc(1, sizeof *l);
     enum sp_code rc;
 
     if (!l)
@@ -199,9 +200,12 @@ enum sp_code sp_launcher_open(struct sp_launcher **out, struct sp_error *err)
     pthread_mutex_init(&l->lock, NULL);
     l->socket = -1;
     rc = spawn_guardian(l, err);
-    if (!rc)
-        *out = SP_TAKE(l);
-    return rc;
+    if (rc) {
+        sp_launcher_close(l);
+        return rc;
+    }
+    *out = l;
+    return SP_OK;
 }
 
 void sp_launcher_close(struct sp_launcher *l)
@@ -304,10 +308,11 @@ static enum sp_code ping_once(struct sp_launcher *l, int64_t deadline, bool *los
     *lost = got == 0;
     if (got != (ssize_t)sizeof report)
         return sp_error_set(err, SP_E_UNAVAILABLE, "guardian: no answer");
-    if (report.kind == GUARDIAN_FAILED)
+    if (report.kind == GUARDIAN_FAILED) {
         return sp_error_errno(err, SP_E_INVALID, report.error,
                               "guardian: this kernel does not list a process's children "
                               "(CONFIG_PROC_CHILDREN)");
+    }
     return SP_OK;
 }
 

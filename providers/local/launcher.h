@@ -13,7 +13,6 @@ struct sp_launcher;
 SP_MUST_CHECK enum sp_code sp_launcher_open(struct sp_launcher **out, struct sp_error *err);
 /* Ends the guardian and what it may still run; blocks until that is gone, 3 s at most. */
 void sp_launcher_close(struct sp_launcher *l);
-SP_AUTO(struct sp_launcher *, sp_launcher_close)
 
 /* What to start; borrowed for the call. args[0] is the program's path. */
 struct sp_launch {

@@ -109,11 +109,12 @@ static enum sp_code validate(json_t *settings, struct sp_error *err)
     json_t *isolation = json_object_get(settings, "isolation");
     json_t *environment = json_object_get(settings, "environment");
 
-    if (!isolation || json_is_null(isolation) || !*(json_string_value(isolation) ?: "-"))
+    if (!isolation || json_is_null(isolation) || !*(json_string_value(isolation) ?: "-")) {
         return sp_error_set(err, SP_E_INVALID,
                             "isolation: required, because local runs other people's code on this "
                             "machine as the worker's user; if that is wanted, write "
                             "\"isolation\": \"none\"");
+    }
     return json_is_object(environment) ? sp_environment_check(environment, err) : SP_OK;
 }
 
@@ -139,13 +140,15 @@ static enum sp_code find_interpreters(struct local *l)
         struct interpreter *in = &l->interpreters[i];
         bool script = false;
 
-        if (sp_interpreter_find(languages[i].key, names[i], &in->path, &script, &in->reason))
+        if (sp_interpreter_find(languages[i].key, names[i], &in->path, &script, &in->reason)) {
             sp_log(SP_WARN, "interpreter_missing", sp_s("provider", "local"),
                    sp_s("reason", in->reason.msg));
-        if (script)
+        }
+        if (script) {
             sp_log(SP_WARN, "interpreter_is_script", sp_s("provider", "local"),
                    sp_s("key", languages[i].key), sp_s("path", in->path),
                    sp_s("hint", "every run is slow; give the path of the real program"));
+        }
     }
     return SP_OK;
 }
@@ -186,7 +189,6 @@ static void local_close(struct sp_provider *p)
     free(l->settings);
     free(l);
 }
-SP_AUTO(struct sp_provider *, local_close)
 
 static enum sp_code open_parts(struct local *l, struct sp_error *err)
 {
@@ -210,7 +212,6 @@ static enum sp_code local_open(void *settings, const struct sp_host *host, struc
 {
     struct local_settings *given = settings;
     struct local *l = calloc(1, sizeof *l);
-    sp_auto(local_close) struct sp_provider *p = l ? &l->base : NULL;
     enum sp_code rc;
 
     if (!l)
@@ -225,11 +226,12 @@ static enum sp_code local_open(void *settings, const struct sp_host *host, struc
     rc = open_parts(l, err);
     if (rc) {
         l->settings = NULL;
+        local_close(&l->base);
         return rc;
     }
     sp_log(SP_WARN, "local_without_isolation", sp_s("work_dir", l->settings->work_dir),
            sp_s("hint", "programs run as the worker's user"));
-    *out = SP_TAKE(p);
+    *out = &l->base;
     return SP_OK;
 }
 
@@ -290,12 +292,14 @@ static enum sp_code put_files(struct local_instance *i, const struct sp_request 
 
     if (i->runs++ > 0) /* what an earlier run left is not this one's */
         rc = sp_folder_renew_artifacts(i->folder, run->setup_deadline, err);
-    for (size_t n = 0; n < req->n_files && !rc; n++)
+    for (size_t n = 0; n < req->n_files && !rc; n++) {
         rc = sp_folder_put(i->folder, req->files[n].name, req->files[n].data, req->files[n].len,
                            err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = sp_folder_put(i->folder, sp_wrapper(req->language)->program, req->code, req->code_len,
                            err);
+    }
     return rc;
 }
 

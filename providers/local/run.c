@@ -18,6 +18,8 @@ enum {
     DRAIN_MS = 2000, /* for reading to the end, should something that cannot be killed hold on */
 };
 
+enum phase { RUNNING, KILLING, ESCALATED, ENDED, GIVEN_UP };
+
 enum { CH_OUT, CH_ERR, CH_RESULT, CH_JOB, CH_CONTROL, CH_CANCEL, CHANNELS };
 
 struct running {
@@ -29,7 +31,7 @@ struct running {
     bool document_over;
     struct sp_slot_job job; /* what is left to write */
     enum sp_outcome outcome;
-    enum { RUNNING, KILLING, ESCALATED, ENDED, GIVEN_UP } phase;
+    enum phase phase;
     int64_t deadline;     /* of the phase, monotonic ms */
     int64_t run_deadline; /* of the program */
     struct guardian_report end;
@@ -42,7 +44,7 @@ static void done_with(struct running *r, int channel)
     r->fds[channel].fd = -1;
 }
 
-static void enter(struct running *r, int phase, int64_t ms)
+static void enter(struct running *r, enum phase phase, int64_t ms)
 {
     r->phase = phase;
     r->deadline = sp_deadline_in(ms);
@@ -219,12 +221,13 @@ static bool died_for_memory(const struct sp_result *r)
 
 static void find_limit(struct sp_result *out)
 {
-    if (out->signal == SIGXCPU)
+    if (out->signal == SIGXCPU) {
         set_limit(out, "cpu time");
-    else if (out->signal == SIGXFSZ)
+    } else if (out->signal == SIGXFSZ) {
         set_limit(out, "file size");
-    else if (died_for_memory(out))
+    } else if (died_for_memory(out)) {
         set_limit(out, "memory");
+    }
 }
 
 static void read_document(struct running *r, struct sp_result *out)

@@ -116,10 +116,11 @@ enum sp_code sp_slot_start(struct sp_launcher *launcher, const struct sp_launch 
 
         lost = false;
         rc = start_once(launcher, launch, workspace_fd, run, &slot, &lost, err);
-        if (!rc)
+        if (!rc) {
             *out = slot;
-        else
+        } else {
             sp_slot_clear(&slot);
+        }
     }
     return rc;
 }

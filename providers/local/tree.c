@@ -76,7 +76,8 @@ static int empty_folder(struct removal *r, int fd,
         close(fd);
         return -1;
     }
-    while (sp_mono_ms() < r->deadline && (entry = readdir(dir))) { // NOLINT(concurrency-mt-unsafe)
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of its own */
+    while (sp_mono_ms() < r->deadline && (entry = readdir(dir))) {
         if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
             continue;
         r->left = true;

@@ -61,14 +61,16 @@ static enum sp_code check_owner(int fd, const char *work_dir, struct sp_error *e
 
     if (fstat(fd, &st))
         return failed(err, work_dir);
-    if (st.st_uid != geteuid())
+    if (st.st_uid != geteuid()) {
         return sp_error_set(err, SP_E_INVALID,
                             "work_dir: %s belongs to user %u; name a folder that belongs to the "
                             "worker's user %u, or one that does not exist yet",
                             work_dir, st.st_uid, geteuid());
-    if (st.st_mode & (S_IWGRP | S_IWOTH) && !(st.st_mode & S_ISVTX))
+    }
+    if (st.st_mode & (S_IWGRP | S_IWOTH) && !(st.st_mode & S_ISVTX)) {
         return sp_error_set(err, SP_E_INVALID,
                             "work_dir: others can write to %s; run chmod 700 on it", work_dir);
+    }
     return SP_OK;
 }
 
@@ -134,7 +136,7 @@ static enum sp_code name_folder(struct sp_workspace *w, const char *work_dir, st
 enum sp_code sp_workspace_open(const char *work_dir, struct sp_workspace **out,
                                struct sp_error *err)
 {
-    sp_auto(sp_workspace_close) struct sp_workspace *w = calloc(1, sizeof *w);
+    struct sp_workspace *w = calloc(1, sizeof *w);
     enum sp_code rc;
 
     if (!w)
@@ -145,9 +147,12 @@ enum sp_code sp_workspace_open(const char *work_dir, struct sp_workspace **out,
         rc = claim_folder(w, err);
     if (!rc)
         rc = name_folder(w, work_dir, err);
-    if (!rc)
-        *out = SP_TAKE(w);
-    return rc;
+    if (rc) {
+        sp_workspace_close(w);
+        return rc;
+    }
+    *out = w;
+    return SP_OK;
 }
 
 void sp_workspace_close(struct sp_workspace *w)
@@ -198,10 +203,11 @@ static void sweep_folder(struct sp_workspace *w, const char *name, int64_t deadl
 
     if (fd < 0 || !lock_folder(fd))
         return;
-    if (sp_tree_remove(w->root, name, deadline_ms, &err))
+    if (sp_tree_remove(w->root, name, deadline_ms, &err)) {
         sp_log(SP_WARN, "workspace_left", sp_s("error", err.msg));
-    else
+    } else {
         sp_log(SP_INFO, "workspace_swept", sp_s("folder", name));
+    }
 }
 
 void sp_workspace_sweep(struct sp_workspace *w, int64_t deadline_ms)
@@ -217,7 +223,8 @@ void sp_workspace_sweep(struct sp_workspace *w, int64_t deadline_ms)
         close(fd);
         return;
     }
-    while (sp_mono_ms() < deadline_ms && (entry = readdir(dir))) { // NOLINT(concurrency-mt-unsafe)
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of its own */
+    while (sp_mono_ms() < deadline_ms && (entry = readdir(dir))) {
         if (is_uuid(entry->d_name) && strcmp(entry->d_name, w->id) != 0)
             sweep_folder(w, entry->d_name, deadline_ms);
     }

@@ -19,7 +19,6 @@ SP_MUST_CHECK enum sp_code sp_workspace_open(const char *work_dir, struct sp_wor
                                              struct sp_error *err);
 /* Removes the provider's folder. */
 void sp_workspace_close(struct sp_workspace *w);
-SP_AUTO(struct sp_workspace *, sp_workspace_close)
 /* SP_OK while folders can be made in it. */
 SP_MUST_CHECK enum sp_code sp_workspace_check(struct sp_workspace *w, struct sp_error *err);
 /* Removes the folders of workers that died. Thread: any, also of other workers. */
