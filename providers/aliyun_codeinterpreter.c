@@ -57,9 +57,10 @@ static enum sp_code check_account(json_t *settings, struct sp_error *err)
     const char *key_id = sp_setting_text(settings, "access_key_id");
     const char *account = sp_setting_text(settings, "account_id");
 
-    if (*key_id && strncmp(key_id, "LTAI", 4) != 0)
+    if (*key_id && strncmp(key_id, "LTAI", 4) != 0) {
         return sp_error_set(err, SP_E_INVALID,
                             "access_key_id: Invalid AccessKey ID format, it must begin with LTAI");
+    }
     if (!*account && !json_object_get(settings, "account_id"))
         account = secure_getenv(ACCOUNT_ENV);
     if (!account || !*account)
@@ -74,9 +75,10 @@ static enum sp_code check_region(json_t *settings, struct sp_error *err)
     const char *region = sp_setting_text(settings, "region");
     if (!*region)
         return SP_OK;
-    for (size_t i = 0; regions[i]; i++)
+    for (size_t i = 0; regions[i]; i++) {
         if (strcmp(regions[i], region) == 0)
             return SP_OK;
+    }
     return sp_error_set(err, SP_E_INVALID,
                         "region: Invalid region \"%.40s\", it must be one of cn-hangzhou, "
                         "cn-beijing, cn-shanghai, cn-shenzhen, cn-guangzhou",

@@ -43,9 +43,10 @@ const char *sp_artifact_mime(const char *name)
     const char *extension = strrchr(base, '.');
     if (!extension || extension == base) /* ".png" is a name without extension */
         return NULL;
-    for (size_t i = 0; i < SP_COUNT(allowed); i++)
+    for (size_t i = 0; i < SP_COUNT(allowed); i++) {
         if (strcasecmp(extension, allowed[i].extension) == 0)
             return allowed[i].mime;
+    }
     return NULL;
 }
 
@@ -133,10 +134,11 @@ static enum sp_code clean_name(const char *path, struct sp_buf *out)
         return rc;
     for (size_t i = 0; i < out->len; i++) {
         unsigned char c = (unsigned char)out->data[i];
-        if (c < 0x20 || c == 0x7F)
+        if (c < 0x20 || c == 0x7F) {
             out->data[i] = '?';
-        else if (c == 0xC2 && ((unsigned char)out->data[i + 1] & 0xE0U) == 0x80U)
+        } else if (c == 0xC2 && ((unsigned char)out->data[i + 1] & 0xE0U) == 0x80U) {
             memcpy(out->data + i, "??", 2);
+        }
     }
     return SP_OK;
 }
@@ -229,7 +231,10 @@ static bool is_dots(const char *name)
 static enum sp_code list_open_folder(struct walk *w, const struct entry *folder, DIR *dir)
 {
     enum sp_code rc = SP_OK;
-    for (struct dirent *d; !rc && !w->many && !is_late(w) && (d = readdir(dir)) != NULL;) {
+    while (!rc && !w->many && !is_late(w)) {
+        const struct dirent *d = readdir(dir); /* NOLINT(concurrency-mt-unsafe): our own DIR */
+        if (!d)
+            break;
         if (is_dots(d->d_name))
             continue;
         w->many = ++w->looked_at > ENTRIES_MAX;
@@ -260,9 +265,10 @@ static enum sp_code list_folder(struct walk *w, struct entry folder)
 static enum sp_code list_all(struct walk *w)
 {
     enum sp_code rc = list_folder(w, (struct entry){.path = (char[]){""}, .folder = true});
-    for (size_t i = 0; i < w->n && !rc; i++)
+    for (size_t i = 0; i < w->n && !rc; i++) {
         if (w->entries[i].folder)
             rc = list_folder(w, w->entries[i]);
+    }
     return rc;
 }
 
@@ -291,11 +297,12 @@ static enum sp_code read_all(struct walk *w, int fd, struct sp_buf *out)
 static enum sp_code refuse_size(struct walk *w, const char *path, int64_t size)
 {
     char reason[96];
-    if (size > w->rules->max_bytes)
+    if (size > w->rules->max_bytes) {
         snprintf(reason, sizeof(reason), "exceeds %lld bytes", (long long)w->rules->max_bytes);
-    else
+    } else {
         snprintf(reason, sizeof(reason), "exceeds %lld bytes in all artifacts together",
                  (long long)w->rules->max_total);
+    }
     return refuse(w, path, size, reason);
 }
 
@@ -365,9 +372,10 @@ static enum sp_code take_all(struct walk *w)
     enum sp_code rc = SP_OK;
     if (w->n > 0)
         qsort(w->entries, w->n, sizeof(*w->entries), by_path);
-    for (size_t i = 0; i < w->n && !rc && !is_late(w); i++)
+    for (size_t i = 0; i < w->n && !rc && !is_late(w); i++) {
         if (!w->entries[i].folder)
             rc = take_file(w, w->entries[i].path);
+    }
     return rc;
 }
 
@@ -375,9 +383,10 @@ static void warn_of_the_rest(const struct walk *w)
 {
     if (w->late)
         sp_result_warn(w->result, "collecting artifacts took too long, the rest is missing");
-    if (w->many)
+    if (w->many) {
         sp_result_warn(w->result, "artifacts/ holds more than %d entries, the rest was not read",
                        ENTRIES_MAX);
+    }
     if (w->unnamed > 0)
         sp_result_warn(w->result, "%zu more artifacts were refused", w->unnamed);
 }

@@ -46,9 +46,10 @@ static const struct sp_field fields[] = {
 
 static bool is_host_name(const char *text)
 {
-    for (; *text; text++)
+    for (; *text; text++) {
         if (!isalnum((unsigned char)*text) && !strchr(".-", *text))
             return false;
+    }
     return true;
 }
 

@@ -288,9 +288,10 @@ static enum sp_code add_echo(struct sp_buf *text, const struct sp_stream *out,
 
     if (!rc && out->len > 0 && out->text[out->len - 1] != '\n')
         rc = sp_buf_addc(text, '\n');
-    if (!rc)
+    if (!rc) {
         rc = value->type == SP_JSON_STRING ? sp_json_unescape(value, text)
                                            : add_compact(text, value->raw.data, value->raw.len);
+    }
     return rc ? rc : sp_buf_addc(text, '\n');
 }
 

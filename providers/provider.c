@@ -49,9 +49,10 @@ static enum sp_code not_built(const struct sp_provider_ops *ops, struct sp_error
     sp_auto(sp_buf_clear) struct sp_buf names = SP_BUF_INIT(sizeof(err->msg));
     const struct sp_provider_ops *other;
 
-    for (size_t i = 0; (other = sp_registry_at(i)) != NULL; i++)
+    for (size_t i = 0; (other = sp_registry_at(i)) != NULL; i++) {
         if (other->open)
             (void)sp_buf_addf(&names, "%s%s", names.len > 0 ? ", " : "", other->name);
+    }
     return sp_error_set(err, SP_E_INVALID,
                         "provider %s is not built into this version yet; active providers: %s",
                         ops->name, sp_buf_str(&names));
@@ -67,10 +68,11 @@ enum sp_code sp_provider_open(const struct sp_provider_ops *ops, json_t *setting
     enum sp_code rc = sp_secret_resolve(ops->fields, ops->n_fields, settings, &resolved, err);
     if (!rc)
         rc = read_settings(&s, resolved, err);
-    if (!rc && !ops->open)
-        rc = not_built(ops, err);
-    if (!rc)
-        rc = ops->open(s.data, host, out, err);
+    if (rc)
+        return rc;
+    if (!ops->open)
+        return not_built(ops, err);
+    rc = ops->open(s.data, host, out, err);
     if (!rc)
         s.data = NULL; /* the provider has it now */
     return rc;
@@ -140,9 +142,10 @@ void sp_provider_destroy(struct sp_instance *i, const struct sp_run *run)
     const struct sp_provider *p = i->provider;
     memcpy(id, i->id, sizeof(id)); /* destroy frees the instance */
     enum sp_code rc = log_step("destroy", p, id, since, p->ops->destroy(i, run, &err));
-    if (rc)
+    if (rc) {
         sp_log(SP_WARN, "destroy_failed", sp_s("provider", p->ops->name), sp_s("instance", id),
                sp_s("error", err.msg));
+    }
 }
 
 void sp_provider_sweep(struct sp_provider *p)

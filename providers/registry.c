@@ -25,9 +25,10 @@ const struct sp_provider_ops *sp_registry_at(size_t i)
 const struct sp_provider_ops *sp_registry_find(const char *name)
 {
     const struct sp_provider_ops *ops;
-    for (size_t i = 0; (ops = sp_registry_at(i)) != NULL; i++)
+    for (size_t i = 0; (ops = sp_registry_at(i)) != NULL; i++) {
         if (strcmp(ops->name, name) == 0)
             return ops;
+    }
     return NULL;
 }
 

@@ -29,9 +29,10 @@ enum sp_code sp_setting_check_ranges(json_t *settings, const struct sp_field *fi
         while (strcmp(f->key, rows[i].key) != 0)
             f++;
         json_int_t number = json_integer_value(value);
-        if (json_is_integer(value) && (number < f->min || number > f->max))
+        if (json_is_integer(value) && (number < f->min || number > f->max)) {
             return sp_error_set(err, SP_E_INVALID, "%s: %s must be between %lld and %lld%s", f->key,
                                 rows[i].what, (long long)f->min, (long long)f->max, rows[i].unit);
+        }
     }
     return SP_OK;
 }

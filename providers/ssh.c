@@ -66,14 +66,16 @@ static enum sp_code check_texts(json_t *settings, struct sp_error *err)
     static const char *const required[] = {"host", "username"};
     static const char *const binaries[] = {"python_bin", "node_bin"};
 
-    for (size_t i = 0; i < SP_COUNT(required); i++)
+    for (size_t i = 0; i < SP_COUNT(required); i++) {
         if (!*sp_setting_text(settings, required[i]))
             return sp_error_set(err, SP_E_INVALID, "%s: required", required[i]);
+    }
     if (!*sp_setting_text(settings, "password") && !*sp_setting_text(settings, "private_key"))
         return sp_error_set(err, SP_E_INVALID, "password: a password or a private_key is required");
-    for (size_t i = 0; i < SP_COUNT(binaries); i++)
+    for (size_t i = 0; i < SP_COUNT(binaries); i++) {
         if (given_but_empty(settings, binaries[i]))
             return sp_error_set(err, SP_E_INVALID, "%s: must not be empty", binaries[i]);
+    }
     return SP_OK;
 }
 

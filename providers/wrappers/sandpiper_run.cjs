@@ -4,8 +4,8 @@
 //
 // Arguments come as JSON on descriptor 4, one result document goes to descriptor 3; see
 // providers/protocol.h. The program is compiled from its own file and under its own name, so its
-// errors look as they always do. A line behind the program's last one hands its top-level `main` over.
-// What is neither CommonJS by its syntax nor wrong is loaded as an ES module, from a copy beside it.
+// errors look as they always do. A line behind its last one hands its top-level main over. What has
+// the syntax of an ES module is loaded as one, from a copy beside it.
 'use strict';
 
 const fs = require('fs');
@@ -155,8 +155,8 @@ function finish(candidates, job, strict) {
   else noteArguments(job);
 }
 
-// Whether the program seems to have a main: it decides what `require.main === module` is before the
-// program has run, as programs ask for it to find out whether they are to start something themselves.
+// Whether the program seems to have a main. It decides what `require.main === module` is, by which
+// programs find out whether they are to start something themselves, and is needed before they run.
 function seemsToHaveMain(source) {
   const callable = '(?:async\\b|function\\b|\\(|[\\w$]+\\s*=>)';
   const [, exported] = /\bexports\s*=\s*([A-Za-z_]\w*)\s*(?:;|$)/m.exec(source) || [];
@@ -172,8 +172,9 @@ function seemsToHaveMain(source) {
 
 // A name that the program cannot know. The line is reached unless the program returns or throws.
 function makeHandover() {
-  const name = `handover_${process.hrtime.bigint().toString(36)}${Math.random().toString(36).slice(2)}`;
-  const handover = { line: `\n;${name}(typeof main === 'undefined' ? undefined : main);\n`, main: undefined };
+  const name = `handover_${process.hrtime.bigint()}${Math.random().toString(36).slice(2)}`;
+  const line = `\n;${name}(typeof main === 'undefined' ? undefined : main);\n`;
+  const handover = { line, main: undefined };
   Object.defineProperty(globalThis, name, {
     configurable: true,
     value: (main) => {

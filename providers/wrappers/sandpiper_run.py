@@ -4,8 +4,8 @@
 #
 # Arguments come as JSON on descriptor 4, one result document goes to descriptor 3; see
 # providers/protocol.h. The program must not notice this file: it gets a module of its own, its
-# tracebacks are cleaned, and what is imported here hides no module of the program's folder. Starting
-# is kept cheap: a program without a main costs a compile, and json is imported only for a main.
+# tracebacks are cleaned, and what is imported here hides no module of the program's folder. The
+# start is kept cheap: json, the dearest part, is imported only for a main.
 GIVEN = dict(globals())  # what the interpreter puts into a fresh __main__
 
 import os
@@ -80,7 +80,7 @@ def targets_of(node):
 
 
 def bound_names(node):
-    """The names that one statement binds; those of the statements in its blocks are not among them."""
+    """The names that one statement binds, without those of the statements in its blocks."""
     kind = type(node).__name__
     if kind in ("FunctionDef", "AsyncFunctionDef"):
         return [node.name]
@@ -114,7 +114,7 @@ def find_main(source, path):
 
 
 def import_aside(folder, *names):
-    """Imports before the program's folder is on the path, and forgets what a file there is to hide."""
+    """Imports without the program's folder, and forgets what the program has files for."""
     known = set(sys.modules)
     modules = [__import__(name) for name in names]
     present = {name.partition(".")[0] for name in os.listdir(folder)}
@@ -125,7 +125,7 @@ def import_aside(folder, *names):
 
 
 def without_digit_limit(convert, *arguments, **options):
-    """Integers are exact whatever their size, but the limit is the program's protection elsewhere."""
+    """Integers of any size are exact here; elsewhere the limit protects the program."""
     if not hasattr(sys, "set_int_max_str_digits"):
         return convert(*arguments, **options)
     limit = sys.get_int_max_str_digits()
@@ -191,7 +191,7 @@ def clean_traceback(traceback):
 
 
 def report_cleanly():
-    """The interpreter reports what ends the program, by the program's own hook if it has set one."""
+    """What ends the program is reported by the interpreter, or by a hook of the program's."""
     show = getattr(sys, "excepthook", sys.__excepthook__)
 
     def show_cleaned(kind, error, traceback):

@@ -1,8 +1,10 @@
 /* Artifacts: what is taken, what is refused and why, and that no trick leads out of the folder. */
 #include "providers/artifacts.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -322,4 +324,41 @@ Test(artifacts, a_file_that_cannot_be_read_is_refused)
     put("artifacts/a.csv", "x");
     cr_assert(zero(int, chmod("artifacts/a.csv", 0)));
     expect_refused(&usual, "a.csv", "cannot be read");
+}
+
+/* As on an old kernel, or under a container's filter. From here on this worker process has none. */
+static void forbid_openat2(int errno_value)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    cr_assert(filter != NULL);
+    cr_assert(zero(int, seccomp_rule_add(filter, SCMP_ACT_ERRNO((uint32_t)errno_value),
+                                         SCMP_SYS(openat2), 0)));
+    cr_assert(zero(int, seccomp_load(filter)));
+    seccomp_release(filter);
+}
+
+static const int openat2_errors[] = {ENOSYS, EPERM};
+
+SP_TABLE_TEST(artifacts, the_same_holds_without_openat2, openat2_errors, row)
+{
+    cr_assert(zero(int, mkdir("artifacts/b", 0700)));
+    put("artifacts/b/a.csv", "x");
+    put("artifacts/c.csv", "x");
+    cr_assert(zero(int, symlink("/etc/passwd", "artifacts/d.csv")));
+    cr_assert(zero(int, symlink("/etc", "artifacts/e")));
+    forbid_openat2(*row);
+
+    sp_auto(sp_result_clear) struct sp_result r = collect(&usual, SP_NEVER);
+
+    cr_assert(eq(sz, r.n_artifacts, 2));
+    cr_expect(eq(str, r.artifacts[0].name, "b/a.csv"));
+    cr_expect(eq(sz, r.n_refused, 2));
+}
+
+Test(artifacts, a_linked_folder_is_refused_without_openat2)
+{
+    cr_assert(zero(int, rmdir("artifacts")));
+    cr_assert(zero(int, symlink("/etc", "artifacts")));
+    forbid_openat2(ENOSYS);
+    expect_refused(&usual, "artifacts", "symlinks are not allowed");
 }
