@@ -40,8 +40,8 @@ static const struct {
     {JS, "function main(args) { return `Hello ${args.name}!`; }", "{\"name\":\"World\"}", 0, "",
      NULL, "\"Hello World!\"", NULL},
     {PY,
-     "import json\nd = json.loads('[{\"name\":\"Alice\"},{\"name\":\"Bob\"}]')\n"
-     "for p in d: print(p['name'])\n",
+     "import json\npeople = json.loads('[{\"name\":\"Alice\"},{\"name\":\"Bob\"}]')\n"
+     "for p in people: print(p['name'])\n",
      NULL, 0, "Alice\nBob\n", NULL, NULL, NULL},
     {PY, "t = 'Hello'\nprint(t.upper())\nprint(t.lower())\nprint(t[::-1])\n", NULL, 0,
      "HELLO\nhello\nolleH\n", NULL, NULL, NULL},
@@ -154,7 +154,7 @@ Test(local, undefined_is_an_error_where_that_is_asked_for)
 Test(local, a_result_says_how_it_was_run)
 {
     struct sp_result r = {0};
-    char path[256];
+    char path[512];
 
     stage_run(&stage, &(struct stage_job){.code = "print(1)", .timeout_ms = 5000}, &r);
 
@@ -299,7 +299,7 @@ Test(local, a_second_run_of_an_instance_starts_without_artifacts)
 Test(local, the_folder_of_a_run_is_removed)
 {
     struct sp_result r = {0};
-    char path[256];
+    char path[512];
     int before;
 
     stage_folder(&stage, path, sizeof path);

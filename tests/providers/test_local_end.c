@@ -312,7 +312,7 @@ Test(local_end, a_cancelled_run_is_gone_and_keeps_its_output)
     struct cancelling c = {.job = {.code = DAEMON "daemon(False)\nprint('begun', flush=True)\n"
                                                   "open(os.environ['HOME'] + '/../begun', 'w')\n"
                                                   "while True: pass\n"}};
-    char folder[256], mark[300];
+    char folder[512], mark[600];
     pthread_t thread;
     int64_t asked;
 
@@ -503,7 +503,7 @@ Test(local_end, two_hundred_runs_from_eight_threads_leave_nothing)
     pthread_t threads[THREADS];
     int right[THREADS] = {0}, fds, folders;
     struct sp_result r = {0};
-    char folder[256];
+    char folder[512];
 
     stage_run(&stage, &(struct stage_job){.code = "1"}, &r);
     sp_result_clear(&r);

@@ -48,6 +48,16 @@ static void put(const char *name, const char *text)
     fclose(file);
 }
 
+static void link_to(const char *name, const char *target)
+{
+    cr_assert(eq(int, symlinkat(target, base_fd, name), 0));
+}
+
+static void set_mode(const char *name, mode_t mode)
+{
+    cr_assert(eq(int, fchmodat(base_fd, name, mode, 0), 0));
+}
+
 static bool exists(const char *name)
 {
     struct stat st;
@@ -85,9 +95,9 @@ Test(local_tree, links_are_removed_and_not_followed)
     put("kept/file", "x");
     mkdirat(base_fd, "tree", 0700);
     mkdirat(base_fd, "tree/inner", 0700);
-    symlinkat("../kept", base_fd, "tree/link");
-    symlinkat("../../kept", base_fd, "tree/inner/link");
-    symlinkat("kept", base_fd, "link");
+    link_to("tree/link", "../kept");
+    link_to("tree/inner/link", "../../kept");
+    link_to("link", "kept");
 
     cr_expect(eq(int, sp_tree_remove(base_fd, "tree", SP_NEVER, NULL), SP_OK));
     cr_expect(eq(int, sp_tree_remove(base_fd, "link", SP_NEVER, NULL), SP_OK));
@@ -164,7 +174,7 @@ Test(local_workspace, folders_above_are_made_and_work_dir_is_private)
 static void make_link(void)
 {
     mkdirat(base_fd, "real", 0700);
-    symlinkat("real", base_fd, "w");
+    link_to("w", "real");
 }
 
 static void make_file(void)
@@ -175,13 +185,13 @@ static void make_file(void)
 static void make_open_folder(void)
 {
     mkdirat(base_fd, "w", 0700);
-    fchmodat(base_fd, "w", 0777, 0);
+    set_mode("w", 0777);
 }
 
 static void make_group_folder(void)
 {
     mkdirat(base_fd, "w", 0700);
-    fchmodat(base_fd, "w", 0770, 0);
+    set_mode("w", 0770);
 }
 
 static void make_foreign_folder(void)
@@ -218,7 +228,7 @@ Test(local_workspace, a_sticky_folder_of_ours_will_do)
     struct sp_workspace *w = NULL;
 
     mkdirat(base_fd, "w", 0700);
-    fchmodat(base_fd, "w", 01777, 0);
+    set_mode("w", 01777);
 
     cr_expect(eq(int, sp_workspace_open(path_of("w"), &w, NULL), SP_OK));
     sp_workspace_close(w);
@@ -240,7 +250,7 @@ Test(local_workspace, a_sweep_takes_what_dead_workers_left_and_nothing_else)
     put(STALE "/instance/main.py", "x");
     mkdirat(base_fd, "mine", 0700);
     put("mine/file", "x");
-    symlinkat("mine", base_fd, LINKED);
+    link_to(LINKED, "mine");
 
     sp_workspace_sweep(sweeper, SP_NEVER);
 
@@ -272,8 +282,8 @@ Test(local_workspace, files_of_a_run_are_never_written_through_a_link)
     mkdirat(base_fd, "outside", 0700);
     put("outside/main.py", "kept");
     mkdirat(base_fd, "run", 0700);
-    symlinkat("../outside/main.py", base_fd, "run/main.py");
-    symlinkat("../outside", base_fd, "run/sub");
+    link_to("run/main.py", "../outside/main.py");
+    link_to("run/sub", "../outside");
     int run = openat(base_fd, "run", O_RDONLY | O_DIRECTORY);
 
     cr_expect(eq(int, sp_folder_put(run, "main.py", "new", 3, NULL), SP_OK));
