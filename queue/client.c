@@ -22,7 +22,9 @@
 
 struct reader {
     rd_kafka_topic_t *topic;
-    int32_t started; /* partitions 0 .. started-1 are being read */
+    int64_t *offsets; /* where to begin in each partition */
+    int32_t n_partitions;
+    bool started; /* they are being read */
 };
 
 struct sp_client {
@@ -239,22 +241,18 @@ static rd_kafka_resp_err_t offset_since(rd_kafka_t *rk, const char *topic, int32
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
-static enum sp_code start_partition(struct sp_client *client, struct reader *reader,
-                                    int64_t since_ms, int64_t deadline, struct sp_error *err)
+static enum sp_code find_offsets(struct sp_client *client, struct reader *reader, int64_t since_ms,
+                                 int64_t deadline, struct sp_error *err)
 {
     const char *topic = rd_kafka_topic_name(reader->topic);
-    int64_t offset = 0;
-    /* A partition of a new topic may be without a leader for a moment. */
-    while (offset_since(client->consumer, topic, reader->started, since_ms, deadline, &offset)) {
-        rd_kafka_poll(client->consumer, RETRY_MS);
-        if (sp_deadline_left(deadline) == 0)
-            return unreachable(client, err);
+    for (int32_t p = 0; p < reader->n_partitions; p++) {
+        /* A partition of a new topic may be without a leader for a moment. */
+        while (offset_since(client->consumer, topic, p, since_ms, deadline, &reader->offsets[p])) {
+            rd_kafka_poll(client->consumer, RETRY_MS);
+            if (sp_deadline_left(deadline) == 0)
+                return unreachable(client, err);
+        }
     }
-    if (rd_kafka_consume_start_queue(reader->topic, reader->started, offset, client->incoming)) {
-        return sp_error_set(err, SP_E_INTERNAL, "topic %s: %s", topic,
-                            rd_kafka_err2str(rd_kafka_last_error()));
-    }
-    reader->started++;
     return SP_OK;
 }
 
@@ -290,9 +288,13 @@ enum sp_code sp_client_listen(struct sp_client *client, const char *topic, int64
     if (!reader)
         return SP_E_INVALID;
     rc = topic_partitions(client, client->consumer, reader->topic, deadline, &n_partitions, err);
-    while (!rc && reader->started < n_partitions)
-        rc = start_partition(client, reader, since_ms, deadline, err);
-    return rc;
+    if (rc)
+        return rc;
+    reader->offsets = calloc((size_t)n_partitions, sizeof(*reader->offsets));
+    if (!reader->offsets)
+        return sp_error_set(err, SP_E_NOMEM, "no memory");
+    reader->n_partitions = n_partitions;
+    return find_offsets(client, reader, since_ms, deadline, err);
 }
 
 static enum sp_code send_failure(const struct sp_client *client,
@@ -402,11 +404,36 @@ static enum sp_code take(const rd_kafka_message_t *message, char **value, size_t
     return *value ? SP_OK : sp_error_set(err, SP_E_NOMEM, "no memory for a reply");
 }
 
+/*
+ * Reading begins here and not in sp_client_listen(), because a broker answers one connection's
+ * requests in order: a fetch that waits for records would hold up the questions for further
+ * offsets.
+ */
+static enum sp_code start_reading(struct sp_client *client, struct sp_error *err)
+{
+    for (size_t i = 0; i < client->n_readers; i++) {
+        struct reader *reader = &client->readers[i];
+        for (int32_t p = 0; !reader->started && p < reader->n_partitions; p++) {
+            if (rd_kafka_consume_start_queue(reader->topic, p, reader->offsets[p],
+                                             client->incoming)) {
+                return sp_error_set(err, SP_E_INTERNAL, "topic %s: %s",
+                                    rd_kafka_topic_name(reader->topic),
+                                    rd_kafka_err2str(rd_kafka_last_error()));
+            }
+        }
+        reader->started = true;
+    }
+    return SP_OK;
+}
+
 enum sp_code sp_client_wait(struct sp_client *client, const char *request_id,
                             const unsigned char *correlation, int64_t timeout_ms, char **value,
                             size_t *len, struct sp_error *err)
 {
     int64_t deadline = sp_deadline_in(timeout_ms);
+    enum sp_code failed = start_reading(client, err);
+    if (failed)
+        return failed;
     do {
         rd_kafka_poll(client->consumer, 0); /* error callbacks */
         rd_kafka_message_t *message =
@@ -451,8 +478,9 @@ static void stop_reading(struct sp_client *client)
 {
     for (size_t i = 0; i < client->n_readers; i++) {
         struct reader *reader = &client->readers[i];
-        for (int32_t p = 0; p < reader->started; p++)
+        for (int32_t p = 0; reader->started && p < reader->n_partitions; p++)
             rd_kafka_consume_stop(reader->topic, p);
+        free(reader->offsets);
         rd_kafka_topic_destroy(reader->topic);
     }
     free(client->readers);

@@ -22,10 +22,10 @@ void sp_client_close(struct sp_client *client);
 SP_AUTO(struct sp_client *, sp_client_close)
 
 /*
- * Starts to read all partitions of a topic: from their present ends, or from the records written at
- * since_ms (wall clock) and later. May be called for several topics. SP_E_UNAVAILABLE: Kafka does
- * not answer; SP_E_INVALID: there is no such topic, or librdkafka refuses a property, which is
- * named; SP_E_DENIED. The text says what to do. Blocks: timeout_ms.
+ * Fixes from where all partitions of a topic are read: from their present ends, or from the records
+ * written at since_ms (wall clock) and later. May be called for several topics. SP_E_UNAVAILABLE:
+ * Kafka does not answer; SP_E_INVALID: there is no such topic, or librdkafka refuses a property,
+ * which is named; SP_E_DENIED. The text says what to do. Blocks: timeout_ms.
  */
 SP_MUST_CHECK enum sp_code sp_client_listen(struct sp_client *client, const char *topic,
                                             int64_t since_ms, int64_t timeout_ms,
