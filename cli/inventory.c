@@ -37,14 +37,10 @@ static json_t *provider_json(const struct sp_provider_ops *ops, const char *acti
                      "in_force", (json_int_t)(workers ? count_in_force(workers, ops->name) : 0));
 }
 
-static void join(const json_t *array, char *out, size_t size)
+static void join(const json_t *array, struct sp_buf *out)
 {
-    size_t len = 0;
-    out[0] = '\0';
-    for (size_t i = 0; i < json_array_size(array) && len < size; i++) {
-        len += (size_t)snprintf(out + len, size - len, "%s%s", i ? ", " : "",
-                                json_string_value(json_array_get(array, i)));
-    }
+    for (size_t i = 0; i < json_array_size(array); i++)
+        (void)sp_buf_addf(out, "%s%s", i ? ", " : "", json_string_value(json_array_get(array, i)));
 }
 
 static const char *text(const json_t *object, const char *key)
@@ -55,19 +51,20 @@ static const char *text(const json_t *object, const char *key)
 
 static void print_provider(const struct sp_call *call, const json_t *provider, size_t n_workers)
 {
-    char languages[64];
-    char tags[96];
+    sp_auto(sp_buf_clear) struct sp_buf languages = SP_BUF_INIT(SP_BUF_UNBOUNDED);
+    sp_auto(sp_buf_clear) struct sp_buf tags = SP_BUF_INIT(SP_BUF_UNBOUNDED);
     char state[96] = "";
     json_int_t in_force = json_integer_value(json_object_get(provider, "in_force"));
-    join(json_object_get(provider, "languages"), languages, sizeof(languages));
-    join(json_object_get(provider, "tags"), tags, sizeof(tags));
+    join(json_object_get(provider, "languages"), &languages);
+    join(json_object_get(provider, "tags"), &tags);
     if (in_force > 0 || json_is_true(json_object_get(provider, "active"))) {
         (void)snprintf(state, sizeof(state), "; in force on %lld of %zu worker%s",
                        (long long)in_force, n_workers, n_workers == 1 ? "" : "s");
     }
     fprintf(call->out, "%c %-24s%s (%s%s)\n  %-24s%s [%s]\n",
             json_is_true(json_object_get(provider, "active")) ? '*' : ' ', text(provider, "id"),
-            text(provider, "name"), languages, state, "", text(provider, "description"), tags);
+            text(provider, "name"), sp_buf_str(&languages), state, "",
+            text(provider, "description"), sp_buf_str(&tags));
 }
 
 static void print_providers(const struct sp_call *call, const json_t *list, const json_t *workers)

@@ -88,9 +88,9 @@ Test(binary, output_that_cannot_be_written_is_a_failure)
 
 Test(binary, a_wrong_configuration_is_named_by_its_key)
 {
-    cr_expect(eq(int, shell("$S worker -X worker.concurency=3"), 1));
+    cr_expect(eq(int, shell("$S worker -X worker.nonsense=3"), 1));
 
-    cr_expect(ne(ptr, strstr(out, "concurency"), NULL), "%s", out);
+    cr_expect(ne(ptr, strstr(out, "nonsense"), NULL), "%s", out);
 }
 
 /* ---- dev ---- */

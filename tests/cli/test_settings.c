@@ -274,7 +274,7 @@ static const struct {
     {{"set", "local", "oops"}, 1, "expected KEY=VALUE, not \"oops\""},
     {{"set", "local", "--unset=timeout"}, 1, "--unset: timeout is not set"},
     {{"set", "local"}, 2, "nothing to set"},
-    {{"set", "lokal", "a=b"}, 2, "there is no provider \"lokal\"; there are "},
+    {{"set", "elsewhere", "a=b"}, 2, "there is no provider \"elsewhere\"; there are "},
     {{"activate", "local"}, 1, "isolation"},
     {{"activate", "nobody"}, 2, "there is no provider"},
     {{"get", "nobody"}, 2, "there is no provider"},
