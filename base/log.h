@@ -38,7 +38,7 @@ bool sp_log_enabled(enum sp_level level);
 #define sp_log(level, event, ...)                                                                  \
     do {                                                                                           \
         if (sp_log_enabled(level))                                                                 \
-            sp_log_event((level), (event), (const struct sp_kv[]){__VA_ARGS__ __VA_OPT__(, ){0}}); \
+            sp_log_event((level), (event), (const struct sp_kv[]){{0}, ##__VA_ARGS__, {0}} + 1);   \
     } while (0)
 
 /* kv ends with a zeroed entry. */

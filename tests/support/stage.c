@@ -118,7 +118,7 @@ void sp_stage_topic(struct sp_stage *s, const char *name, int partitions, const 
 /* Partitions of a topic, waiting until the broker tells of it. */
 static int partitions_of(struct sp_stage *s, const char *name)
 {
-    int64_t end = sp_deadline_in(10000);
+    int64_t end = sp_deadline_in(START_LIMIT_MS);
     int n = 0;
     while (n == 0 && sp_deadline_left(end) > 0) {
         const struct rd_kafka_metadata *md;
@@ -136,18 +136,11 @@ static int partitions_of(struct sp_stage *s, const char *name)
 void sp_stage_watch(struct sp_stage *s, const char *topic)
 {
     int n = partitions_of(s, topic);
-    rd_kafka_topic_partition_list_t *list;
-    cr_assert(rd_kafka_assignment(s->reader, &list) == 0);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(n);
     for (int32_t p = 0; p < n; p++)
         rd_kafka_topic_partition_list_add(list, topic, p)->offset = RD_KAFKA_OFFSET_BEGINNING;
-    /* Partitions that are being read go on where they are: what was read once is not read again. */
-    for (size_t i = 0; i < s->n_answers; i++) {
-        rd_kafka_topic_partition_t *at = rd_kafka_topic_partition_list_find(
-            list, s->answers[i]->topic, s->answers[i]->partition);
-        if (at && at->offset <= s->answers[i]->offset)
-            at->offset = s->answers[i]->offset + 1;
-    }
-    cr_assert(rd_kafka_assign(s->reader, list) == 0);
+    rd_kafka_error_t *error = rd_kafka_incremental_assign(s->reader, list);
+    cr_assert(error == NULL, "watching %s", topic);
     rd_kafka_topic_partition_list_destroy(list);
 }
 
