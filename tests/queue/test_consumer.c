@@ -363,6 +363,57 @@ Test(consumer, a_refused_commit_is_tried_again)
     mock_stop(&mock);
 }
 
+static bool has_redeliveries(const struct sp_queue_status *status)
+{
+    return status->redeliveries == 3;
+}
+
+/* The mock loses such an error when it comes amid a fetch, so it is told until it shows. */
+static struct sp_record *go_back(struct rig *rig)
+{
+    struct sp_record *record = NULL;
+    void *ticket = NULL;
+    for (int i = 0; i < 10; i++) {
+        rd_kafka_mock_push_request_errors(rig->mock->cluster, 1 /* Fetch */, 1,
+                                          RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE);
+        if (sp_queue_next(rig->q, true, 3000, &record, &ticket) == SP_QUEUE_RECORD)
+            return record;
+    }
+    cr_fatal("the offsets did not go back");
+    return NULL;
+}
+
+Test(consumer, offsets_that_go_back_begin_anew_and_old_completions_do_not_count, .timeout = 90)
+{
+    struct mock mock;
+    struct rig rig = {0};
+    struct sp_record *old[3], *again[3];
+    mock_start(&mock, 1);
+    mock_send_numbers(&mock, 0, 3);
+    rig_open(&rig, &mock);
+    for (int i = 0; i < 3; i++)
+        old[i] = rig_record(&rig);
+
+    again[0] = go_back(&rig);
+
+    for (int i = 0; i < 3; i++) {
+        if (i > 0)
+            again[i] = rig_record(&rig);
+        cr_assert(eq(i64, again[i]->offset, i));
+        cr_expect(sp_record_is_ours(old[i]));
+        sp_queue_complete(rig.q, old[i]);
+    }
+    rig_wait_status(&rig, has_redeliveries);
+    cr_expect(eq(i64, mock_committed(&mock, "workers", 0), -1));
+    sp_queue_complete(rig.q, again[0]);
+    rig_wait_committed(&rig, 0, 1);
+    sp_queue_complete(rig.q, again[1]);
+    sp_queue_complete(rig.q, again[2]);
+    rig_wait_committed(&rig, 0, 3);
+    rig_close(&rig);
+    mock_stop(&mock);
+}
+
 Test(consumer, a_wake_up_ends_the_wait)
 {
     struct mock mock;
