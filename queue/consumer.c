@@ -17,6 +17,7 @@
 #include "queue/tracker.h"
 
 #define COMMIT_EVERY_MS 200
+#define LOOK_EVERY_MS 1000
 #define COMMIT_LOST_MS 10000 /* an answer that did not come by then is not waited for */
 #define REVOKE_COMMIT_MS 5000
 #define SILENT_US 15000000 /* a broker is asked something several times within this */
@@ -59,6 +60,7 @@ struct sp_consumer {
     bool rebalanced; /* ever */
     bool committing;
     int64_t commit_ms; /* when one was last sent */
+    int64_t looked_ms; /* when every partition's queue was last looked at */
     bool up;
     char problem[300], problem_topic[256];
     int64_t consumed, commits, commit_errors, rebalances, redeliveries, last_commit_ms;
@@ -434,6 +436,18 @@ enum sp_code sp_consumer_open(const struct sp_consumer_options *options, rd_kafk
     return SP_OK;
 }
 
+/* on_ready() comes once for each time that a queue fills: should one get lost, its partition must
+ * not stand still for ever. */
+static void look_at_all(struct sp_consumer *consumer)
+{
+    int64_t now = sp_mono_ms();
+    if (now - consumer->looked_ms < LOOK_EVERY_MS)
+        return;
+    consumer->looked_ms = now;
+    for (size_t i = 0; i < consumer->n_partitions; i++)
+        atomic_store(&consumer->partitions[i]->ready, true);
+}
+
 void sp_consumer_serve(struct sp_consumer *consumer)
 {
     rd_kafka_message_t *message;
@@ -443,6 +457,7 @@ void sp_consumer_serve(struct sp_consumer *consumer)
             on_consumer_error(consumer, message);
         rd_kafka_message_destroy(message);
     }
+    look_at_all(consumer);
     commit(consumer);
 }
 
