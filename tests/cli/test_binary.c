@@ -99,7 +99,8 @@ static pid_t start_dev(void)
 {
     pid_t pid = fork();
     if (pid == 0) {
-        (void)freopen("log", "w", stdout);
+        if (!freopen("log", "w", stdout))
+            _exit(127);
         (void)dup2(STDOUT_FILENO, STDERR_FILENO);
         execl(SP_BINARY, "sandpiper", "dev", "--dir", "dev", "--ready-file", "ready", NULL);
         _exit(127);

@@ -30,7 +30,7 @@ static void read_servers(struct sp_stage *s)
     cr_assert(path != NULL, "SANDPIPER_TEST_SERVERS is not set; run the tests through ctest");
     FILE *f = fopen(path, "r");
     cr_assert(f != NULL, "no servers: %s", path);
-    char line[128];
+    char line[64];
     while (fgets(line, sizeof(line), f)) {
         line[strcspn(line, "\n")] = '\0';
         if (strncmp(line, "KAFKA=", 6) == 0)
