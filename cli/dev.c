@@ -25,8 +25,8 @@
 #include "cli/files.h"
 #include "cli/mock_broker.h"
 #include "providers/registry.h"
-#include "queue/topic.h"
 #include "settings/store.h"
+#include "worker/queue_config.h"
 #include "worker/worker.h"
 
 #define START_MS 30000
@@ -429,9 +429,7 @@ static enum sp_code prepare(struct dev *dev, struct sp_error *err)
     rc = load_config(dev, "/dev/null", err);
     if (rc)
         return rc;
-    const struct sp_config *c = dev->config;
-    return sp_topics_init(&dev->topics, c->queue.request_topics, c->queue.reply_topic,
-                          c->queue.control_topic, c->queue.dlq_topic, c->queue.reply_allow, err);
+    return sp_queue_config_topics(dev->config, &dev->topics, err);
 }
 
 /* ---- what people see ---- */

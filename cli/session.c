@@ -3,18 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static enum sp_code copy_properties(const struct sp_config *config, struct sp_session *out,
-                                    struct sp_error *err)
-{
-    out->kafka = calloc(config->kafka.n + 1, sizeof(*out->kafka));
-    if (!out->kafka)
-        return sp_error_set(err, SP_E_NOMEM, "no memory");
-    for (size_t i = 0; i < config->kafka.n; i++) {
-        out->kafka[i] = (struct sp_queue_property){config->kafka.properties[i].key,
-                                                   config->kafka.properties[i].value};
-    }
-    return SP_OK;
-}
+#include "worker/queue_config.h"
 
 enum sp_code sp_session_open(const struct sp_call *call, struct sp_session *out,
                              struct sp_error *err)
@@ -22,13 +11,13 @@ enum sp_code sp_session_open(const struct sp_call *call, struct sp_session *out,
     enum sp_code rc = sp_call_config(call, &out->config, err);
     if (rc)
         return rc;
-    const struct sp_config *config = out->config;
-    rc = sp_topics_init(&out->topics, config->queue.request_topics, config->queue.reply_topic,
-                        config->queue.control_topic, config->queue.dlq_topic,
-                        config->queue.reply_allow, err);
-    if (!rc)
-        rc = copy_properties(config, out, err);
-    return rc ? rc : sp_client_open(out->kafka, config->kafka.n, &out->client, err);
+    rc = sp_queue_config_topics(out->config, &out->topics, err);
+    if (rc)
+        return rc;
+    out->kafka = sp_queue_config_properties(out->config);
+    if (!out->kafka)
+        return sp_error_set(err, SP_E_NOMEM, "no memory");
+    return sp_client_open(out->kafka, out->config->kafka.n, &out->client, err);
 }
 
 void sp_session_clear(struct sp_session *session)

@@ -11,7 +11,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/text.h"
 #include "worker/apply.h"
 #include "worker/executor.h"
 #include "worker/fleet.h"
@@ -19,6 +18,7 @@
 #include "worker/host.h"
 #include "worker/http.h"
 #include "worker/intake.h"
+#include "worker/queue_config.h"
 #include "worker/result_store.h"
 
 enum {
@@ -29,7 +29,6 @@ enum {
 
 struct sp_worker {
     const struct sp_config *config;
-    char id[192];
     atomic_bool stopping;
     struct sp_topics topics;
     struct sp_queue_property *kafka;
@@ -51,20 +50,6 @@ struct sp_worker {
     struct sp_http *http;
 };
 
-static void name_worker(struct sp_worker *w)
-{
-    char host[128] = "", random[9];
-    const char *id = w->config->worker.id;
-    if (id && id[0]) {
-        snprintf(w->id, sizeof w->id, "%s", id);
-        return;
-    }
-    if (gethostname(host, sizeof host - 1))
-        snprintf(host, sizeof host, "worker");
-    sp_random_hex(random, 4);
-    snprintf(w->id, sizeof w->id, "%s-%s", host, random);
-}
-
 static enum sp_code start_state(struct sp_worker *w, struct sp_error *err)
 {
     const struct sp_config *config = w->config;
@@ -77,10 +62,7 @@ static enum sp_code start_state(struct sp_worker *w, struct sp_error *err)
         w->order = sp_order_new();
     if (!w->metrics || !w->ready || !w->hold || (by_key && !w->order))
         return sp_error_set(err, SP_E_NOMEM, "no memory for the worker");
-    name_worker(w);
-    return sp_topics_init(&w->topics, config->queue.request_topics, config->queue.reply_topic,
-                          config->queue.control_topic, config->queue.dlq_topic,
-                          config->queue.reply_allow, err);
+    return sp_queue_config_topics(config, &w->topics, err);
 }
 
 static enum sp_code start_link(struct sp_worker *w, struct sp_error *err)
@@ -96,7 +78,7 @@ static enum sp_code start_link(struct sp_worker *w, struct sp_error *err)
     w->store = (struct sp_result_store){w->link, prefix, w->config->results.ttl, w->metrics};
     w->parts = sp_result_store_parts(&w->store);
     w->leases = (struct sp_lease_store){w->link, prefix};
-    w->host = sp_host_make(&w->leases, w->id, &w->config->limits);
+    w->host = sp_host_make(&w->leases, w->config->worker.id, &w->config->limits);
     w->apply.host = &w->host;
     return SP_OK;
 }
@@ -104,22 +86,17 @@ static enum sp_code start_link(struct sp_worker *w, struct sp_error *err)
 static enum sp_code start_queue(struct sp_worker *w, struct sp_error *err)
 {
     const struct sp_config *config = w->config;
-    size_t n = config->kafka.n;
-    w->kafka = calloc(n ? n : 1, sizeof *w->kafka);
+    w->kafka = sp_queue_config_properties(config);
     if (!w->kafka)
         return sp_error_set(err, SP_E_NOMEM, "no memory for the Kafka properties");
-    for (size_t i = 0; i < n; i++) {
-        w->kafka[i] = (struct sp_queue_property){config->kafka.properties[i].key,
-                                                 config->kafka.properties[i].value};
-    }
     const struct sp_queue_options options = {
         .kafka = w->kafka,
-        .n_kafka = n,
+        .n_kafka = config->kafka.n,
         .topics = &w->topics,
         .limits = &config->limits,
         .window = config->queue.window,
         .window_bytes = config->queue.window_bytes,
-        .worker_id = w->id,
+        .worker_id = config->worker.id,
         .version = SP_VERSION,
     };
     return sp_queue_open(&options, &w->queue, err);
@@ -148,7 +125,7 @@ static enum sp_code start_executors(struct sp_worker *w, struct sp_error *err)
         .ready = w->ready,
         .hold = w->hold,
         .watcher = w->watcher,
-        .finish = {.queue = w->queue, .parts = &w->parts, .worker_id = w->id},
+        .finish = {.queue = w->queue, .parts = &w->parts, .worker_id = w->config->worker.id},
         .stopping = &w->stopping,
     };
     return sp_executors_start(&options, &w->executors, err);
@@ -159,7 +136,7 @@ static enum sp_code start_fleet(struct sp_worker *w, struct sp_error *err)
     sp_auto(sp_redis_free) struct sp_redis *redis = NULL;
     const struct sp_fleet_options options = {
         .prefix = w->config->redis.prefix,
-        .worker_id = w->id,
+        .worker_id = w->config->worker.id,
         .concurrency = w->config->worker.concurrency,
         .watcher = w->watcher,
         .queue = w->queue,
@@ -207,7 +184,7 @@ static unsigned answer_ready(void *ctx, struct sp_buf *out)
     sp_watcher_status(w->watcher, &settings);
     sp_fleet_policy_warning(w->fleet, policy);
     const struct sp_health health = {
-        .worker_id = w->id,
+        .worker_id = w->config->worker.id,
         .queue = &queue,
         .settings = &settings,
         .redis_required = strcmp(w->config->redis.outage, "pause") == 0,
@@ -301,8 +278,8 @@ enum sp_code sp_worker_start(const struct sp_config *config, struct sp_worker **
             return rc;
         }
     }
-    sp_log(SP_INFO, "worker_started", sp_s("worker", w->id), sp_s("version", SP_VERSION),
-           sp_i("concurrency", config->worker.concurrency),
+    sp_log(SP_INFO, "worker_started", sp_s("worker", config->worker.id),
+           sp_s("version", SP_VERSION), sp_i("concurrency", config->worker.concurrency),
            sp_s("topics", config->queue.request_topics), sp_s("http", sp_worker_http(w)));
     *out = w;
     return SP_OK;
@@ -315,8 +292,8 @@ void sp_worker_reload(struct sp_worker *worker)
 
 void sp_worker_stop(struct sp_worker *worker)
 {
-    char id[sizeof worker->id];
-    memcpy(id, worker->id, sizeof id);
+    const struct sp_config *config = worker->config;
+    const char *id = config->worker.id;
     sp_log(SP_INFO, "worker_stopping", sp_s("worker", id),
            sp_i("running", (int64_t)sp_executors_running(worker->executors)));
     atomic_store(&worker->stopping, true);
@@ -324,7 +301,7 @@ void sp_worker_stop(struct sp_worker *worker)
     sp_queue_wake(worker->queue);
     sp_fleet_poke(worker->fleet);
 
-    bool back = sp_intake_wait(worker->intake, sp_deadline_in(worker->config->worker.drain));
+    bool back = sp_intake_wait(worker->intake, sp_deadline_in(config->worker.drain));
     if (!back) {
         sp_log(SP_WARN, "drain_over", sp_s("worker", id),
                sp_i("running", (int64_t)sp_executors_running(worker->executors)));
@@ -339,11 +316,6 @@ void sp_worker_stop(struct sp_worker *worker)
 const char *sp_worker_http(const struct sp_worker *worker)
 {
     return worker->http ? sp_http_address(worker->http) : "";
-}
-
-const char *sp_worker_id(const struct sp_worker *worker)
-{
-    return worker->id;
 }
 
 static void exit_at_once(int signal)

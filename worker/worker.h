@@ -32,4 +32,3 @@ void sp_worker_reload(struct sp_worker *worker);
 void sp_worker_stop(struct sp_worker *worker);
 /* "host:port" of the HTTP server, "" when it is off. */
 const char *sp_worker_http(const struct sp_worker *worker);
-const char *sp_worker_id(const struct sp_worker *worker);
