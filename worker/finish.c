@@ -5,9 +5,8 @@
 
 #include "base/text.h"
 
-enum {
-    ATTEMPT = 1
-}; /* crashes of workers are not counted, so each record's first is its only one */
+/* Crashes of workers are not counted, so a record's first attempt is its only one. */
+enum { ATTEMPT = 1 };
 
 static enum sp_code write_reply(const struct sp_finish *finish, const struct sp_job *job,
                                 const char *result_id, struct sp_buf *buf)

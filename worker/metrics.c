@@ -14,14 +14,16 @@
 
 enum { PROVIDERS_MAX = 16 }; /* labels; the last one is for no provider */
 
-static const int64_t bucket_us[] = {1000,     2500,     5000,     10000,     25000,    50000,
-                                    100000,   250000,   500000,   1000000,   2500000,  5000000,
-                                    10000000, 30000000, 60000000, 300000000, 600000000};
-static const char *const bucket_le[] = {"0.001", "0.0025", "0.005", "0.01", "0.025", "0.05",
-                                        "0.1",   "0.25",   "0.5",   "1",    "2.5",   "5",
-                                        "10",    "30",     "60",    "300",  "600",   "+Inf"};
-enum { BUCKETS = SP_COUNT(bucket_le) };
-_Static_assert(SP_COUNT(bucket_us) + 1 == SP_COUNT(bucket_le), "the last bucket has no bound");
+static const struct {
+    int64_t us;
+    const char *le; /* the same in seconds */
+} bounds[] = {
+    {1000, "0.001"},    {2500, "0.0025"},   {5000, "0.005"},     {10000, "0.01"},  {25000, "0.025"},
+    {50000, "0.05"},    {100000, "0.1"},    {250000, "0.25"},    {500000, "0.5"},  {1000000, "1"},
+    {2500000, "2.5"},   {5000000, "5"},     {10000000, "10"},    {30000000, "30"}, {60000000, "60"},
+    {300000000, "300"}, {600000000, "600"}, {INT64_MAX, "+Inf"},
+};
+enum { BUCKETS = SP_COUNT(bounds) };
 
 struct histogram {
     atomic_llong buckets[BUCKETS], sum_us; /* each bucket for itself; summed up when written */
@@ -56,7 +58,7 @@ static int64_t value_of(const atomic_llong *counter)
 static void observe(struct histogram *h, int64_t us)
 {
     size_t i = 0;
-    while (i < SP_COUNT(bucket_us) && us > bucket_us[i])
+    while (us > bounds[i].us)
         i++;
     add(&h->buckets[i], 1);
     add(&h->sum_us, us);
@@ -229,7 +231,7 @@ static enum sp_code write_histogram(const struct histogram *h, const char *name,
     enum sp_code rc = write_head(out, name, "histogram", help);
     for (size_t i = 0; i < BUCKETS && !rc; i++) {
         total += value_of(&h->buckets[i]);
-        rc = sp_buf_addf(out, "%s_bucket{le=\"%s\"} %lld\n", name, bucket_le[i], (long long)total);
+        rc = sp_buf_addf(out, "%s_bucket{le=\"%s\"} %lld\n", name, bounds[i].le, (long long)total);
     }
     if (rc)
         return rc;
