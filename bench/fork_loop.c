@@ -119,10 +119,11 @@ static void *feed(void *arg)
         fail(text);
     memset(value, 'x', sizeof(value) - 1);
     while (!atomic_load(&bench.done)) {
-        for (int64_t i = 0; i < bench.rate / 10; i++)
+        for (int64_t i = 0; i < bench.rate / 10; i++) {
             rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(bench.topic),
                               RD_KAFKA_V_VALUE(value, sizeof(value)),
                               RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+        }
         rd_kafka_poll(rk, 100);
     }
     rd_kafka_flush(rk, 5000);

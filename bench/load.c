@@ -230,9 +230,10 @@ static int trips(char **args)
     /* The first tenth warms up: a new producer waits up to a second for its first acknowledgement.
      */
     int64_t *took = l.took_us + l.jobs / 10, n = l.jobs - l.jobs / 10;
+    int64_t p50 = n / 2, p99 = n * 99 / 100;
     qsort(took, (size_t)n, sizeof(*took), by_value);
     printf("{\"jobs\": %lld, \"p50_ms\": %.2f, \"p99_ms\": %.2f}\n", (long long)n,
-           (double)took[n / 2] / 1e3, (double)took[n * 99 / 100] / 1e3);
+           (double)took[p50] / 1e3, (double)took[p99] / 1e3);
     rd_kafka_consumer_close(l.consumer);
     rd_kafka_destroy(l.consumer);
     rd_kafka_destroy(l.producer);
@@ -250,9 +251,10 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-    for (size_t i = 0; i < SP_COUNT(modes); i++)
+    for (size_t i = 0; i < SP_COUNT(modes); i++) {
         if (argc == modes[i].n_args + 2 && strcmp(argv[1], modes[i].name) == 0)
             return modes[i].run(argv + 2);
+    }
     fprintf(stderr,
             "usage: load fill BROKER TOPIC JOBS CODE-FILE | drain BROKER REPLY-TOPIC JOBS |\n"
             "       trips BROKER TOPIC REPLY-TOPIC JOBS IN-FLIGHT CODE-FILE\n");
