@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -44,6 +45,12 @@ static enum sp_fate without_provider(const struct sp_executors *pool, struct sp_
                               pool->with.config->worker.hold);
 }
 
+/* The configured choice not to run what Redis cannot keep account of. */
+static bool is_paused(const struct sp_config *config, const struct sp_settings_status *status)
+{
+    return !status->redis_up && strcmp(config->redis.outage, "pause") == 0;
+}
+
 static enum sp_code run_instance(struct sp_provider *provider, struct sp_job *job,
                                  const struct sp_run *run, struct sp_error *err)
 {
@@ -64,6 +71,10 @@ static enum sp_fate run_job(struct executor *e, struct sp_job *job,
     sp_watcher_status(pool->with.watcher, &status);
     if (!snapshot)
         return without_provider(pool, job, &status);
+    if (is_paused(config, &status)) {
+        return sp_job_unavailable(job, "Redis is away, and redis.outage is pause",
+                                  config->worker.hold);
+    }
     if (!status.provider_up) {
         return sp_job_unavailable(job, status.message[0] ? status.message : "its last check failed",
                                   config->worker.hold);

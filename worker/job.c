@@ -110,7 +110,7 @@ struct sp_run sp_job_run(const struct sp_job *job, int64_t setup_timeout_ms, int
         deadline = sp_deadline_in(job->req.deadline_ms - sp_wall_ms());
     int64_t timeout = job->req.timeout_ms > 0 ? job->req.timeout_ms : SP_TIMEOUT_DEFAULT_MS;
     return (struct sp_run){
-        .setup_deadline = sp_deadline_min(sp_deadline_in(setup_timeout_ms), deadline),
+        .setup_deadline = sp_deadline_min(sp_deadline_in(setup_timeout_ms), sp_job_expiry(job)),
         .deadline = deadline,
         .timeout_ms = timeout < max_timeout_ms ? timeout : max_timeout_ms,
         .teardown_ms = TEARDOWN_MS,
@@ -160,7 +160,8 @@ static enum sp_fate conclude_error(struct sp_job *job, enum sp_code rc, const st
     if (started)
         return sp_job_refuse(job, sb, err->msg);
 
-    const char *passed = rc == SP_E_TIMEOUT ? expired(job, sp_wall_ms()) : NULL;
+    /* The run's deadline counts on another clock, which may be ahead by part of a millisecond. */
+    const char *passed = rc == SP_E_TIMEOUT ? expired(job, sp_wall_ms() + 1) : NULL;
     if (passed)
         return sp_job_refuse(job, SP_SB010_EXPIRED, passed);
     return sb == SP_SB009_UNAVAILABLE ? sp_job_unavailable(job, err->msg, hold_ms)

@@ -124,7 +124,18 @@ Test(job, the_deadline_caps_the_preparation_too)
     struct sp_run run = sp_job_run(job, 60000, 60000, -1);
 
     cr_expect(le(i64, run.deadline, sp_mono_ms() + 1000));
-    cr_expect(eq(i64, run.setup_deadline, run.deadline));
+    cr_expect(le(i64, run.setup_deadline, run.deadline));
+}
+
+Test(job, a_queue_ttl_caps_the_preparation_and_not_the_run)
+{
+    sp_auto(job_drop) struct sp_job *job =
+        job_of("{\"code\":\"x\",\"queue_ttl\":2}", sp_wall_ms() - 1000);
+
+    struct sp_run run = sp_job_run(job, 60000, 60000, -1);
+
+    cr_expect(le(i64, run.setup_deadline, sp_mono_ms() + 1000));
+    cr_expect(eq(i64, run.deadline, SP_NEVER));
 }
 
 static const struct {
@@ -211,6 +222,17 @@ Test(job, preparation_that_outlasts_the_deadline_is_expired)
     enum sp_fate fate = sp_job_conclude(job, SP_E_TIMEOUT, &(struct sp_error){0}, &run, HOLD_MS);
 
     cr_expect(eq(int, fate, SP_FATE_ANSWER));
+    cr_expect(eq(int, job->answer.sb, SP_SB010_EXPIRED));
+}
+
+Test(job, the_two_clocks_may_differ_by_a_millisecond)
+{
+    sp_auto(job_drop) struct sp_job *job = job_of("{\"code\":\"x\"}", 1000);
+    struct sp_run run = no_limits();
+    job->req.deadline_ms = sp_wall_ms() + 1;
+
+    sp_job_conclude(job, SP_E_TIMEOUT, &(struct sp_error){0}, &run, HOLD_MS);
+
     cr_expect(eq(int, job->answer.sb, SP_SB010_EXPIRED));
 }
 

@@ -351,6 +351,34 @@ Test(worker, jobs_are_held_while_the_provider_is_away_and_run_when_it_is_back)
     sp_worker_stop(worker);
 }
 
+Test(worker, under_pause_jobs_are_held_while_redis_is_away)
+{
+    signal(SIGPIPE, SIG_IGN); /* as the command does */
+    free(config->redis.outage);
+    config->redis.outage = strdup("pause");
+    set_settings("5", "{}");
+    start();
+    request("{\"code\":\"ok\",\"request_id\":\"before\"}");
+    json_auto_t *before = reply();
+    cr_expect(eq(str, (char *)text_of(before, "status"), "ok"));
+
+    sp_redis_server_kill(&server);
+    await_page("/readyz", "\"reasons\":[\"Redis is away\"]");
+    request("{\"code\":\"ok\",\"request_id\":\"hasty\",\"queue_ttl\":\"1s\"}");
+    request("{\"code\":\"ok\",\"request_id\":\"patient\"}");
+    json_auto_t *hasty = reply();
+    int tried = fake_created();
+    cr_assert(sp_redis_server_start(&server, NULL));
+    json_auto_t *patient = reply();
+
+    cr_expect(eq(str, (char *)text_of(hasty, "request_id"), "hasty"));
+    cr_expect(eq(str, (char *)text_of(hasty, "status"), "expired"));
+    cr_expect(eq(int, tried, 1));
+    cr_expect(eq(str, (char *)text_of(patient, "request_id"), "patient"));
+    cr_expect(eq(str, (char *)text_of(patient, "status"), "ok"));
+    sp_worker_stop(worker);
+}
+
 Test(worker, an_unparseable_record_is_answered_and_goes_to_the_dlq)
 {
     set_settings("5", "{}");
