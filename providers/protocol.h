@@ -5,8 +5,8 @@
  *
  * The wrapper is started as `<interpreter> <flags> <wrapper file> <program file> <options>` in the
  * workspace, with the arguments (raw JSON text, empty for none) on descriptor SP_FD_JOB up to
- * end-of-file, and writes one result document to SP_FD_RESULT. The program sees neither descriptor
- * in its children.
+ * end-of-file (an error there means that no job will come), and writes one result document to
+ * SP_FD_RESULT. The program sees neither descriptor in its children.
  */
 #pragma once
 

@@ -33,6 +33,20 @@ static void close_all(const int *fds)
     }
 }
 
+/*
+ * The channel of the job. A byte that we never read lies on our side of it: then the kernel tells
+ * the wrapper of a reset, not of an end, when we close it, or die, before the job was handed over.
+ * It must not take that for a job without arguments and run the program.
+ */
+static enum sp_code open_job(int *ours, int *theirs, struct sp_error *err)
+{
+    enum sp_code rc = sp_fd_sockets(SOCK_STREAM, ours, theirs, err);
+
+    if (!rc && send(*theirs, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+        return sp_error_errno(err, sp_fd_code(errno), errno, "job channel");
+    return rc;
+}
+
 static enum sp_code open_channels(struct sp_slot *slot, int *theirs, struct sp_error *err)
 {
     enum sp_code rc = sp_fd_pipe(&slot->out, &theirs[GUARDIAN_FD_STDOUT], err);
@@ -42,7 +56,7 @@ static enum sp_code open_channels(struct sp_slot *slot, int *theirs, struct sp_e
     if (!rc)
         rc = sp_fd_pipe(&slot->result, &theirs[GUARDIAN_FD_RESULT], err);
     if (!rc) /* a socket, as a write to a program that is gone must not raise SIGPIPE */
-        rc = sp_fd_sockets(SOCK_STREAM, &slot->job, &theirs[GUARDIAN_FD_JOB], err);
+        rc = open_job(&slot->job, &theirs[GUARDIAN_FD_JOB], err);
     if (!rc)
         rc = sp_fd_sockets(SOCK_SEQPACKET, &slot->control, &theirs[GUARDIAN_FD_CONTROL], err);
     return rc;
