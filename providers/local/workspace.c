@@ -1,8 +1,10 @@
 #include "providers/local/workspace.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,15 +24,29 @@ enum {
     CLAIM_TRIES = 8,  /* a sweep of another worker may take a folder before it is locked */
     CLOSE_MS = 10000, /* for removing what runs have left */
     OPEN_FOLDER = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
+    FILES_MAX = 4,
+    PERMISSIONS = 07777,
 };
 
 SP_AUTO(DIR *, closedir)
+
+/* A file that every run needs. */
+struct file {
+    const char *name;
+    const void *data;
+    size_t len;
+    struct stat written;
+};
 
 struct sp_workspace {
     int root;   /* work_dir */
     int folder; /* ours in it; locked */
     char id[UUID_LEN + 1];
-    char *path;
+    char *work_dir, *path;
+    mode_t root_mode;
+    pthread_mutex_t lock; /* guards files, and mending; held for calls that do not block */
+    struct file files[FILES_MAX];
+    size_t n_files;
 };
 
 static enum sp_code failed(struct sp_error *err, const char *what)
@@ -123,14 +139,21 @@ static enum sp_code claim_folder(struct sp_workspace *w, struct sp_error *err)
 
 static enum sp_code name_folder(struct sp_workspace *w, const char *work_dir, struct sp_error *err)
 {
-    char *real = realpath(work_dir, NULL);
-    int len = real ? asprintf(&w->path, "%s/%s", real, w->id) : -1;
-
-    free(real);
-    if (len >= 0)
+    w->work_dir = realpath(work_dir, NULL);
+    if (w->work_dir && asprintf(&w->path, "%s/%s", w->work_dir, w->id) >= 0)
         return SP_OK;
     w->path = NULL;
     return failed(err, "cannot resolve its path");
+}
+
+static enum sp_code note_mode(struct sp_workspace *w, struct sp_error *err)
+{
+    struct stat st;
+
+    if (fstat(w->root, &st))
+        return failed(err, w->work_dir);
+    w->root_mode = st.st_mode & PERMISSIONS;
+    return SP_OK;
 }
 
 enum sp_code sp_workspace_open(const char *work_dir, struct sp_workspace **out,
@@ -142,11 +165,14 @@ enum sp_code sp_workspace_open(const char *work_dir, struct sp_workspace **out,
     if (!w)
         return sp_error_set(err, SP_E_NOMEM, "work_dir: out of memory");
     w->root = w->folder = -1;
+    pthread_mutex_init(&w->lock, NULL);
     rc = open_root(work_dir, &w->root, err);
     if (!rc)
         rc = claim_folder(w, err);
     if (!rc)
         rc = name_folder(w, work_dir, err);
+    if (!rc)
+        rc = note_mode(w, err);
     if (rc) {
         sp_workspace_close(w);
         return rc;
@@ -168,6 +194,8 @@ void sp_workspace_close(struct sp_workspace *w)
     }
     if (w->root >= 0)
         close(w->root);
+    pthread_mutex_destroy(&w->lock);
+    free(w->work_dir);
     free(w->path);
     free(w);
 }
@@ -259,18 +287,140 @@ static enum sp_code write_file(int folder, const char *name, mode_t mode, const 
     return fd < 0 ? failed(err, "cannot make a file") : write_all(fd, data, len, err);
 }
 
+static enum sp_code write_needed(struct sp_workspace *w, struct file *file, struct sp_error *err)
+{
+    enum sp_code rc;
+
+    if (unlinkat(w->folder, file->name, 0) && errno != ENOENT)
+        return failed(err, "cannot replace a file");
+    rc = write_file(w->folder, file->name, 0400, file->data, file->len, err);
+    if (!rc && fstatat(w->folder, file->name, &file->written, AT_SYMLINK_NOFOLLOW))
+        return failed(err, "cannot look at a file");
+    return rc;
+}
+
 enum sp_code sp_workspace_put(struct sp_workspace *w, const char *name, const void *data,
                               size_t len, struct sp_error *err)
 {
-    return write_file(w->folder, name, 0400, data, len, err);
+    struct file *file = &w->files[w->n_files];
+    enum sp_code rc;
+
+    assert(w->n_files < FILES_MAX);
+    *file = (struct file){.name = name, .data = data, .len = len};
+    rc = write_needed(w, file, err);
+    w->n_files += rc == SP_OK;
+    return rc;
+}
+
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* Every change of a file, also of its name, moves its ctime. */
+static bool is_untouched(const struct sp_workspace *w, const struct file *file)
+{
+    const struct timespec *then = &file->written.st_ctim;
+    struct stat st;
+
+    return !fstatat(w->folder, file->name, &st, AT_SYMLINK_NOFOLLOW) &&
+           is_same(&st, &file->written) && st.st_ctim.tv_sec == then->tv_sec &&
+           st.st_ctim.tv_nsec == then->tv_nsec;
+}
+
+/* Whether our folder, open and by its path, is as we made it. */
+static bool is_intact(const struct sp_workspace *w)
+{
+    struct stat open, named;
+
+    if (fstat(w->folder, &open) || (open.st_mode & PERMISSIONS) != 0700 || lstat(w->path, &named) ||
+        !is_same(&open, &named))
+        return false;
+    for (size_t i = 0; i < w->n_files; i++) {
+        if (!is_untouched(w, &w->files[i]))
+            return false;
+    }
+    return true;
+}
+
+/* Puts fd in the place of *at, for all threads at once. Takes fd. */
+static enum sp_code put_in_place(int fd, int at, struct sp_error *err)
+{
+    int rc = dup3(fd, at, O_CLOEXEC);
+
+    close(fd);
+    return rc < 0 ? failed(err, "descriptor") : SP_OK;
+}
+
+static enum sp_code mend_root(struct sp_workspace *w, struct sp_error *err)
+{
+    int fd = -1;
+    enum sp_code rc;
+
+    (void)fchmod(w->root, w->root_mode);
+    rc = open_root(w->work_dir, &fd, err);
+    return rc ? rc : put_in_place(fd, w->root, err);
+}
+
+static enum sp_code mend_folder(struct sp_workspace *w, struct sp_error *err)
+{
+    struct stat open, named;
+    int fd;
+
+    (void)fchmod(w->folder, 0700);
+    (void)unlinkat(w->root, w->id, 0); /* where something else has its name */
+    if (mkdirat(w->root, w->id, 0700) && errno != EEXIST)
+        return failed(err, "cannot make a folder");
+    if (fstat(w->folder, &open) || fstatat(w->root, w->id, &named, AT_SYMLINK_NOFOLLOW))
+        return failed(err, "cannot look at a folder");
+    if (is_same(&open, &named))
+        return SP_OK;
+    fd = openat(w->root, w->id, OPEN_FOLDER);
+    if (fd < 0)
+        return failed(err, "cannot open a folder");
+    if (lock_folder(fd))
+        return put_in_place(fd, w->folder, err);
+    close(fd);
+    return sp_error_set(err, SP_E_UNAVAILABLE, "work_dir: cannot lock a folder");
+}
+
+/*
+ * Programs run as our user: one may have removed, moved or closed the folders that all runs share,
+ * or changed the files in them. Later runs, of others, must not suffer from it.
+ */
+static enum sp_code mend(struct sp_workspace *w, struct sp_error *err)
+{
+    enum sp_code rc = mend_root(w, err);
+
+    if (!rc)
+        rc = mend_folder(w, err);
+    for (size_t i = 0; i < w->n_files && !rc; i++)
+        rc = write_needed(w, &w->files[i], err);
+    sp_log(SP_WARN, "workspace_mended", sp_s("path", w->path),
+           sp_s("error", rc && err ? err->msg : NULL),
+           sp_s("hint", "a program removed or changed what all runs share"));
+    return rc;
+}
+
+static enum sp_code make_sound(struct sp_workspace *w, struct sp_error *err)
+{
+    enum sp_code rc = SP_OK;
+
+    pthread_mutex_lock(&w->lock);
+    if (!is_intact(w))
+        rc = mend(w, err);
+    pthread_mutex_unlock(&w->lock);
+    return rc;
 }
 
 enum sp_code sp_workspace_make(struct sp_workspace *w, const char *id, int *fd,
                                struct sp_error *err)
 {
     sp_auto(sp_fd_close) int folder = -1;
-    enum sp_code rc;
+    enum sp_code rc = make_sound(w, err);
 
+    if (rc)
+        return rc;
     if (mkdirat(w->folder, id, 0700))
         return failed(err, "cannot make a folder");
     folder = openat(w->folder, id, OPEN_FOLDER);

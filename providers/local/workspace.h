@@ -26,11 +26,16 @@ void sp_workspace_sweep(struct sp_workspace *w, int64_t deadline_ms);
 
 /* The absolute path of the provider's folder. */
 const char *sp_workspace_path(const struct sp_workspace *w);
-/* Writes a read-only file into the provider's folder. */
+/* Writes a read-only file into the provider's folder, at most four of them; name and data must last
+ * as long as w. Before the first sp_workspace_make(). */
 SP_MUST_CHECK enum sp_code sp_workspace_put(struct sp_workspace *w, const char *name,
                                             const void *data, size_t len, struct sp_error *err);
 
-/* Makes an instance's folder with artifacts/ in it; *fd is the folder, the caller's to close. */
+/*
+ * Makes an instance's folder with artifacts/ in it; *fd is the folder, the caller's to close. What
+ * an earlier program removed or changed of the provider's folder and its files is made anew first.
+ * Thread: any.
+ */
 SP_MUST_CHECK enum sp_code sp_workspace_make(struct sp_workspace *w, const char *id, int *fd,
                                              struct sp_error *err);
 /* SP_E_TIMEOUT: not all of it was gone at deadline_ms; the rest goes with the provider, or a sweep.
