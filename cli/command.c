@@ -277,6 +277,12 @@ int sp_call_misuse(const struct sp_call *call, const struct sp_error *error)
     return SP_EXIT_USAGE;
 }
 
+void sp_call_print_json(const struct sp_call *call, const json_t *value)
+{
+    (void)json_dumpf(value, call->out, JSON_INDENT(2));
+    (void)fputc('\n', call->out);
+}
+
 enum sp_code sp_call_config(const struct sp_call *call, struct sp_config **out,
                             struct sp_error *err)
 {

@@ -103,6 +103,8 @@ int sp_command_main(const struct sp_command *root, int argc, char **argv, FILE *
  */
 int sp_call_fail(const struct sp_call *call, const struct sp_error *error);
 int sp_call_misuse(const struct sp_call *call, const struct sp_error *error);
+/* What --json prints: indented, with a newline. */
+void sp_call_print_json(const struct sp_call *call, const json_t *value);
 /* The configuration that -c and -X name. */
 SP_MUST_CHECK enum sp_code sp_call_config(const struct sp_call *call, struct sp_config **out,
                                           struct sp_error *err);

@@ -71,8 +71,7 @@ static void print_providers(const struct sp_call *call, const json_t *list, cons
 {
     const struct inventory_options *options = call->options;
     if (options->common.json) {
-        (void)json_dumpf(list, call->out, JSON_INDENT(2));
-        (void)fputc('\n', call->out);
+        sp_call_print_json(call, list);
         return;
     }
     for (size_t i = 0; i < json_array_size(list); i++)
@@ -142,8 +141,7 @@ static int run_workers(const struct sp_call *call)
     if (rc)
         return sp_call_fail(call, &err);
     if (options->common.json) {
-        (void)json_dumpf(workers, call->out, JSON_INDENT(2));
-        (void)fputc('\n', call->out);
+        sp_call_print_json(call, workers);
         return SP_EXIT_OK;
     }
     if (json_array_size(workers) == 0) {

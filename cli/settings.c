@@ -17,12 +17,6 @@ struct settings_options {
     int64_t wait;
 };
 
-static void print_json(const struct sp_call *call, const json_t *value)
-{
-    (void)json_dumpf(value, call->out, JSON_INDENT(2));
-    (void)fputc('\n', call->out);
-}
-
 /* The stored object of one provider, secrets masked. New reference; NULL where it cannot be shown.
  */
 static json_t *masked(const struct sp_admin *admin, const char *name)
@@ -100,7 +94,7 @@ static int get_one(const struct sp_call *call, const struct sp_admin *admin, con
         return sp_call_misuse(call, &err);
     json_auto_t *object = masked(admin, name);
     if (options->common.json && object) {
-        print_json(call, object);
+        sp_call_print_json(call, object);
     } else {
         print_provider(call, admin, name);
     }
@@ -118,7 +112,7 @@ static int run_get(const struct sp_call *call)
         return get_one(call, &admin, call->operands[0]);
     if (options->common.json) {
         json_auto_t *document = document_json(&admin);
-        print_json(call, document);
+        sp_call_print_json(call, document);
     } else if (admin.doc.present || admin.doc.provider_type) {
         print_document(call, &admin);
     } else {
@@ -162,7 +156,7 @@ static int store_change(const struct sp_call *call, struct sp_admin *admin,
     if (options->common.json) {
         json_auto_t *answer =
             json_pack("{s:I, s:b}", "version", (json_int_t)version, "applied", applied);
-        print_json(call, answer);
+        sp_call_print_json(call, answer);
     } else if (applied) {
         fprintf(call->out, "version %lld\n", (long long)version);
     } else {
@@ -250,7 +244,7 @@ static int run_schema(const struct sp_call *call)
     if (sp_admin_provider(call->operands[0], &ops, &err))
         return sp_call_misuse(call, &err);
     json_auto_t *schema = sp_fields_schema(ops->fields, ops->n_fields);
-    print_json(call, schema);
+    sp_call_print_json(call, schema);
     return SP_EXIT_OK;
 }
 
@@ -275,7 +269,7 @@ static int print_probe(const struct sp_call *call, const struct sp_provider_ops 
     const struct settings_options *options = call->options;
     json_auto_t *answer = sp_probe_json(ops, probe);
     if (options->common.json) {
-        print_json(call, answer);
+        sp_call_print_json(call, answer);
     } else {
         fprintf(call->out, "%s\n", json_string_value(json_object_get(answer, "message")));
     }
