@@ -1,11 +1,9 @@
 /* A reply out of a topic that others may write to: read, completed with attachments, shown. */
-#include <stdint.h>
 #include <stdlib.h>
 
 #include "base/text.h"
 #include "cli/answer.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static enum sp_code fetch(void *ctx, const char *ref, struct sp_buf *out, struct sp_error *err)
 {
@@ -27,11 +25,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     FILE *nowhere = fopen("/dev/null", "w");
     int code = sp_answer_exit_code(&answer);
-    if (code < 0 || code > 255)
-        abort();
+    CHECK(code >= 0 && code <= 255);
     enum sp_code rc = sp_answer_complete(&answer, &source, &err);
-    if (rc && !err.msg[0])
-        abort();
+    CHECK(!rc || err.msg[0]);
     sp_answer_show(&answer, true, nowhere, nowhere);
     fclose(nowhere);
     sp_answer_clear(&answer);

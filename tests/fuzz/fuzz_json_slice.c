@@ -3,20 +3,12 @@
  * carry. Then every value that was accepted is walked, and its parts are checked as texts of their
  * own.
  */
-#include <assert.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json_slice.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
-    } while (0)
+#include "tests/fuzz/fuzz.h"
 
 /* Beyond it the walk would be quadratic, and jansson gives up a little later. */
 #define DEPTH_WALKED 64

@@ -9,14 +9,7 @@
 #include "base/text.h"
 #include "queue/message.h"
 #include "queue/reply.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
-    } while (0)
+#include "tests/fuzz/fuzz.h"
 
 enum { HEADERS_MAX = 16 };
 

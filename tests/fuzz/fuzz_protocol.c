@@ -9,14 +9,7 @@
 #include "base/json_slice.h"
 #include "base/text.h"
 #include "providers/protocol.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
-    } while (0)
+#include "tests/fuzz/fuzz.h"
 
 static void check_value(const struct sp_result *r)
 {

@@ -1,11 +1,8 @@
 /* An address of Redis: whatever it is, it is taken or refused, and a password is never shown. */
-#include <stdlib.h>
-#include <string.h>
 
 #include "base/text.h"
 #include "settings/redis.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -17,7 +14,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!url || !*url)
         return 0;
     enum sp_code rc = sp_redis_new(&config, &redis, &err);
-    if (rc ? redis || !err.msg[0] : !*sp_redis_name(redis))
-        abort();
+    CHECK(rc ? !redis && err.msg[0] : *sp_redis_name(redis));
     return 0;
 }

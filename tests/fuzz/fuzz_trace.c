@@ -1,16 +1,8 @@
 /* The input as traceparent and as tracestate: what we would send on is valid again. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "queue/trace.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
-    } while (0)
+#include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
