@@ -44,6 +44,26 @@ struct sp_config *config_with(const char *const *overrides, size_t n)
     return config;
 }
 
+void redis_rig_open(struct redis_rig *rig)
+{
+    struct sp_redis *own = NULL;
+    char url[160];
+    cr_assert(sp_redis_server_start(&rig->server, NULL));
+    snprintf(url, sizeof url, "redis.url=%s", rig->server.url);
+    rig->config = config_with((const char *const[]){url}, 1);
+    cr_assert(not(sp_redis_new(rig->config, &rig->redis, NULL)));
+    cr_assert(not(sp_redis_new(rig->config, &own, NULL)));
+    cr_assert(not(sp_redis_link_new(own, &rig->link, NULL)));
+}
+
+void redis_rig_close(struct redis_rig *rig)
+{
+    sp_redis_link_free(rig->link);
+    sp_redis_free(rig->redis);
+    sp_config_free(rig->config);
+    sp_redis_server_stop(&rig->server);
+}
+
 static atomic_int instances, created;
 
 int fake_instances(void)

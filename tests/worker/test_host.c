@@ -4,35 +4,22 @@
 #include <string.h>
 
 #include "tests/support.h"
-#include "tests/support/redis_server.h"
 #include "tests/worker/fixture.h"
 
-static struct sp_redis_server server;
-static struct sp_config *config;
-static struct sp_redis *redis;
+static struct redis_rig rig;
 static struct sp_lease_store leases;
 static struct sp_host host;
 
 static void setup(void)
 {
-    struct sp_redis *own = NULL;
-    char url[160];
-    cr_assert(sp_redis_server_start(&server, NULL));
-    snprintf(url, sizeof url, "redis.url=%s", server.url);
-    config = config_with((const char *const[]){url}, 1);
-    cr_assert(not(sp_redis_new(config, &redis, NULL)));
-    cr_assert(not(sp_redis_new(config, &own, NULL)));
-    leases = (struct sp_lease_store){.prefix = "sp"};
-    cr_assert(not(sp_redis_link_new(own, &leases.link, NULL)));
-    host = sp_host_make(&leases, "w1", &config->limits);
+    redis_rig_open(&rig);
+    leases = (struct sp_lease_store){.prefix = "sp", .link = rig.link};
+    host = sp_host_make(&leases, "w1", &rig.config->limits);
 }
 
 static void teardown(void)
 {
-    sp_redis_link_free(leases.link);
-    sp_redis_free(redis);
-    sp_config_free(config);
-    sp_redis_server_stop(&server);
+    redis_rig_close(&rig);
 }
 
 TestSuite(host, .init = setup, .fini = teardown);
@@ -48,7 +35,7 @@ static json_t *listed(void)
 static void expire(const char *id)
 {
     sp_auto(freeReplyObject) redisReply *reply = NULL;
-    cr_assert(not(sp_redis_command(redis, &reply, NULL, "DEL sp:lease:e2b:%s", id)));
+    cr_assert(not(sp_redis_command(rig.redis, &reply, NULL, "DEL sp:lease:e2b:%s", id)));
 }
 
 Test(host, a_lease_is_listed_until_it_is_dropped)
@@ -84,7 +71,7 @@ Test(host, renewing_gives_a_lease_its_time_anew)
 
     cr_assert(not(host.lease_renew(host.ctx, "e2b", "box-1", 60000, NULL)));
 
-    cr_assert(not(sp_redis_command(redis, &ttl, NULL, "PTTL sp:lease:e2b:box-1")));
+    cr_assert(not(sp_redis_command(rig.redis, &ttl, NULL, "PTTL sp:lease:e2b:box-1")));
     cr_expect(ttl->integer > 50000);
 }
 
