@@ -15,7 +15,7 @@ enum { NAME_BYTES = 1024, PART_BYTES = 255, PARTS = 32 };
 
 /* First parts that belong to the run: its programs, its wrappers, its output folder. */
 static const char *const reserved[] = {
-    "main.py", "main.js", "sandpiper_run.py", "sandpiper_run.js", "artifacts",
+    "main.py", "main.js", "sandpiper_run.py", "sandpiper_run.cjs", "artifacts",
 };
 
 static const char *part_fault(const char *part, size_t len)

@@ -102,6 +102,46 @@ Test(registry, only_aliyun_shows_the_value_in_stdout_by_itself)
         cr_expect(eq(int, ops->result_in_stdout, strcmp(ops->name, "aliyun_codeinterpreter") == 0));
 }
 
+/* Beyond RAGFlow's tables: CONTRACT.md 7. */
+static const struct {
+    const char *provider, *keys[9];
+} further[] = {
+    {"local", {"isolation", "environment"}},
+    {"self_managed", {"max_retries", "pool_size"}},
+    {"ssh", {"host_key_fingerprint", "max_sessions"}},
+    {"aliyun_codeinterpreter",
+     {"security_token", "control_endpoint", "data_endpoint", "pool_size"}},
+    {"e2b",
+     {"domain", "api_url", "sandbox_url", "template", "mode", "allow_internet", "secure",
+      "pool_size"}},
+};
+
+SP_TABLE_TEST(registry, a_provider_has_the_fields_of_the_contract, further, row)
+{
+    const struct sp_provider_ops *ops = sp_registry_find(row->provider);
+    json_auto_t *schema = sp_fields_schema(ops->fields, ops->n_fields);
+
+    for (size_t i = 0; row->keys[i]; i++)
+        cr_expect(json_object_get(schema, row->keys[i]) != NULL, "%s.%s", ops->name, row->keys[i]);
+}
+
+Test(registry, every_provider_refuses_an_unknown_key_by_name)
+{
+    const struct sp_provider_ops *ops;
+    for (size_t i = 0; (ops = sp_registry_at(i)) != NULL; i++) {
+        json_auto_t *settings = json_pack("{s:i}", "nonsense", 1);
+        void *out = calloc(1, ops->settings_size);
+        struct sp_error err = {0};
+
+        enum sp_code rc = sp_fields_read(ops->fields, ops->n_fields, settings, out, &err);
+
+        cr_expect(eq(int, rc, SP_E_INVALID), "%s", ops->name);
+        cr_expect(strncmp(err.msg, "nonsense: unknown setting", 25) == 0, "%s: %s", ops->name,
+                  err.msg);
+        free(out);
+    }
+}
+
 Test(registry, one_more_can_be_added)
 {
     static const struct sp_provider_ops extra = {.name = "extra"};

@@ -131,7 +131,7 @@ static const struct sample samples[] = {
     {.json = NAMED("main.py"), .fault = "files[0].name: the run itself"},
     {.json = NAMED("main.js"), .fault = "files[0].name: the run itself"},
     {.json = NAMED("main.py/x"), .fault = "files[0].name: the run itself"},
-    {.json = NAMED("sandpiper_run.js"), .fault = "files[0].name: the run itself"},
+    {.json = NAMED("sandpiper_run.cjs"), .fault = "files[0].name: the run itself"},
     {.json = NAMED(FIFTY FIFTY FIFTY FIFTY FIFTY TEN), .fault = "files[0].name: a part is longer"},
     {.json = NAMED("a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a"),
      .fault = "files[0].name: deeper"},
