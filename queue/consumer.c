@@ -25,23 +25,27 @@
 /* How far a partition was read by this process, in whatever assignment. */
 struct history {
     struct history *older;
-    int64_t next; /* offset */
+    struct sp_partition *lost; /* taken away with work that its tracker knows of; or NULL */
+    int64_t next;              /* offset */
     int32_t number;
     char topic[];
 };
 
-/* One assignment of one partition. When the partition comes back that is a new one: completions of
- * what was read before do not count for it. */
+/*
+ * A partition, assigned or lost with work under way. When it comes back (a session that a slow
+ * broker let pass, a member that came and went) its records come a second time: what is out or
+ * complete here is not taken again.
+ */
 struct sp_partition {
     atomic_int refs;
     atomic_bool revoked;
     atomic_bool ready; /* its queue may hold something */
     struct sp_waker *waker;
     /* The consumer's thread only. */
-    bool detached; /* completions do not count any more */
     rd_kafka_queue_t *queue;
     struct sp_tracker tracker;
     struct history *history;
+    int64_t position;  /* the least offset that this assignment can read; -1: unknown, come back */
     int64_t committed; /* or where reading began; -1 before that */
     int64_t lag;       /* -1: unknown */
     int32_t number;
@@ -111,6 +115,19 @@ static struct sp_partition *partition_new(struct sp_consumer *consumer, const ch
     return partition;
 }
 
+/* One that comes back keeps its tracker, and the records that are out. */
+static struct sp_partition *partition_of(struct sp_consumer *consumer, const char *topic,
+                                         int32_t number)
+{
+    struct sp_partition *partition = SP_TAKE(history_of(consumer, topic, number)->lost);
+    if (!partition)
+        return partition_new(consumer, topic, number);
+    partition->position = partition->committed = partition->lag = -1;
+    atomic_store(&partition->ready, true);
+    atomic_store(&partition->revoked, false);
+    return partition;
+}
+
 static struct sp_partition **find(const struct sp_consumer *consumer, const char *topic,
                                   int32_t number)
 {
@@ -134,7 +151,7 @@ static void on_ready(rd_kafka_t *rk, void *opaque)
 /* Before the assignment starts: records that came earlier would be in the consumer's own queue. */
 static void attach(struct sp_consumer *consumer, const char *topic, int32_t number)
 {
-    struct sp_partition *partition = partition_new(consumer, topic, number);
+    struct sp_partition *partition = partition_of(consumer, topic, number);
     partition->queue = sp_kafka_must(rd_kafka_queue_get_partition(consumer->rk, topic, number));
     rd_kafka_queue_forward(partition->queue, NULL);
     rd_kafka_queue_cb_event_enable(partition->queue, on_ready, partition);
@@ -151,14 +168,17 @@ static void detach(struct sp_consumer *consumer, struct sp_partition **place)
 {
     struct sp_partition *partition = *place;
     *place = consumer->partitions[--consumer->n_partitions];
-    partition->detached = true;
     atomic_store(&partition->revoked, true);
     rd_kafka_queue_cb_event_enable(partition->queue, NULL, NULL);
-    rd_kafka_queue_destroy(partition->queue);
+    rd_kafka_queue_destroy(SP_TAKE(partition->queue));
     sp_log(SP_INFO, "partition_revoked", sp_s("topic", partition->topic),
            sp_i("partition", partition->number), sp_i("watermark", partition->tracker.watermark),
            sp_i("out", (int64_t)partition->tracker.open));
-    sp_partition_unref(partition);
+    if (partition->tracker.count > 0) {
+        partition->history->lost = partition;
+    } else {
+        sp_partition_unref(partition);
+    }
 }
 
 /*
@@ -175,15 +195,15 @@ static struct sp_partition *restart(struct sp_consumer *consumer, struct sp_part
     struct sp_partition *fresh = partition_new(consumer, old->topic, old->number);
     fresh->queue = SP_TAKE(old->queue);
     rd_kafka_queue_cb_event_enable(fresh->queue, on_ready, fresh);
-    old->detached = true;
     *place = fresh;
     sp_partition_unref(old);
     return fresh;
 }
 
+/* Before the first record of an assignment nobody knows what others committed meanwhile. */
 static bool is_dirty(const struct sp_partition *partition)
 {
-    return partition->tracker.watermark > partition->committed;
+    return partition->position >= 0 && partition->tracker.watermark > partition->committed;
 }
 
 /* NULL: nothing to commit. With a list, only of its partitions. */
@@ -220,8 +240,11 @@ static void on_committed(rd_kafka_t *rk, rd_kafka_resp_err_t err,
             continue;
         }
         struct sp_partition **place = find(consumer, result->topic, result->partition);
-        if (place)
+        /* The answer may belong to what was before the offsets went back. */
+        if (place && result->offset <= (*place)->tracker.watermark) {
             (*place)->committed = result->offset;
+            sp_tracker_committed(&(*place)->tracker, result->offset);
+        }
         consumer->commits++;
         consumer->last_commit_ms = sp_mono_ms();
         consumer->up = true;
@@ -541,26 +564,60 @@ static void count(struct sp_consumer *consumer, struct sp_partition *partition, 
     } else {
         partition->history->next = offset + 1;
     }
+}
+
+static void take_new(struct sp_partition *partition, int64_t offset, int64_t timestamp)
+{
+    (void)sp_kafka_must(sp_tracker_has_room(&partition->tracker) ? partition : NULL);
+    sp_tracker_take(&partition->tracker, offset, timestamp);
+}
+
+/* Takes the message into the tracker of its partition, which may be another one then. False: it is
+ * here already. */
+static bool track(struct sp_consumer *consumer, struct sp_partition **place,
+                  const rd_kafka_message_t *message)
+{
+    struct sp_partition *partition = *place;
+    int64_t offset = message->offset, timestamp = rd_kafka_message_timestamp(message, NULL);
+    bool back = offset < partition->position;
+    if (partition->position < 0)
+        sp_tracker_begin(&partition->tracker, offset);
+    enum sp_tracked known = sp_tracker_look(&partition->tracker, offset, timestamp);
+    if (back || (known == SP_TRACKED_UNKNOWN && offset < partition->tracker.next)) {
+        partition = restart(consumer, place, offset);
+        known = SP_TRACKED_UNKNOWN;
+    }
+    partition->position = offset + 1;
     if (partition->committed < 0)
         partition->committed = offset;
+    if (known == SP_TRACKED_UNKNOWN) {
+        take_new(partition, offset, timestamp);
+    } else if (known == SP_TRACKED_BACK) {
+        sp_tracker_retake(&partition->tracker, offset);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/* What comes a second time needs no room. */
+static bool may_read(struct sp_partition *partition)
+{
+    return partition->position < partition->tracker.next ||
+           sp_tracker_has_room(&partition->tracker);
 }
 
 static struct sp_record *take_from(struct sp_consumer *consumer, struct sp_partition **place)
 {
-    struct sp_partition *partition = *place;
-    if (!sp_tracker_has_room(&partition->tracker))
-        return NULL;
-    rd_kafka_message_t *message = read_message(consumer, partition);
-    if (!message)
-        return NULL;
-    if (message->offset < partition->tracker.next) {
-        partition = restart(consumer, place, message->offset);
-        (void)sp_kafka_must(sp_tracker_has_room(&partition->tracker) ? partition : NULL);
+    rd_kafka_message_t *message;
+    struct sp_record *record = NULL;
+    while (!record && may_read(*place) && (message = read_message(consumer, *place))) {
+        if (track(consumer, place, message)) {
+            record = record_of(consumer, *place, message);
+            count(consumer, *place, message->offset);
+        }
+        rd_kafka_message_destroy(message);
     }
-    struct sp_record *record = record_of(consumer, partition, message);
-    sp_tracker_take(&partition->tracker, message->offset);
-    count(consumer, partition, message->offset);
-    rd_kafka_message_destroy(message);
     return record;
 }
 
@@ -578,8 +635,13 @@ struct sp_record *sp_consumer_take(struct sp_consumer *consumer)
 void sp_consumer_complete(struct sp_consumer *consumer, const struct sp_record *record)
 {
     (void)consumer; /* whose thread this is */
-    if (!record->owner->detached)
-        (void)sp_tracker_complete(&record->owner->tracker, record->offset);
+    (void)sp_tracker_complete(&record->owner->tracker, record->offset);
+}
+
+void sp_consumer_hand_back(struct sp_consumer *consumer, const struct sp_record *record)
+{
+    (void)consumer;
+    sp_tracker_hand_back(&record->owner->tracker, record->offset);
 }
 
 void sp_consumer_status(const struct sp_consumer *consumer, struct sp_queue_status *out)
@@ -635,6 +697,7 @@ void sp_consumer_close(struct sp_consumer *consumer, int64_t limit_ms)
     while (consumer->history) {
         struct history *h = consumer->history;
         consumer->history = h->older;
+        sp_partition_unref(h->lost);
         free(h);
     }
     free(consumer->partitions);

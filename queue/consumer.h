@@ -27,8 +27,10 @@ SP_MUST_CHECK enum sp_code sp_consumer_open(const struct sp_consumer_options *op
 void sp_consumer_serve(struct sp_consumer *consumer);
 /* The next record of a partition with room, the partitions in turn; NULL: none. The caller's. */
 struct sp_record *sp_consumer_take(struct sp_consumer *consumer);
-/* The record's offset is done, if its assignment still stands. Does not free the record. */
+/* The record's offset is done, also for when its partition comes back. Does not free the record. */
 void sp_consumer_complete(struct sp_consumer *consumer, const struct sp_record *record);
+/* The record is taken again should it come again. Does not free it. */
+void sp_consumer_hand_back(struct sp_consumer *consumer, const struct sp_record *record);
 /* Fills kafka_up, problem, partitions (out's own, which grow), consumed, commits, commit_errors,
  * rebalances, redeliveries and last_commit_ms. */
 void sp_consumer_status(const struct sp_consumer *consumer, struct sp_queue_status *out);

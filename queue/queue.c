@@ -230,17 +230,23 @@ enum sp_code sp_queue_dead_letter(struct sp_queue *q, const struct sp_record *re
     return sp_producer_send(q->producer, &parcel, err);
 }
 
-void sp_queue_abandon(struct sp_queue *q, struct sp_record *record)
+static void release(struct sp_queue *q, struct sp_record *record)
 {
     (void)atomic_fetch_sub(&q->records, 1);
     (void)atomic_fetch_sub(&q->bytes, (long long)record->bytes);
     sp_record_free(record);
 }
 
+void sp_queue_abandon(struct sp_queue *q, struct sp_record *record)
+{
+    sp_consumer_hand_back(q->consumer, record);
+    release(q, record);
+}
+
 void sp_queue_complete(struct sp_queue *q, struct sp_record *record)
 {
     sp_consumer_complete(q->consumer, record);
-    sp_queue_abandon(q, record);
+    release(q, record);
 }
 
 void sp_queue_stop_intake(struct sp_queue *q)

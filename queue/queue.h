@@ -71,9 +71,16 @@ SP_MUST_CHECK enum sp_code sp_queue_reply(struct sp_queue *q, const struct sp_se
 SP_MUST_CHECK enum sp_code sp_queue_dead_letter(struct sp_queue *q, const struct sp_record *record,
                                                 const char *reason, int64_t attempts, void *ticket,
                                                 struct sp_error *err);
-/* The record's offset is done; it is freed. Not ours any more: only freed. Thread: consumer. */
+/*
+ * The record's offset is done; it is freed. Where its partition was taken away that counts as soon
+ * as it comes back, and the record is not given again then. Thread: consumer.
+ */
 void sp_queue_complete(struct sp_queue *q, struct sp_record *record);
-/* The record is handed back: freed, its offset never completes here. Thread: any. */
+/*
+ * The record is handed back: freed, its offset stays open. Kafka sends it again only where its
+ * partition moves; while that is ours (sp_record_is_ours()) only one who stops hands back. Thread:
+ * consumer.
+ */
 void sp_queue_abandon(struct sp_queue *q, struct sp_record *record);
 
 /* From now on no record is given any more; what Kafka sent ahead stays uncommitted. Thread: any. */

@@ -6,14 +6,19 @@
 
 #define FIRST_CAPACITY 64
 
-static int64_t *slot(const struct sp_tracker *tracker, size_t i)
+struct sp_tracker_entry {
+    int64_t offset, timestamp;
+    enum sp_tracked state;
+};
+
+static struct sp_tracker_entry *slot(const struct sp_tracker *tracker, size_t i)
 {
     return &tracker->ring[(tracker->head + i) & (tracker->capacity - 1)];
 }
 
-static int64_t offset_of(int64_t entry)
+static int64_t offset_at(const struct sp_tracker *tracker, size_t i)
 {
-    return entry < 0 ? ~entry : entry;
+    return slot(tracker, i)->offset;
 }
 
 void sp_tracker_clear(struct sp_tracker *tracker)
@@ -25,7 +30,7 @@ void sp_tracker_clear(struct sp_tracker *tracker)
 static bool grow(struct sp_tracker *tracker)
 {
     size_t capacity = tracker->capacity ? tracker->capacity * 2 : FIRST_CAPACITY;
-    int64_t *ring = malloc(capacity * sizeof(*ring));
+    struct sp_tracker_entry *ring = malloc(capacity * sizeof(*ring));
     if (!ring)
         return false;
     for (size_t i = 0; i < tracker->count; i++)
@@ -39,32 +44,33 @@ static bool grow(struct sp_tracker *tracker)
 
 bool sp_tracker_has_room(struct sp_tracker *tracker)
 {
-    if (tracker->count > 0 && tracker->next - tracker->watermark >= tracker->window)
+    if (tracker->count > tracker->kept && tracker->next - tracker->watermark >= tracker->window)
         return false;
     return tracker->count < tracker->capacity || grow(tracker);
 }
 
-void sp_tracker_take(struct sp_tracker *tracker, int64_t offset)
+void sp_tracker_take(struct sp_tracker *tracker, int64_t offset, int64_t timestamp)
 {
     assert(offset >= tracker->next && tracker->count < tracker->capacity);
-    if (tracker->count == 0)
+    if (tracker->count == tracker->kept)
         tracker->watermark = offset; /* a gap before it needs no completion */
-    *slot(tracker, tracker->count++) = offset;
+    *slot(tracker, tracker->count++) = (struct sp_tracker_entry){
+        .timestamp = timestamp, .offset = offset, .state = SP_TRACKED_OUT};
     tracker->next = offset + 1;
     tracker->open++;
 }
 
 /* Offsets rise, so the entry is at most as many places from the head as its offset is. */
-static int64_t *find(const struct sp_tracker *tracker, int64_t offset)
+static struct sp_tracker_entry *find(const struct sp_tracker *tracker, int64_t offset)
 {
-    if (tracker->count == 0 || offset < tracker->watermark || offset >= tracker->next)
+    if (tracker->count == 0 || offset < offset_at(tracker, 0) || offset >= tracker->next)
         return NULL;
-    size_t low = 0, high = (size_t)(offset - tracker->watermark);
+    size_t low = 0, high = (size_t)(offset - offset_at(tracker, 0));
     if (high >= tracker->count)
         high = tracker->count - 1;
     size_t at = high;
     while (low <= high) {
-        int64_t there = offset_of(*slot(tracker, at));
+        int64_t there = offset_at(tracker, at);
         if (there == offset)
             return slot(tracker, at);
         if (there < offset) {
@@ -79,17 +85,73 @@ static int64_t *find(const struct sp_tracker *tracker, int64_t offset)
     return NULL;
 }
 
+static void drop_first(struct sp_tracker *tracker)
+{
+    if (slot(tracker, 0)->state == SP_TRACKED_OUT)
+        tracker->open--;
+    if (tracker->kept > 0)
+        tracker->kept--;
+    tracker->head = (tracker->head + 1) & (tracker->capacity - 1);
+    tracker->count--;
+}
+
+static void move_watermark(struct sp_tracker *tracker)
+{
+    while (tracker->kept < tracker->count &&
+           slot(tracker, tracker->kept)->state == SP_TRACKED_COMPLETE)
+        tracker->kept++;
+    tracker->watermark =
+        tracker->kept < tracker->count ? offset_at(tracker, tracker->kept) : tracker->next;
+}
+
 bool sp_tracker_complete(struct sp_tracker *tracker, int64_t offset)
 {
-    int64_t *entry = find(tracker, offset);
-    if (!entry || *entry < 0)
+    struct sp_tracker_entry *entry = find(tracker, offset);
+    if (!entry || entry->state != SP_TRACKED_OUT)
         return false;
-    *entry = ~offset;
+    entry->state = SP_TRACKED_COMPLETE;
     tracker->open--;
-    while (tracker->count > 0 && *slot(tracker, 0) < 0) {
-        tracker->head = (tracker->head + 1) & (tracker->capacity - 1);
-        tracker->count--;
-    }
-    tracker->watermark = tracker->count > 0 ? *slot(tracker, 0) : tracker->next;
+    move_watermark(tracker);
+    sp_tracker_committed(tracker, tracker->watermark - tracker->window);
     return true;
+}
+
+void sp_tracker_hand_back(struct sp_tracker *tracker, int64_t offset)
+{
+    struct sp_tracker_entry *entry = find(tracker, offset);
+    if (!entry || entry->state != SP_TRACKED_OUT)
+        return;
+    entry->state = SP_TRACKED_BACK;
+    tracker->open--;
+}
+
+void sp_tracker_committed(struct sp_tracker *tracker, int64_t offset)
+{
+    while (tracker->kept > 0 && offset_at(tracker, 0) < offset)
+        drop_first(tracker);
+}
+
+void sp_tracker_begin(struct sp_tracker *tracker, int64_t offset)
+{
+    while (tracker->count > 0 && offset_at(tracker, 0) < offset)
+        drop_first(tracker);
+    if (tracker->next < offset)
+        tracker->next = offset;
+    move_watermark(tracker);
+}
+
+enum sp_tracked sp_tracker_look(const struct sp_tracker *tracker, int64_t offset, int64_t timestamp)
+{
+    const struct sp_tracker_entry *entry = find(tracker, offset);
+    if (!entry || entry->timestamp != timestamp)
+        return SP_TRACKED_UNKNOWN;
+    return entry->state;
+}
+
+void sp_tracker_retake(struct sp_tracker *tracker, int64_t offset)
+{
+    struct sp_tracker_entry *entry = find(tracker, offset);
+    assert(entry && entry->state == SP_TRACKED_BACK);
+    entry->state = SP_TRACKED_OUT;
+    tracker->open++;
 }

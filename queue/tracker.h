@@ -1,7 +1,8 @@
 /*
  * Which offset of a partition may be committed: records complete in any order, the watermark is
  * behind the longest complete run. Offsets rise but need not be dense (compaction, transaction
- * markers). Thread: one.
+ * markers). It also remembers what is complete and not known to be committed, at most one window of
+ * it, so that a record which comes a second time is recognised. Thread: one.
  */
 #pragma once
 
@@ -9,13 +10,22 @@
 
 #include "base/error.h"
 
+enum sp_tracked {
+    SP_TRACKED_UNKNOWN,
+    SP_TRACKED_OUT,
+    SP_TRACKED_COMPLETE,
+    SP_TRACKED_BACK, /* handed back: to be taken again when it comes again */
+};
+
 struct sp_tracker {
-    int64_t *ring; /* offsets taken, in order, from the first incomplete one; a complete one as ~ */
-    size_t head, count, capacity; /* capacity is a power of two, or 0 */
-    int64_t window;               /* in offsets, from the watermark */
-    int64_t watermark;            /* the next offset to commit; -1 before the first record */
-    int64_t next;                 /* the least offset that can be taken */
-    size_t open;                  /* taken and not complete */
+    struct sp_tracker_entry *ring; /* offsets taken, in order: `kept` complete ones, then from the
+                                      first incomplete one */
+    size_t head, count, capacity;  /* capacity is a power of two, or 0 */
+    size_t kept;
+    int64_t window;    /* in offsets, from the watermark */
+    int64_t watermark; /* the next offset to commit; -1 before the first record */
+    int64_t next;      /* the least offset that can be taken */
+    size_t open;       /* taken and not complete */
 };
 
 #define SP_TRACKER_INIT(window_offsets)                                                            \
@@ -25,6 +35,17 @@ void sp_tracker_clear(struct sp_tracker *tracker);
 /* Whether another record may be taken: the window is not full, and there is memory for it. */
 bool sp_tracker_has_room(struct sp_tracker *tracker);
 /* Call after sp_tracker_has_room(), with offset >= next. */
-void sp_tracker_take(struct sp_tracker *tracker, int64_t offset);
+void sp_tracker_take(struct sp_tracker *tracker, int64_t offset, int64_t timestamp);
 /* Marks an offset complete. False: it is not out. */
 bool sp_tracker_complete(struct sp_tracker *tracker, int64_t offset);
+/* Marks an offset that is out as handed back. It keeps the watermark where it is. */
+void sp_tracker_hand_back(struct sp_tracker *tracker, int64_t offset);
+/* Offsets below this one are committed and need not be remembered. */
+void sp_tracker_committed(struct sp_tracker *tracker, int64_t offset);
+/* Reading begins anew at this offset: those below it are somebody else's work, and done. */
+void sp_tracker_begin(struct sp_tracker *tracker, int64_t offset);
+/* What is known of a record, which its offset and timestamp name. */
+enum sp_tracked sp_tracker_look(const struct sp_tracker *tracker, int64_t offset,
+                                int64_t timestamp);
+/* An offset that was handed back is out again. */
+void sp_tracker_retake(struct sp_tracker *tracker, int64_t offset);

@@ -68,6 +68,11 @@ static void make_way(struct sp_intake *in, struct sp_job *job)
 
 static void hand_back(struct sp_intake *in, struct sp_job *job)
 {
+    bool stopping = atomic_load_explicit(in->with.stopping, memory_order_relaxed);
+    if (!stopping && sp_record_is_ours(job->record)) { /* its partition has come back meanwhile */
+        sp_ready_push(in->with.ready, job);
+        return;
+    }
     make_way(in, job);
     sp_log(SP_DEBUG, "job_handed_back", sp_s("task_id", job->req.id));
     sp_queue_abandon(in->with.queue, job->record);

@@ -260,6 +260,54 @@ Test(consumer, the_same_holds_for_the_eager_protocol, .timeout = 90)
     rebalance("roundrobin");
 }
 
+static void serve_until_lost(struct rig *rig, const struct sp_record *record)
+{
+    int64_t until = sp_deadline_in(MOCK_LIMIT_MS);
+    while (sp_record_is_ours(record)) {
+        struct sp_record *none = NULL;
+        void *ticket = NULL;
+        cr_assert(sp_deadline_left(until) > 0, "the session was not lost");
+        (void)sp_queue_next(rig->q, false, 50, &none, &ticket);
+    }
+}
+
+/* The broker is away for longer than the session lasts, and the same member gets all of it back. */
+Test(consumer, after_a_lost_session_what_is_out_or_done_is_not_given_again, .timeout = 90)
+{
+    struct mock mock;
+    struct rig rig = {.window = 10, .extra = {{"session.timeout.ms", "4000"}}, .n_extra = 1};
+    struct sp_record *records[10];
+    mock_start(&mock, 1);
+    mock_send_numbers(&mock, 0, 12);
+    rig_open(&rig, &mock);
+    for (int i = 0; i < 10; i++)
+        records[i] = rig_record(&rig);
+
+    rd_kafka_mock_broker_set_down(mock.cluster, 1);
+    serve_until_lost(&rig, records[1]);
+    sp_queue_complete(rig.q, records[0]);
+    sp_queue_complete(rig.q, records[5]);
+    sp_queue_abandon(rig.q, records[3]);
+    rd_kafka_mock_broker_set_up(mock.cluster, 1);
+
+    struct sp_record *again = rig_record(&rig);
+    cr_expect(eq(i64, again->offset, 3));
+    cr_expect(sp_record_is_ours(records[1]));
+    sp_queue_complete(rig.q, again);
+    for (int i = 1; i < 10; i++) {
+        if (i != 3 && i != 5)
+            sp_queue_complete(rig.q, records[i]);
+    }
+    for (int i = 10; i < 12; i++) {
+        struct sp_record *next = rig_record(&rig);
+        cr_expect(eq(i64, next->offset, i));
+        sp_queue_complete(rig.q, next);
+    }
+    rig_wait_committed(&rig, 0, 12);
+    rig_close(&rig);
+    mock_stop(&mock);
+}
+
 Test(consumer, after_the_end_of_intake_records_stay_in_kafka)
 {
     struct mock mock;

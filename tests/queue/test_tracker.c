@@ -9,7 +9,7 @@
 static void take(struct sp_tracker *tracker, int64_t offset)
 {
     cr_assert(sp_tracker_has_room(tracker));
-    sp_tracker_take(tracker, offset);
+    sp_tracker_take(tracker, offset, 1000 + offset);
 }
 
 Test(tracker, the_watermark_waits_for_the_first_incomplete_offset)
@@ -80,6 +80,75 @@ Test(tracker, an_offset_completes_once)
     sp_tracker_clear(&tracker);
 }
 
+static void expect_known(const struct sp_tracker *tracker, int64_t offset, enum sp_tracked wanted)
+{
+    cr_expect(eq(int, sp_tracker_look(tracker, offset, 1000 + offset), wanted), "%d", (int)offset);
+}
+
+Test(tracker, a_record_that_comes_again_is_known_until_its_offset_is_committed)
+{
+    struct sp_tracker tracker = SP_TRACKER_INIT(100);
+    for (int64_t offset = 5; offset < 9; offset++)
+        take(&tracker, offset);
+    cr_expect(sp_tracker_complete(&tracker, 5));
+    cr_expect(sp_tracker_complete(&tracker, 7));
+    sp_tracker_hand_back(&tracker, 8);
+
+    sp_tracker_begin(&tracker, 5);
+
+    expect_known(&tracker, 4, SP_TRACKED_UNKNOWN);
+    expect_known(&tracker, 5, SP_TRACKED_COMPLETE);
+    expect_known(&tracker, 6, SP_TRACKED_OUT);
+    expect_known(&tracker, 7, SP_TRACKED_COMPLETE);
+    expect_known(&tracker, 8, SP_TRACKED_BACK);
+    cr_expect(eq(int, sp_tracker_look(&tracker, 6, 1), SP_TRACKED_UNKNOWN)); /* another record */
+    cr_expect(not(sp_tracker_complete(&tracker, 8)));
+    sp_tracker_committed(&tracker, 6);
+    expect_known(&tracker, 5, SP_TRACKED_UNKNOWN);
+    cr_expect(sp_tracker_complete(&tracker, 6));
+    cr_expect(eq(i64, tracker.watermark, 8)); /* what was handed back holds it */
+    sp_tracker_retake(&tracker, 8);
+    cr_expect(sp_tracker_complete(&tracker, 8));
+    cr_expect(eq(i64, tracker.watermark, 9));
+    cr_expect(eq(sz, tracker.open, 0));
+    sp_tracker_clear(&tracker);
+}
+
+Test(tracker, what_others_committed_meanwhile_is_forgotten)
+{
+    struct sp_tracker tracker = SP_TRACKER_INIT(100);
+    for (int64_t offset = 0; offset < 4; offset++)
+        take(&tracker, offset);
+    sp_tracker_hand_back(&tracker, 1);
+
+    sp_tracker_begin(&tracker, 3);
+    cr_expect(eq(i64, tracker.watermark, 3));
+    cr_expect(eq(sz, tracker.open, 1));
+    cr_expect(not(sp_tracker_complete(&tracker, 0)));
+    sp_tracker_begin(&tracker, 20);
+
+    cr_expect(eq(i64, tracker.watermark, 20));
+    cr_expect(eq(sz, tracker.open, 0));
+    take(&tracker, 20);
+    cr_expect(sp_tracker_complete(&tracker, 20));
+    cr_expect(eq(i64, tracker.watermark, 21));
+    sp_tracker_clear(&tracker);
+}
+
+Test(tracker, without_commits_it_remembers_one_window)
+{
+    struct sp_tracker tracker = SP_TRACKER_INIT(64);
+    for (int64_t offset = 0; offset < 1000; offset++) {
+        take(&tracker, offset);
+        cr_expect(sp_tracker_complete(&tracker, offset));
+    }
+
+    cr_expect(eq(sz, tracker.capacity, 128));
+    expect_known(&tracker, 935, SP_TRACKED_UNKNOWN);
+    expect_known(&tracker, 936, SP_TRACKED_COMPLETE);
+    sp_tracker_clear(&tracker);
+}
+
 #define MODEL_OFFSETS 4000
 
 /* What was taken and what is complete, as plain flags. */
@@ -114,7 +183,7 @@ Test(tracker, any_order_of_completions_gives_the_watermark_of_the_model)
         while (tracker.next < MODEL_OFFSETS - 10) {
             if (rand_r(&random) % 3 != 0 && sp_tracker_has_room(&tracker)) {
                 int64_t offset = tracker.next + (rand_r(&random) % 8 == 0 ? 5 : 0);
-                sp_tracker_take(&tracker, offset);
+                sp_tracker_take(&tracker, offset, 0);
                 model.taken[offset] = true;
             } else {
                 complete_any(&tracker, &model, &random);
