@@ -73,38 +73,39 @@ SP_TABLE_TEST(ragflow, a_program_that_ragflows_test_runs_succeeds, successes, ro
 {
     sp_stage_submit(s, row->name, row->language, row->code, row->members);
 
-    struct sp_answer *a = sp_stage_reply(s, row->name, LIMIT_MS);
+    struct sp_stage_answer *a = sp_stage_reply(s, row->name, LIMIT_MS);
 
-    cr_expect(eq(str, (char *)sp_answer_text(a, "status"), "ok"), "%s: %s", row->name, a->value);
-    cr_expect(sp_answer_is(a, "exit_code", "0"));
-    cr_expect(json_number_value(sp_answer_get(a, "execution_time")) > 0);
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "status"), "ok"), "%s: %s", row->name,
+              a->value);
+    cr_expect(sp_stage_answer_is(a, "exit_code", "0"));
+    cr_expect(json_number_value(sp_stage_answer_get(a, "execution_time")) > 0);
     for (size_t i = 0; i < 3; i++)
-        cr_expect(strstr(sp_answer_text(a, "stdout"), row->stdout_has[i]) != NULL, "%s: %s",
+        cr_expect(strstr(sp_stage_answer_text(a, "stdout"), row->stdout_has[i]) != NULL, "%s: %s",
                   row->name, a->value);
-    cr_expect(strlen(sp_answer_text(a, "metadata.instance_id")) > 0);
+    cr_expect(strlen(sp_stage_answer_text(a, "metadata.instance_id")) > 0);
 }
 
 Test(ragflow, an_error_of_the_program_is_a_result_with_its_trace)
 {
     sp_stage_submit(s, "error", "python", "raise ValueError('this is wrong')", "");
 
-    struct sp_answer *a = sp_stage_reply(s, "error", LIMIT_MS);
+    struct sp_stage_answer *a = sp_stage_reply(s, "error", LIMIT_MS);
 
-    cr_expect(eq(str, (char *)sp_answer_text(a, "status"), "failed"));
-    cr_expect(sp_answer_is(a, "exit_code", "1"));
-    cr_expect(strstr(sp_answer_text(a, "stderr"), "ValueError: this is wrong") != NULL, "%s",
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "status"), "failed"));
+    cr_expect(sp_stage_answer_is(a, "exit_code", "1"));
+    cr_expect(strstr(sp_stage_answer_text(a, "stderr"), "ValueError: this is wrong") != NULL, "%s",
               a->value);
-    cr_expect(eq(str, (char *)sp_answer_text(a, "metadata.status"), "error"));
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "metadata.status"), "error"));
 }
 
 Test(ragflow, a_timeout_over_the_providers_is_clamped_and_both_are_told)
 {
     sp_stage_submit(s, "clamp", "python", "print(1)", "\"timeout\":60");
 
-    struct sp_answer *a = sp_stage_reply(s, "clamp", LIMIT_MS);
+    struct sp_stage_answer *a = sp_stage_reply(s, "clamp", LIMIT_MS);
 
-    cr_expect(json_number_value(sp_answer_get(a, "metadata.timeout")) == 30, "%s", a->value);
-    cr_expect(json_number_value(sp_answer_get(a, "metadata.timeout_requested")) == 60);
+    cr_expect(json_number_value(sp_stage_answer_get(a, "metadata.timeout")) == 30, "%s", a->value);
+    cr_expect(json_number_value(sp_stage_answer_get(a, "metadata.timeout_requested")) == 60);
 }
 
 Test(ragflow, nothing_is_kept_from_one_run_to_the_next)
@@ -114,17 +115,17 @@ Test(ragflow, nothing_is_kept_from_one_run_to_the_next)
 
     sp_stage_submit(s, "second", "python", "import os\nprint(sorted(os.listdir()))", "");
 
-    struct sp_answer *a = sp_stage_reply(s, "second", LIMIT_MS);
-    cr_expect(strstr(sp_answer_text(a, "stdout"), "left.txt") == NULL, "%s", a->value);
+    struct sp_stage_answer *a = sp_stage_reply(s, "second", LIMIT_MS);
+    cr_expect(strstr(sp_stage_answer_text(a, "stdout"), "left.txt") == NULL, "%s", a->value);
 }
 
 Test(ragflow, the_value_of_main_is_not_in_stdout_unless_asked_for)
 {
     sp_stage_submit(s, "quiet", "python", "def main():\n    return {'a': 1}", "");
 
-    struct sp_answer *a = sp_stage_reply(s, "quiet", LIMIT_MS);
+    struct sp_stage_answer *a = sp_stage_reply(s, "quiet", LIMIT_MS);
 
-    cr_expect(eq(str, (char *)sp_answer_text(a, "stdout"), ""));
-    cr_expect(sp_answer_is(a, "metadata.result_value", "{\"a\":1}"));
-    cr_expect(eq(str, (char *)sp_answer_text(a, "metadata.result_type"), "json"));
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "stdout"), ""));
+    cr_expect(sp_stage_answer_is(a, "metadata.result_value", "{\"a\":1}"));
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "metadata.result_type"), "json"));
 }

@@ -28,9 +28,9 @@ static void close_stage(void)
 
 TestSuite(round_trip, .init = open_stage, .fini = close_stage);
 
-static double number(const struct sp_answer *a, const char *path)
+static double number(const struct sp_stage_answer *a, const char *path)
 {
-    return json_number_value(sp_answer_get(a, path));
+    return json_number_value(sp_stage_answer_get(a, path));
 }
 
 Test(round_trip, python_main_gets_its_arguments_and_its_value_comes_back)
@@ -40,18 +40,19 @@ Test(round_trip, python_main_gets_its_arguments_and_its_value_comes_back)
                     "name, 'n': count}",
                     "\"arguments\":{\"name\":\"World\",\"count\":3}");
 
-    struct sp_answer *a = sp_stage_reply(s, "py", LIMIT_MS);
+    struct sp_stage_answer *a = sp_stage_reply(s, "py", LIMIT_MS);
 
-    cr_expect(eq(str, (char *)sp_answer_text(a, "status"), "ok"), "%s", a->value);
-    cr_expect(eq(str, (char *)sp_answer_text(a, "stdout"), "hi\n"));
-    cr_expect(eq(str, (char *)sp_answer_text(a, "metadata.result_value.text"), "Hello, World"));
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "status"), "ok"), "%s", a->value);
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "stdout"), "hi\n"));
+    cr_expect(
+        eq(str, (char *)sp_stage_answer_text(a, "metadata.result_value.text"), "Hello, World"));
     cr_expect(number(a, "metadata.result_value.n") == 3);
-    cr_expect(sp_answer_is(a, "metadata.result_present", "true"));
-    cr_expect(eq(str, (char *)sp_answer_text(a, "provider"), "local"));
+    cr_expect(sp_stage_answer_is(a, "metadata.result_present", "true"));
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "provider"), "local"));
     cr_expect(number(a, "settings_version") == 1);
     cr_expect(number(a, "attempt") == 1);
     cr_expect(number(a, "execution_time") > 0);
-    cr_expect(sp_answer_is(a, "error", "null"));
+    cr_expect(sp_stage_answer_is(a, "error", "null"));
     cr_expect(eq(str, a->key, "py"));
 }
 
@@ -62,10 +63,10 @@ Test(round_trip, javascript_main_is_awaited)
                     "Promise.resolve(2)]; }",
                     "\"arguments\":{\"name\":\"World\"}");
 
-    struct sp_answer *a = sp_stage_reply(s, "js", LIMIT_MS);
+    struct sp_stage_answer *a = sp_stage_reply(s, "js", LIMIT_MS);
 
-    cr_expect(eq(str, (char *)sp_answer_text(a, "status"), "ok"), "%s", a->value);
-    cr_expect(eq(str, (char *)sp_answer_text(a, "stdout"), "hi\n"));
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "status"), "ok"), "%s", a->value);
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "stdout"), "hi\n"));
     cr_expect(strstr(a->value, "\"result_value\":[\"World\",2]") != NULL, "%s", a->value);
 }
 
@@ -74,7 +75,7 @@ Test(round_trip, a_value_keeps_its_text_byte_for_byte)
     sp_stage_submit(s, "big", "python", "def main(n):\n    return n + 1",
                     "\"arguments\":{\"n\":1180591620717411303424}");
 
-    struct sp_answer *a = sp_stage_reply(s, "big", LIMIT_MS);
+    struct sp_stage_answer *a = sp_stage_reply(s, "big", LIMIT_MS);
 
     cr_expect(strstr(a->value, "\"result_value\":1180591620717411303425") != NULL, "%s", a->value);
 }
@@ -124,14 +125,14 @@ Test(round_trip, springs_binary_correlation_id_and_reply_partition_are_kept)
 
     sp_stage_send(s, -1, NULL, "{\"request_id\":\"spring\",\"code\":\"pass\"}", headers, 3);
 
-    struct sp_answer *a = sp_stage_reply(s, "spring", LIMIT_MS);
+    struct sp_stage_answer *a = sp_stage_reply(s, "spring", LIMIT_MS);
     size_t len = 0;
-    const char *id = sp_answer_header(a, "kafka_correlationId", &len);
+    const char *id = sp_stage_answer_header(a, "kafka_correlationId", &len);
     cr_expect(eq(str, a->topic, reply_topic));
     cr_expect(eq(int, a->partition, 2));
     cr_assert(id != NULL && len == 16);
     cr_expect(memcmp(id, headers[1].value, 16) == 0);
-    cr_expect(sp_answer_header(a, "kafka_replyPartition", &len) != NULL && len == 4);
+    cr_expect(sp_stage_answer_header(a, "kafka_replyPartition", &len) != NULL && len == 4);
 }
 
 Test(round_trip, a_reply_partition_that_does_not_exist_is_ignored_and_told)
@@ -140,10 +141,10 @@ Test(round_trip, a_reply_partition_that_does_not_exist_is_ignored_and_told)
 
     sp_stage_send(s, -1, NULL, "{\"request_id\":\"nopart\",\"code\":\"pass\"}", &header, 1);
 
-    struct sp_answer *a = sp_stage_reply(s, "nopart", LIMIT_MS);
+    struct sp_stage_answer *a = sp_stage_reply(s, "nopart", LIMIT_MS);
     cr_expect(eq(str, a->topic, s->results));
-    cr_expect(sp_answer_header(a, "sandpiper_reply_fallback", NULL) != NULL);
-    cr_expect(sp_answer_header(a, "kafka_replyPartition", NULL) == NULL);
+    cr_expect(sp_stage_answer_header(a, "sandpiper_reply_fallback", NULL) != NULL);
+    cr_expect(sp_stage_answer_header(a, "kafka_replyPartition", NULL) == NULL);
 }
 
 Test(round_trip, a_reply_topic_that_is_not_allowed_runs_nothing)
@@ -151,10 +152,10 @@ Test(round_trip, a_reply_topic_that_is_not_allowed_runs_nothing)
     sp_stage_submit(s, "denied", "python", "open('/tmp/should-not-exist-' + 'x', 'w')",
                     "\"reply_to\":\"someone.elses\"");
 
-    struct sp_answer *a = sp_stage_reply(s, "denied", LIMIT_MS);
-    cr_expect(eq(str, (char *)sp_answer_text(a, "status"), "rejected"));
-    cr_expect(eq(str, (char *)sp_answer_text(a, "error.code"), "SB007"));
-    cr_expect(strstr(sp_answer_text(a, "error.message"), "someone.elses") != NULL);
+    struct sp_stage_answer *a = sp_stage_reply(s, "denied", LIMIT_MS);
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "status"), "rejected"));
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "error.code"), "SB007"));
+    cr_expect(strstr(sp_stage_answer_text(a, "error.message"), "someone.elses") != NULL);
     cr_expect(eq(str, a->topic, s->results));
     cr_expect(number(a, "execution_time") == 0);
 }
@@ -166,10 +167,10 @@ Test(round_trip, an_allowed_reply_topic_that_does_not_exist_falls_back_to_the_de
 
     sp_stage_submit(s, "missing", "python", "print(1)", member);
 
-    struct sp_answer *a = sp_stage_reply(s, "missing", LIMIT_MS);
-    cr_expect(eq(str, (char *)sp_answer_text(a, "status"), "ok"));
+    struct sp_stage_answer *a = sp_stage_reply(s, "missing", LIMIT_MS);
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "status"), "ok"));
     cr_expect(eq(str, a->topic, s->results));
-    cr_expect(sp_answer_header(a, "sandpiper_reply_fallback", NULL) != NULL);
+    cr_expect(sp_stage_answer_header(a, "sandpiper_reply_fallback", NULL) != NULL);
 }
 
 Test(round_trip, a_cloud_event_is_answered_in_binary_mode)
@@ -184,15 +185,15 @@ Test(round_trip, a_cloud_event_is_answered_in_binary_mode)
 
     sp_stage_send(s, -1, NULL, "{\"code\":\"print('ce')\"}", headers, SP_COUNT(headers));
 
-    struct sp_answer *a = sp_stage_reply(s, "ce-1", LIMIT_MS);
-    cr_expect(eq(str, (char *)sp_answer_text(a, "status"), "ok"));
+    struct sp_stage_answer *a = sp_stage_reply(s, "ce-1", LIMIT_MS);
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "status"), "ok"));
     size_t len = 0;
-    const char *type = sp_answer_header(a, "ce_type", &len);
+    const char *type = sp_stage_answer_header(a, "ce_type", &len);
     cr_assert(type != NULL);
     cr_expect(strncmp(type, "dev.sandpiper.execution.result.v1", len) == 0);
-    cr_expect(strncmp(sp_answer_header(a, "ce_subject", &len), "ce-1", 4) == 0);
-    cr_expect(sp_answer_header(a, "ce_id", &len) != NULL && len == 32);
-    cr_expect(sp_answer_header(a, "ce_time", NULL) != NULL);
+    cr_expect(strncmp(sp_stage_answer_header(a, "ce_subject", &len), "ce-1", 4) == 0);
+    cr_expect(sp_stage_answer_header(a, "ce_id", &len) != NULL && len == 32);
+    cr_expect(sp_stage_answer_header(a, "ce_time", NULL) != NULL);
 }
 
 Test(round_trip, a_structured_cloud_event_carries_the_request_as_data)
@@ -205,9 +206,9 @@ Test(round_trip, a_structured_cloud_event_carries_the_request_as_data)
                   "s\",\"data\":{\"code\":\"print('st')\"}}",
                   &header, 1);
 
-    struct sp_answer *a = sp_stage_reply(s, "ce-2", LIMIT_MS);
-    cr_expect(eq(str, (char *)sp_answer_text(a, "stdout"), "st\n"), "%s", a->value);
-    cr_expect(sp_answer_header(a, "ce_specversion", NULL) != NULL);
+    struct sp_stage_answer *a = sp_stage_reply(s, "ce-2", LIMIT_MS);
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "stdout"), "st\n"), "%s", a->value);
+    cr_expect(sp_stage_answer_header(a, "ce_specversion", NULL) != NULL);
 }
 
 static bool dead_letter_came(void *arg)
@@ -227,12 +228,12 @@ Test(round_trip, what_is_no_json_object_is_rejected_and_goes_to_the_dead_letter_
 
     sp_stage_send(s, 2, "k", "{ not json", headers, 2);
 
-    struct sp_answer *a = sp_stage_reply(s, "broken", LIMIT_MS);
-    cr_expect(eq(str, (char *)sp_answer_text(a, "status"), "rejected"));
-    cr_expect(eq(str, (char *)sp_answer_text(a, "error.code"), "SB012"));
+    struct sp_stage_answer *a = sp_stage_reply(s, "broken", LIMIT_MS);
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "status"), "rejected"));
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "error.code"), "SB012"));
     cr_expect(eq(str, a->key, "k"));
     sp_stage_until(dead_letter_came, NULL, LIMIT_MS, "the dead letter");
-    struct sp_answer *dead = NULL;
+    struct sp_stage_answer *dead = NULL;
     for (size_t i = 0; i < s->n_answers; i++)
         if (strcmp(s->answers[i]->topic, s->dlq) == 0)
             dead = s->answers[i];
@@ -240,22 +241,23 @@ Test(round_trip, what_is_no_json_object_is_rejected_and_goes_to_the_dead_letter_
     cr_expect(eq(str, dead->key, "k"));
     cr_expect(eq(int, dead->partition, 2));
     size_t len = 0;
-    cr_expect(strncmp(sp_answer_header(dead, "x-own", &len), "kept", 4) == 0);
-    cr_expect(strncmp(sp_answer_header(dead, "kafka_dlt-original-topic", &len), s->requests,
+    cr_expect(strncmp(sp_stage_answer_header(dead, "x-own", &len), "kept", 4) == 0);
+    cr_expect(strncmp(sp_stage_answer_header(dead, "kafka_dlt-original-topic", &len), s->requests,
                       strlen(s->requests)) == 0);
-    cr_expect(memcmp(sp_answer_header(dead, "kafka_dlt-original-partition", &len), "\0\0\0\2", 4) ==
-              0);
-    cr_expect(sp_answer_header(dead, "kafka_dlt-original-offset", &len) != NULL && len == 8);
-    cr_expect(strncmp(sp_answer_header(dead, "sandpiper_dlq_attempts", &len), "0", 1) == 0);
+    cr_expect(memcmp(sp_stage_answer_header(dead, "kafka_dlt-original-partition", &len), "\0\0\0\2",
+                     4) == 0);
+    cr_expect(sp_stage_answer_header(dead, "kafka_dlt-original-offset", &len) != NULL && len == 8);
+    cr_expect(strncmp(sp_stage_answer_header(dead, "sandpiper_dlq_attempts", &len), "0", 1) == 0);
 }
 
 Test(round_trip, a_bad_field_is_named_and_is_no_dead_letter)
 {
     sp_stage_submit(s, "badfield", "cobol", "x", "");
 
-    struct sp_answer *a = sp_stage_reply(s, "badfield", LIMIT_MS);
-    cr_expect(eq(str, (char *)sp_answer_text(a, "status"), "rejected"));
-    cr_expect(strncmp(sp_answer_text(a, "error.message"), "language", 8) == 0, "%s", a->value);
+    struct sp_stage_answer *a = sp_stage_reply(s, "badfield", LIMIT_MS);
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "status"), "rejected"));
+    cr_expect(strncmp(sp_stage_answer_text(a, "error.message"), "language", 8) == 0, "%s",
+              a->value);
     for (size_t i = 0; i < s->n_answers; i++)
         cr_expect(strcmp(s->answers[i]->topic, s->dlq) != 0);
 }
@@ -265,11 +267,11 @@ Test(round_trip, a_program_that_fails_is_failed_with_its_exit_code)
     sp_stage_submit(s, "exit3", "python", "import sys\nprint('before')\nsys.exit(3)",
                     "\"metadata\":{\"trace\":[1,2.50]}");
 
-    struct sp_answer *a = sp_stage_reply(s, "exit3", LIMIT_MS);
-    cr_expect(eq(str, (char *)sp_answer_text(a, "status"), "failed"));
+    struct sp_stage_answer *a = sp_stage_reply(s, "exit3", LIMIT_MS);
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "status"), "failed"));
     cr_expect(number(a, "exit_code") == 3);
-    cr_expect(sp_answer_is(a, "error", "null"));
-    cr_expect(eq(str, (char *)sp_answer_text(a, "stdout"), "before\n"));
+    cr_expect(sp_stage_answer_is(a, "error", "null"));
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "stdout"), "before\n"));
     cr_expect(strstr(a->value, "\"echo\":{\"trace\":[1,2.50]}") != NULL, "%s", a->value);
 }
 
@@ -278,10 +280,10 @@ Test(round_trip, a_timeout_keeps_the_partial_output)
     sp_stage_submit(s, "slow", "python", "import time\nprint('partial')\ntime.sleep(60)",
                     "\"timeout\":\"1s\"");
 
-    struct sp_answer *a = sp_stage_reply(s, "slow", LIMIT_MS);
-    cr_expect(eq(str, (char *)sp_answer_text(a, "status"), "timeout"));
-    cr_expect(eq(str, (char *)sp_answer_text(a, "error.code"), "SB005"));
-    cr_expect(eq(str, (char *)sp_answer_text(a, "stdout"), "partial\n"));
+    struct sp_stage_answer *a = sp_stage_reply(s, "slow", LIMIT_MS);
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "status"), "timeout"));
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "error.code"), "SB005"));
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "stdout"), "partial\n"));
     cr_expect(number(a, "exit_code") == -1);
     cr_expect(number(a, "metadata.timeout") == 1);
 }
@@ -293,9 +295,9 @@ Test(round_trip, a_deadline_or_a_queue_time_that_passed_is_expired)
 
     sp_stage_submit(s, "late", "python", "print(1)", member);
 
-    struct sp_answer *a = sp_stage_reply(s, "late", LIMIT_MS);
-    cr_expect(eq(str, (char *)sp_answer_text(a, "status"), "expired"));
-    cr_expect(eq(str, (char *)sp_answer_text(a, "error.code"), "SB010"));
+    struct sp_stage_answer *a = sp_stage_reply(s, "late", LIMIT_MS);
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "status"), "expired"));
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "error.code"), "SB010"));
     cr_expect(number(a, "queue_time") == 0);
 }
 
@@ -305,8 +307,8 @@ Test(round_trip, a_request_without_an_id_is_known_by_its_offset)
     sp_stage_send(s, 1, NULL, "{\"code\":\"pass\"}", NULL, 0);
     snprintf(id, sizeof(id), "%s-1-0", s->requests);
 
-    struct sp_answer *a = sp_stage_reply(s, id, LIMIT_MS);
-    cr_expect(eq(str, (char *)sp_answer_text(a, "status"), "ok"));
+    struct sp_stage_answer *a = sp_stage_reply(s, id, LIMIT_MS);
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "status"), "ok"));
     cr_expect(eq(str, a->key, id));
 }
 
@@ -318,13 +320,15 @@ Test(round_trip, files_go_in_and_artifacts_come_out)
                     "open('artifacts/no.exe', 'w').write('x')",
                     "\"files\":[{\"name\":\"in/data.txt\",\"content_b64\":\"YSxiCg==\"}]");
 
-    struct sp_answer *a = sp_stage_reply(s, "files", LIMIT_MS);
-    cr_expect(eq(str, (char *)sp_answer_text(a, "status"), "ok"), "%s", a->value);
-    cr_expect(eq(str, (char *)sp_answer_text(a, "metadata.artifacts.0.name"), "out.csv"));
+    struct sp_stage_answer *a = sp_stage_reply(s, "files", LIMIT_MS);
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "status"), "ok"), "%s", a->value);
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "metadata.artifacts.0.name"), "out.csv"));
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "metadata.artifacts.0.content_b64"),
+                 "YSxiCmEsYgo="));
     cr_expect(
-        eq(str, (char *)sp_answer_text(a, "metadata.artifacts.0.content_b64"), "YSxiCmEsYgo="));
-    cr_expect(eq(str, (char *)sp_answer_text(a, "metadata.artifacts.0.mime_type"), "text/csv"));
-    cr_expect(eq(str, (char *)sp_answer_text(a, "metadata.artifacts_rejected.0.name"), "no.exe"));
+        eq(str, (char *)sp_stage_answer_text(a, "metadata.artifacts.0.mime_type"), "text/csv"));
+    cr_expect(
+        eq(str, (char *)sp_stage_answer_text(a, "metadata.artifacts_rejected.0.name"), "no.exe"));
 }
 
 Test(round_trip, a_part_too_large_for_the_reply_is_kept_in_redis)
@@ -332,21 +336,21 @@ Test(round_trip, a_part_too_large_for_the_reply_is_kept_in_redis)
     sp_stage_submit(s, "large", "python",
                     "def main():\n    print('o' * 10)\n    return 'v' * 1500000", "");
 
-    struct sp_answer *a = sp_stage_reply(s, "large", LIMIT_MS);
-    cr_expect(eq(str, (char *)sp_answer_text(a, "status"), "ok"));
-    cr_expect(sp_answer_is(a, "metadata.result_value", "null"));
-    cr_expect(sp_answer_is(a, "metadata.result_present", "true"));
-    cr_assert(eq(str, (char *)sp_answer_text(a, "attachments.0.part"), "result_value"), "%s",
+    struct sp_stage_answer *a = sp_stage_reply(s, "large", LIMIT_MS);
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "status"), "ok"));
+    cr_expect(sp_stage_answer_is(a, "metadata.result_value", "null"));
+    cr_expect(sp_stage_answer_is(a, "metadata.result_present", "true"));
+    cr_assert(eq(str, (char *)sp_stage_answer_text(a, "attachments.0.part"), "result_value"), "%s",
               a->value);
     cr_expect(number(a, "attachments.0.size") == 1500002);
-    const char *ref = sp_answer_text(a, "attachments.0.ref");
+    const char *ref = sp_stage_answer_text(a, "attachments.0.ref");
     cr_assert(strncmp(ref, "redis:", 6) == 0);
     sp_auto(sp_free_str) char *value = sp_stage_redis(s, "GET %s", ref + 6);
     cr_assert(value != NULL);
     cr_expect(eq(sz, strlen(value), 1500002));
     char sum[65];
     sp_sha256_hex(value, strlen(value), sum);
-    cr_expect(eq(str, (char *)sp_answer_text(a, "attachments.0.sha256"), sum));
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "attachments.0.sha256"), sum));
 }
 
 static bool all_committed(void *arg)

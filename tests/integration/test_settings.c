@@ -35,13 +35,13 @@ Test(settings, without_any_a_job_is_answered_sb001_and_the_worker_is_not_ready)
     int w = sp_stage_worker(s, NULL);
     sp_stage_submit(s, "none", "python", "print(1)", "");
 
-    struct sp_answer *a = sp_stage_reply(s, "none", LIMIT_MS);
+    struct sp_stage_answer *a = sp_stage_reply(s, "none", LIMIT_MS);
 
-    cr_expect(eq(str, (char *)sp_answer_text(a, "error.code"), "SB001"));
-    cr_expect(eq(str, (char *)sp_answer_text(a, "status"), "error"));
-    cr_expect(sp_answer_is(a, "error.retryable", "true"));
-    cr_expect(sp_answer_is(a, "provider", "null"));
-    cr_expect(sp_answer_is(a, "settings_version", "null"));
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "error.code"), "SB001"));
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "status"), "error"));
+    cr_expect(sp_stage_answer_is(a, "error.retryable", "true"));
+    cr_expect(sp_stage_answer_is(a, "provider", "null"));
+    cr_expect(sp_stage_answer_is(a, "settings_version", "null"));
     cr_expect(eq(int, sp_stage_http(s, w, "/readyz", &body), 503), "%s", body);
     free(body);
 }
@@ -52,22 +52,23 @@ Test(settings, invalid_ones_are_answered_sb002_with_the_reason)
     sp_stage_worker(s, NULL);
     sp_stage_submit(s, "bad", "python", "print(1)", "");
 
-    struct sp_answer *a = sp_stage_reply(s, "bad", LIMIT_MS);
+    struct sp_stage_answer *a = sp_stage_reply(s, "bad", LIMIT_MS);
 
-    cr_expect(eq(str, (char *)sp_answer_text(a, "error.code"), "SB002"));
-    cr_expect(strstr(sp_answer_text(a, "error.message"), "timeout") != NULL, "%s", a->value);
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "error.code"), "SB002"));
+    cr_expect(strstr(sp_stage_answer_text(a, "error.message"), "timeout") != NULL, "%s", a->value);
 }
 
 Test(settings, local_without_the_opt_in_does_not_open)
 {
     sp_stage_settings(s, "local", "{}");
     sp_stage_worker(s, NULL);
-    sp_stage_submit(s, "optin", "python", "print(1)", "");
+    sp_stage_submit(s, "refusal", "python", "print(1)", "");
 
-    struct sp_answer *a = sp_stage_reply(s, "optin", LIMIT_MS);
+    struct sp_stage_answer *a = sp_stage_reply(s, "refusal", LIMIT_MS);
 
-    cr_expect(eq(str, (char *)sp_answer_text(a, "error.code"), "SB002"));
-    cr_expect(strstr(sp_answer_text(a, "error.message"), "isolation") != NULL, "%s", a->value);
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "error.code"), "SB002"));
+    cr_expect(strstr(sp_stage_answer_text(a, "error.message"), "isolation") != NULL, "%s",
+              a->value);
 }
 
 Test(settings, a_provider_that_is_not_built_says_so)
@@ -76,10 +77,11 @@ Test(settings, a_provider_that_is_not_built_says_so)
     sp_stage_worker(s, NULL);
     sp_stage_submit(s, "later", "python", "print(1)", "");
 
-    struct sp_answer *a = sp_stage_reply(s, "later", LIMIT_MS);
+    struct sp_stage_answer *a = sp_stage_reply(s, "later", LIMIT_MS);
 
-    cr_expect(eq(str, (char *)sp_answer_text(a, "error.code"), "SB002"));
-    cr_expect(strstr(sp_answer_text(a, "error.message"), "self_managed") != NULL, "%s", a->value);
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "error.code"), "SB002"));
+    cr_expect(strstr(sp_stage_answer_text(a, "error.message"), "self_managed") != NULL, "%s",
+              a->value);
 }
 
 static bool version_applied(void *arg)
@@ -96,19 +98,6 @@ static int open_descriptors(pid_t pid)
     cr_assert(fscanf(f, "%d", &n) == 1);
     pclose(f);
     return n;
-}
-
-static long resident_kb(pid_t pid)
-{
-    char path[64], line[128];
-    long kb = 0;
-    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-    FILE *f = fopen(path, "r");
-    while (f && fgets(line, sizeof(line), f))
-        if (sscanf(line, "VmRSS: %ld", &kb) == 1)
-            break;
-    fclose(f);
-    return kb;
 }
 
 static int64_t change(int n)
@@ -134,13 +123,13 @@ static void submit_some(int from, int to)
 }
 
 /* Even versions ran in blue, odd ones in red: version 1 is the change number 0. */
-static void check_reply(struct sp_answer *a, int64_t invalid_version, int *seen_versions)
+static void check_reply(struct sp_stage_answer *a, int64_t invalid_version, int *seen_versions)
 {
-    int64_t version = json_integer_value(sp_answer_get(a, "settings_version"));
-    cr_assert(eq(str, (char *)sp_answer_text(a, "status"), "ok"), "%s", a->value);
+    int64_t version = json_integer_value(sp_stage_answer_get(a, "settings_version"));
+    cr_assert(eq(str, (char *)sp_stage_answer_text(a, "status"), "ok"), "%s", a->value);
     cr_assert(version >= 1 && version <= CHANGES + 1 && version != invalid_version, "%s", a->value);
     const char *colour = (version - 1) % 2 ? "red\n" : "blue\n";
-    cr_assert(eq(str, (char *)sp_answer_text(a, "stdout"), (char *)colour), "version %d",
+    cr_assert(eq(str, (char *)sp_stage_answer_text(a, "stdout"), (char *)colour), "version %d",
               (int)version);
     seen_versions[version]++;
 }
@@ -154,7 +143,7 @@ Test(settings, hot_reload_under_load_fails_no_job, .timeout = 300)
     submit_some(0, 100);
     sp_stage_reply(s, "h99", LIMIT_MS);
     int fds = open_descriptors(s->workers[w].pid);
-    long kb = resident_kb(s->workers[w].pid);
+    long kb = sp_stage_resident_kb(s, w);
 
     for (int n = 1; n <= CHANGES; n++) {
         submit_some(100 + (n - 1) * (JOBS - 100) / CHANGES, 100 + n * (JOBS - 100) / CHANGES);
@@ -179,6 +168,6 @@ Test(settings, hot_reload_under_load_fails_no_job, .timeout = 300)
     cr_expect(seen[CHANGES + 1] > 0, "jobs ran under the last version");
     cr_expect(open_descriptors(s->workers[w].pid) <= fds + 4, "%d descriptors, %d before",
               open_descriptors(s->workers[w].pid), fds);
-    cr_expect(resident_kb(s->workers[w].pid) < kb + 4096, "%ld kB, %ld before",
-              resident_kb(s->workers[w].pid), kb);
+    cr_expect(sp_stage_resident_kb(s, w) < kb + 4096, "%ld kB, %ld before",
+              sp_stage_resident_kb(s, w), kb);
 }

@@ -33,20 +33,6 @@ static void close_stage(void)
 
 TestSuite(worker, .init = open_stage, .fini = close_stage);
 
-static long resident_kb(int w)
-{
-    char path[64], line[128];
-    long kb = 0;
-    snprintf(path, sizeof(path), "/proc/%d/status", (int)s->workers[w].pid);
-    FILE *f = fopen(path, "r");
-    cr_assert(f != NULL);
-    while (fgets(line, sizeof(line), f))
-        if (sscanf(line, "VmRSS: %ld", &kb) == 1)
-            break;
-    fclose(f);
-    return kb;
-}
-
 static bool all_committed(void *arg)
 {
     (void)arg;
@@ -59,10 +45,10 @@ static void check_each_once(int n)
     char *seen = calloc((size_t)n, 1);
     for (size_t i = 0; i < s->n_answers; i++) {
         int id = -1;
-        cr_assert(sscanf(sp_answer_text(s->answers[i], "request_id"), "m%d", &id) == 1 && id >= 0 &&
-                  id < n);
+        cr_assert(sscanf(sp_stage_answer_text(s->answers[i], "request_id"), "m%d", &id) == 1 &&
+                  id >= 0 && id < n);
         cr_assert(seen[id] == 0, "m%d is answered twice", id);
-        cr_assert(eq(str, (char *)sp_answer_text(s->answers[i], "status"), "ok"), "%s",
+        cr_assert(eq(str, (char *)sp_stage_answer_text(s->answers[i], "status"), "ok"), "%s",
                   s->answers[i]->value);
         seen[id] = 1;
     }
@@ -74,7 +60,7 @@ Test(worker, ten_thousand_jobs_are_answered_once_each_in_flat_memory, .timeout =
 {
     int w =
         sp_stage_worker(s, (const char *const[]){"worker.concurrency=16", "log.level=warn", NULL});
-    long start_kb = resident_kb(w);
+    long start_kb = sp_stage_resident_kb(s, w);
     cr_expect(start_kb <= 20 * 1024, "%ld kB before the first job", start_kb);
 
     for (int i = 0; i < MANY; i++) {
@@ -83,9 +69,9 @@ Test(worker, ten_thousand_jobs_are_answered_once_each_in_flat_memory, .timeout =
         sp_stage_submit(s, id, "python", "pass", "");
     }
     cr_assert(sp_stage_wait(s, 1000, 120000));
-    long early_kb = resident_kb(w);
+    long early_kb = sp_stage_resident_kb(s, w);
     cr_assert(sp_stage_wait(s, MANY, 780000), "%zu replies", s->n_answers);
-    long late_kb = resident_kb(w);
+    long late_kb = sp_stage_resident_kb(s, w);
 
     sp_stage_until(all_committed, NULL, 5000, "the watermark reaches the end of the topic");
     sp_stage_wait(s, MANY + 1, 500);
@@ -238,15 +224,15 @@ Test(worker, redis_going_away_leaves_the_settings_in_force)
     sp_stage_local(s, "");
     sp_stage_worker(s, (const char *const[]){url, NULL});
     sp_stage_submit(s, "before", "python", "print(1)", "");
-    cr_expect(
-        eq(str, (char *)sp_answer_text(sp_stage_reply(s, "before", LIMIT_MS), "status"), "ok"));
+    cr_expect(eq(str, (char *)sp_stage_answer_text(sp_stage_reply(s, "before", LIMIT_MS), "status"),
+                 "ok"));
 
     sp_redis_server_kill(&server);
     sp_stage_until(redis_is_told, NULL, LIMIT_MS, "/readyz tells of Redis");
     sp_stage_submit(s, "after", "python", "print(2)", "");
 
-    struct sp_answer *a = sp_stage_reply(s, "after", LIMIT_MS);
-    cr_expect(eq(str, (char *)sp_answer_text(a, "status"), "ok"), "%s", a->value);
+    struct sp_stage_answer *a = sp_stage_reply(s, "after", LIMIT_MS);
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "status"), "ok"), "%s", a->value);
     sp_redis_server_stop(&server);
 }
 
@@ -258,15 +244,16 @@ Test(worker, without_redis_at_the_start_jobs_are_held_until_it_answers)
     sp_stage_worker_start(s, (const char *const[]){url, NULL});
     sp_stage_submit(s, "held", "python", "print(1)", "");
     sp_stage_submit(s, "short", "python", "print(1)", "\"queue_ttl\":\"3s\"");
-    struct sp_answer *expired = sp_stage_reply(s, "short", LIMIT_MS);
-    cr_expect(eq(str, (char *)sp_answer_text(expired, "status"), "expired"), "%s", expired->value);
+    struct sp_stage_answer *expired = sp_stage_reply(s, "short", LIMIT_MS);
+    cr_expect(eq(str, (char *)sp_stage_answer_text(expired, "status"), "expired"), "%s",
+              expired->value);
     cr_expect(eq(sz, sp_stage_count(s, "held"), 0));
 
     cr_assert(sp_redis_server_start(&server, NULL));
     sp_stage_local(s, "");
 
-    struct sp_answer *a = sp_stage_reply(s, "held", LIMIT_MS);
-    cr_expect(eq(str, (char *)sp_answer_text(a, "status"), "ok"), "%s", a->value);
+    struct sp_stage_answer *a = sp_stage_reply(s, "held", LIMIT_MS);
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "status"), "ok"), "%s", a->value);
     sp_redis_server_stop(&server);
 }
 

@@ -174,7 +174,7 @@ struct sp_stage *sp_stage_new(int partitions)
     return s;
 }
 
-static void answer_free(struct sp_answer *a)
+static void answer_free(struct sp_stage_answer *a)
 {
     free(a->key);
     free(a->value);
@@ -403,6 +403,20 @@ double sp_stage_metric(struct sp_stage *s, int index, const char *name)
     return value;
 }
 
+long sp_stage_resident_kb(struct sp_stage *s, int index)
+{
+    char path[64], line[128];
+    long kb = 0;
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)s->workers[index].pid);
+    FILE *f = fopen(path, "r");
+    cr_assert(f != NULL);
+    while (fgets(line, sizeof(line), f))
+        if (sscanf(line, "VmRSS: %ld", &kb) == 1)
+            break;
+    fclose(f);
+    return kb;
+}
+
 /* Sending */
 
 void sp_stage_send_bytes(struct sp_stage *s, int32_t partition, const char *key, const void *value,
@@ -456,8 +470,8 @@ void sp_stage_flush(struct sp_stage *s)
 
 static void keep(struct sp_stage *s, const rd_kafka_message_t *m)
 {
-    struct sp_answer *a = calloc(1, sizeof(*a));
-    struct sp_answer **more = realloc(s->answers, (s->n_answers + 1) * sizeof(*more));
+    struct sp_stage_answer *a = calloc(1, sizeof(*a));
+    struct sp_stage_answer **more = realloc(s->answers, (s->n_answers + 1) * sizeof(*more));
     cr_assert(a != NULL && more != NULL);
     s->answers = more;
     snprintf(a->topic, sizeof(a->topic), "%s", rd_kafka_topic_name(m->rkt));
@@ -500,20 +514,20 @@ bool sp_stage_wait(struct sp_stage *s, size_t n, int64_t limit_ms)
     return s->n_answers >= n;
 }
 
-static struct sp_answer *find(struct sp_stage *s, const char *id, size_t from)
+static struct sp_stage_answer *find(struct sp_stage *s, const char *id, size_t from)
 {
     for (size_t i = from; i < s->n_answers; i++)
         if (strcmp(s->answers[i]->topic, s->dlq) != 0 &&
-            strcmp(sp_answer_text(s->answers[i], "request_id"), id) == 0)
+            strcmp(sp_stage_answer_text(s->answers[i], "request_id"), id) == 0)
             return s->answers[i];
     return NULL;
 }
 
-struct sp_answer *sp_stage_reply(struct sp_stage *s, const char *id, int64_t limit_ms)
+struct sp_stage_answer *sp_stage_reply(struct sp_stage *s, const char *id, int64_t limit_ms)
 {
     int64_t end = sp_deadline_in(limit_ms);
     size_t seen = 0;
-    struct sp_answer *a = find(s, id, 0);
+    struct sp_stage_answer *a = find(s, id, 0);
     while (!a && sp_deadline_left(end) > 0) {
         seen = s->n_answers;
         read_some(s, 50);
@@ -533,11 +547,11 @@ size_t sp_stage_count(struct sp_stage *s, const char *id)
     size_t n = 0;
     for (size_t i = 0; i < s->n_answers; i++)
         n += strcmp(s->answers[i]->topic, s->dlq) != 0 &&
-             strcmp(sp_answer_text(s->answers[i], "request_id"), id) == 0;
+             strcmp(sp_stage_answer_text(s->answers[i], "request_id"), id) == 0;
     return n;
 }
 
-const char *sp_answer_header(const struct sp_answer *a, const char *name, size_t *len)
+const char *sp_stage_answer_header(const struct sp_stage_answer *a, const char *name, size_t *len)
 {
     const void *value = NULL;
     size_t size = 0;
@@ -548,7 +562,7 @@ const char *sp_answer_header(const struct sp_answer *a, const char *name, size_t
     return value;
 }
 
-json_t *sp_answer_get(const struct sp_answer *a, const char *path)
+json_t *sp_stage_answer_get(const struct sp_stage_answer *a, const char *path)
 {
     json_t *at = a->json;
     char name[64];
@@ -561,15 +575,15 @@ json_t *sp_answer_get(const struct sp_answer *a, const char *path)
     return at;
 }
 
-const char *sp_answer_text(const struct sp_answer *a, const char *path)
+const char *sp_stage_answer_text(const struct sp_stage_answer *a, const char *path)
 {
-    json_t *at = sp_answer_get(a, path);
+    json_t *at = sp_stage_answer_get(a, path);
     return json_is_string(at) ? json_string_value(at) : "";
 }
 
-bool sp_answer_is(const struct sp_answer *a, const char *path, const char *json)
+bool sp_stage_answer_is(const struct sp_stage_answer *a, const char *path, const char *json)
 {
-    json_t *at = sp_answer_get(a, path);
+    json_t *at = sp_stage_answer_get(a, path);
     char *text = at ? json_dumps(at, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
     bool same = text && strcmp(text, json) == 0;
     free(text);

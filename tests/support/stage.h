@@ -17,7 +17,8 @@ struct sp_stage {
     char prefix[64];           /* of Redis keys, topics and the group */
     char requests[96], results[96], dlq[112], control[96];
     rd_kafka_t *producer, *reader;
-    struct sp_answer **answers; /* as they came in, on results and dlq and whatever was watched */
+    struct sp_stage_answer *
+        *answers; /* as they came in, on results and dlq and whatever was watched */
     size_t n_answers;
     int n_workers;
     struct sp_stage_worker {
@@ -29,7 +30,7 @@ struct sp_stage {
 };
 
 /* One record that the reader saw. */
-struct sp_answer {
+struct sp_stage_answer {
     char topic[112];
     int32_t partition;
     int64_t offset;
@@ -74,6 +75,8 @@ int sp_stage_http(struct sp_stage *s, int index, const char *path, char **body);
 /* One value of /metrics by its name with labels, as it stands in the text; NAN when it is not
  * there. */
 double sp_stage_metric(struct sp_stage *s, int index, const char *name);
+/* Resident memory, as the kernel has it. */
+long sp_stage_resident_kb(struct sp_stage *s, int index);
 
 /* Publishes a request to the stage's request topic; partition -1: by key. headers: n of them. */
 void sp_stage_send(struct sp_stage *s, int32_t partition, const char *key, const char *value,
@@ -91,18 +94,18 @@ void sp_stage_flush(struct sp_stage *s);
  */
 bool sp_stage_wait(struct sp_stage *s, size_t n, int64_t limit_ms);
 /* The reply to a request id, waited for; fails the test after limit_ms. Borrowed. */
-struct sp_answer *sp_stage_reply(struct sp_stage *s, const char *id, int64_t limit_ms);
+struct sp_stage_answer *sp_stage_reply(struct sp_stage *s, const char *id, int64_t limit_ms);
 /* How many replies there are to an id by now. */
 size_t sp_stage_count(struct sp_stage *s, const char *id);
 /* The last header of a name; NULL: none. *len may be NULL. */
-const char *sp_answer_header(const struct sp_answer *a, const char *name, size_t *len);
+const char *sp_stage_answer_header(const struct sp_stage_answer *a, const char *name, size_t *len);
 /* A member of the reply by path ("metadata.result_value", "error.code"); NULL: not there. Borrowed.
  */
-json_t *sp_answer_get(const struct sp_answer *a, const char *path);
-const char *sp_answer_text(const struct sp_answer *a,
-                           const char *path); /* "" when it is no string */
+json_t *sp_stage_answer_get(const struct sp_stage_answer *a, const char *path);
+const char *sp_stage_answer_text(const struct sp_stage_answer *a,
+                                 const char *path); /* "" when it is no string */
 /* The member is there and its compact JSON text is this ("null", "true", "[1,2]"). */
-bool sp_answer_is(const struct sp_answer *a, const char *path, const char *json);
+bool sp_stage_answer_is(const struct sp_stage_answer *a, const char *path, const char *json);
 /* The group's committed offsets summed up over the request topic's partitions. */
 int64_t sp_stage_committed(struct sp_stage *s);
 /* The request topic's end offsets summed up. */
