@@ -262,6 +262,9 @@ static enum sp_code conclude(struct running *r, struct sp_result *out, struct sp
     read_document(r, out);
     if (out->outcome == SP_OUTCOME_EXITED)
         find_limit(out);
+    /* Programs that were written for RAGFlow may print a value of their own in its way. */
+    if (sp_protocol_take_marker(out, NULL))
+        return sp_error_set(err, SP_E_NOMEM, "no memory for the program's value");
     return SP_OK;
 }
 

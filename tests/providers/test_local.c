@@ -84,6 +84,46 @@ static const struct {
     {JS, "console.log('plain')", "{\"a\":1}", 0, "plain\n", NULL, NULL, "main"},
     {PY, "def main(x): return x", "{\"x\":\"é\\u0000\\ud83d\\ude00\"}", 0, "", NULL,
      "\"é\\u0000😀\"", NULL},
+    {PY, "print('a\\n__RAGFLOW_RESULT__:eyJwcmVzZW50Ijp0cnVlLCJ2YWx1ZSI6WzQyXX0=\\nb')", NULL, 0,
+     "a\nb\n", NULL, "[42]", NULL},
+    {JS,
+     "console.log('__RAGFLOW_RESULT__:eyJwcmVzZW50Ijp0cnVlLCJ2YWx1ZSI6WzQyXX0=');\n"
+     "function main() { return 'own'; }",
+     NULL, 0, "", NULL, "\"own\"", NULL},
+    {PY, "print('__RAGFLOW_RESULT__:!!!')", NULL, 0, "__RAGFLOW_RESULT__:!!!\n", NULL, NULL, NULL},
+    /* section 7: what the security cases may do here, where nothing is scanned */
+    {PY, "import os, subprocess\nprint(subprocess.check_output(['echo', 'x']).decode(), end='')",
+     NULL, 0, "x\n", NULL, NULL, NULL},
+    {PY, "print(eval('1' + '+1'))\ndef eval(x): return x\nprint(eval('own'))", NULL, 0, "2\nown\n",
+     NULL, NULL, NULL},
+    {JS, "console.log(eval('1+1'), require('child_process').execSync('echo x').toString().trim())",
+     NULL, 0, "2 x\n", NULL, NULL, NULL},
+    /* a program's changes of what the wrapper uses */
+    {JS,
+     "JSON.stringify = () => '{'; JSON.parse = () => 1; globalThis.Promise = null;\n"
+     "process.exit = () => {}; require('fs').writeSync = () => 0;\n"
+     "function main(a) { return a; }",
+     "{\"a\":1}", 0, "", NULL, "{\"a\":1}", NULL},
+    {PY,
+     "import json, os\njson.dumps = json.loads = os.write = os.getpid = os.fstat = None\n"
+     "def main(a): return a",
+     "{\"a\":1}", 0, "", NULL, "1", NULL},
+    {PY, "import sys\nsys.stdout = sys.stderr = sys.stdin = None\ndef main(): return 1", NULL, 0,
+     "", NULL, "1", NULL},
+    /* threads, atexit, os._exit */
+    {PY,
+     "import atexit, sys, threading\natexit.register(lambda: print('atexit'))\n"
+     "threading.Thread(target=lambda: sys.exit(9)).start()\ndef main(): return 1",
+     NULL, 0, "atexit\n", NULL, "1", NULL},
+    {PY,
+     "import os, threading, time\n"
+     "threading.Thread(target=lambda: (time.sleep(0.1), os._exit(5))).start()\n"
+     "def main(): return 1",
+     NULL, 5, "", NULL, "1", NULL},
+    {JS,
+     "async function main() { setTimeout(() => process.exit(4), 20);\n"
+     "await new Promise((r) => setTimeout(r, 5000)); }",
+     NULL, 4, "", NULL, NULL, NULL},
     /* 3.4 of the contract; exit codes come from the kernel, not from what is printed */
     {PY, "import sys\nprint(repr(sys.stdin.read()))", NULL, 0, "''\n", NULL, NULL, NULL},
     {JS, "console.log(require('fs').readFileSync(0).length)", NULL, 0, "0\n", NULL, NULL, NULL},
