@@ -32,7 +32,8 @@ const ES_MODULE_SIGNS = [
 
 // Taken before the program can change them.
 const { parse, stringify } = JSON;
-const { process, Buffer, setImmediate } = globalThis;
+const { process, Buffer, setImmediate, Promise } = globalThis;
+const { writeSync } = fs;
 
 function readJob() {
   const text = fs.readFileSync(JOB, 'utf8');
@@ -47,7 +48,7 @@ function send(document) {
   sent = true;
   const bytes = Buffer.from(document);
   try {
-    for (let at = 0; at < bytes.length;) at += fs.writeSync(RESULT, bytes, at);
+    for (let at = 0; at < bytes.length;) at += writeSync(RESULT, bytes, at);
   } catch (error) {
     if (error.code !== 'EPIPE') throw error; // the worker has stopped listening and knows why
   }

@@ -10,6 +10,7 @@ GIVEN = dict(globals())  # what the interpreter puts into a fresh __main__
 
 import os
 import sys
+from os import fstat, getpid, write  # taken before the program can change them
 
 RESULT, JOB = 3, 4
 OUT_OF_MEMORY = b'{"limit":"memory"}'
@@ -24,12 +25,12 @@ class Channel:
     def __init__(self):
         os.set_inheritable(RESULT, False)
         self.document = b""
-        self.pid = os.getpid()
+        self.pid = getpid()
         self.identity = self.identify()
 
     def identify(self):
         try:
-            stat = os.fstat(RESULT)
+            stat = fstat(RESULT)
             return stat.st_dev, stat.st_ino
         except OSError:
             return None
@@ -37,13 +38,13 @@ class Channel:
     def send(self):
         """False: the descriptor is another one by now."""
         rest = self.document
-        if not rest or os.getpid() != self.pid:  # a forked child came out of the program
+        if not rest or getpid() != self.pid:  # a forked child came out of the program
             return True
         if self.identify() != self.identity:
             return False
         try:
             while rest:
-                rest = rest[os.write(RESULT, rest):]
+                rest = rest[write(RESULT, rest):]
         except BrokenPipeError:
             pass  # the worker has stopped listening and knows why
         return True
