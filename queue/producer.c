@@ -53,6 +53,7 @@ struct sp_producer {
     pthread_cond_t room;
     struct list inbox; /* refused at once, on any thread */
     atomic_int waiting_for_room;
+    atomic_int under_way; /* librdkafka has them */
     atomic_bool closed, fatal;
     /* The consumer's thread only. */
     struct list finished, waiting, suspects; /* suspects: sent one at a time, for their size */
@@ -152,11 +153,13 @@ static rd_kafka_resp_err_t produce(struct sp_producer *producer, const struct sp
         {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = parcel->headers},
         {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = letter},
     };
+    (void)atomic_fetch_add_explicit(&producer->under_way, 1, memory_order_relaxed);
     (void)pthread_rwlock_rdlock(&producer->handle_lock);
     rd_kafka_error_t *failed = rd_kafka_produceva(producer->handle.rk, parts, SP_COUNT(parts));
     (void)pthread_rwlock_unlock(&producer->handle_lock);
     if (!failed)
         return RD_KAFKA_RESP_ERR_NO_ERROR;
+    (void)atomic_fetch_sub_explicit(&producer->under_way, 1, memory_order_relaxed);
     rd_kafka_resp_err_t error = rd_kafka_error_code(failed);
     rd_kafka_error_destroy(failed);
     if (error == RD_KAFKA_RESP_ERR__FATAL)
@@ -266,6 +269,7 @@ static void fall_back(struct sp_producer *producer, struct letter *letter, const
     (void)snprintf(text, sizeof(text), "%s: %s", parcel->topic, reason);
     sp_log(SP_WARN, "reply_fallback", sp_s("topic", parcel->topic), sp_s("reason", reason));
     (void)rd_kafka_header_remove(parcel->headers, SP_HEADER_REPLY_PARTITION);
+    (void)rd_kafka_header_remove(parcel->headers, SP_HEADER_FALLBACK); /* about its partition */
     (void)rd_kafka_header_add(parcel->headers, SP_HEADER_FALLBACK, -1, text, -1);
     parcel->topic = producer->options.default_topic;
     parcel->partition = RD_KAFKA_PARTITION_UA;
@@ -370,6 +374,7 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void 
     struct letter *letter = message->_private;
     const char *topic = rd_kafka_topic_name(message->rkt);
     (void)rk;
+    (void)atomic_fetch_sub_explicit(&producer->under_way, 1, memory_order_relaxed);
     if (producer->alone == letter)
         producer->alone = NULL;
     if (!message->err) {
@@ -527,6 +532,11 @@ bool sp_producer_next(struct sp_producer *producer, bool *was_too_large, void **
     *ticket = letter->parcel.ticket;
     letter_free(letter);
     return true;
+}
+
+bool sp_producer_behind(const struct sp_producer *producer)
+{
+    return atomic_load_explicit(&producer->under_way, memory_order_relaxed) >= SP_UNDER_WAY_MAX;
 }
 
 int64_t sp_producer_due_ms(const struct sp_producer *producer)

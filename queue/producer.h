@@ -11,6 +11,10 @@
 
 struct sp_producer;
 
+/* Messages given to librdkafka and not acknowledged, from which on nothing new is begun: a tenth of
+ * a second's at the utmost rate. */
+#define SP_UNDER_WAY_MAX 8192
+
 /* Borrowed until sp_producer_close(). */
 struct sp_producer_options {
     struct sp_waker *waker;
@@ -42,6 +46,8 @@ void sp_producer_serve(struct sp_producer *producer);
 /* The next ticket that is done with: delivered, or refused for its size by the default topic.
  * False: none. Thread: consumer. */
 bool sp_producer_next(struct sp_producer *producer, bool *too_large, void **ticket);
+/* SP_UNDER_WAY_MAX is reached; only sp_producer_serve() ends that. Thread: consumer. */
+bool sp_producer_behind(const struct sp_producer *producer);
 /* When sp_producer_serve() has something to send again, monotonic; SP_NEVER. Thread: consumer. */
 int64_t sp_producer_due_ms(const struct sp_producer *producer);
 /* Fills reply_topic_refused, refused, delivered, fallbacks, dead_letters and producer_queue.

@@ -136,7 +136,8 @@ static void serve(struct sp_queue *q, int64_t now_us)
 /* The bound is passed by one record at most, and a record that alone is over it can be taken. */
 static struct sp_record *take(struct sp_queue *q)
 {
-    if (atomic_load(&q->stopped) || atomic_load(&q->bytes) >= q->options.window_bytes)
+    if (atomic_load(&q->stopped) || atomic_load(&q->bytes) >= q->options.window_bytes ||
+        sp_producer_behind(q->producer))
         return NULL;
     struct sp_record *record = sp_consumer_take(q->consumer);
     if (record) {

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "mock.h"
 #include "queue/headers.h"
+#include "queue/producer.h"
 #include "tests/support.h"
 
 #define OTHER "sandpiper.reply.other"
@@ -285,6 +286,35 @@ Test(producer, a_reply_too_large_for_its_topic_falls_back)
     end(&mock, &rig, record);
 }
 
+Test(producer, one_header_says_why_a_reply_went_elsewhere)
+{
+    struct mock mock;
+    struct rig rig = {0};
+    struct sp_record *record = request(&mock, &rig);
+    struct sp_envelope env = {
+        .reply_topic = (char *)OTHER, .reply_partition = -1, .partition_unusable = true};
+    struct sp_send send = {.record = record,
+                           .env = &env,
+                           .request_id = "r1",
+                           .result_id = "x",
+                           .status = "ok",
+                           .value = "{}",
+                           .len = 2,
+                           .ticket = &first_ticket};
+    rd_kafka_mock_push_request_errors(mock.cluster, PRODUCE, 1,
+                                      RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+
+    cr_assert(eq(int, sp_queue_reply(rig.q, &send, NULL), SP_OK));
+    cr_assert(rig_ticket(&rig, SP_QUEUE_DELIVERED) == &first_ticket);
+
+    rd_kafka_message_t *message = only_message(&mock, MOCK_RESULTS);
+    cr_expect(eq(str, (char *)header_of(message, "sandpiper_reply_fallback"),
+                 (char *)"sandpiper_reply_fallback=sandpiper.reply.other: not authorized;"));
+    cr_expect(strstr(headers_text(message), "unusable") == NULL);
+    rd_kafka_message_destroy(message);
+    end(&mock, &rig, record);
+}
+
 Test(producer, a_batch_refused_for_its_size_is_sent_one_by_one)
 {
     struct mock mock;
@@ -426,5 +456,27 @@ Test(producer, a_full_buffer_makes_the_sender_wait_and_loses_nothing, .timeout =
 
     for (int i = 0; i < 200; i++)
         cr_assert(rig_ticket(&rig, SP_QUEUE_DELIVERED) == &first_ticket);
+    end(&mock, &rig, record);
+}
+
+/* Lingering keeps the replies unacknowledged for a while. */
+Test(producer, nothing_is_taken_while_too_many_replies_are_unacknowledged, .timeout = 90)
+{
+    struct mock mock;
+    struct rig rig = {.extra = {{"linger.ms", "5000"}, {"batch.size", "100000000"}}, .n_extra = 2};
+    struct sp_record *next = NULL;
+    void *ticket = NULL;
+    mock_start(&mock, 1);
+    mock_send_numbers(&mock, 0, 2);
+    rig_open(&rig, &mock);
+    struct sp_record *record = rig_record(&rig);
+
+    for (int i = 0; i < SP_UNDER_WAY_MAX; i++)
+        rig_reply(&rig, record, MOCK_RESULTS, &first_ticket);
+    cr_expect(eq(int, sp_queue_next(rig.q, true, 500, &next, &ticket), SP_QUEUE_IDLE));
+
+    for (int i = 0; i < SP_UNDER_WAY_MAX; i++)
+        cr_assert(rig_ticket(&rig, SP_QUEUE_DELIVERED) == &first_ticket);
+    sp_queue_complete(rig.q, rig_record(&rig));
     end(&mock, &rig, record);
 }
