@@ -32,9 +32,16 @@ static const struct sp_queue_property consumer_defaults[] = {
     {"partition.assignment.strategy", "cooperative-sticky"},
     {"session.timeout.ms", "10000"}, /* a dead worker's partitions move after it */
     {"heartbeat.interval.ms", "3000"},
-    /* Bounds of memory; with a queue for each partition they hold per partition. */
-    {"queued.min.messages", "500"},
-    {"queued.max.messages.kbytes", "2048"},
+    /*
+     * Bounds of memory; with a queue for each partition they hold per partition. It is the bytes
+     * that bound: a partition whose queue is over either limit when librdkafka looks is not fetched
+     * for up to a second, so that a low count would limit a partition to one fetch a second.
+     */
+    {"queued.min.messages", "10000"},
+    {"queued.max.messages.kbytes", "4096"},
+#if RD_KAFKA_VERSION >= 0x02020000
+    {"fetch.queue.backoff.ms", "20"}, /* that second */
+#endif
     {"fetch.message.max.bytes", "1048576"}, /* a larger record comes alone, whatever its size */
     {"fetch.max.bytes", "8388608"},
     {"fetch.wait.max.ms", "100"},

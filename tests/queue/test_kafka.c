@@ -8,7 +8,7 @@
 static const struct {
     const char *key, *value, *message;
 } refused[] = {
-    {"grup.id", "x", "kafka.grup.id: librdkafka"},
+    {"group.name", "x", "kafka.group.name: librdkafka"},
     {"linger.ms", "soon", "kafka.linger.ms: "},
     {"enable.auto.commit", "true", "kafka.enable.auto.commit: must stay false"},
     {"enable.auto.offset.store", "true", "kafka.enable.auto.offset.store: must stay false"},
@@ -64,7 +64,7 @@ static const struct {
     {RD_KAFKA_CONSUMER, "enable.auto.offset.store", "false"},
     {RD_KAFKA_CONSUMER, "auto.offset.reset", "smallest"}, /* librdkafka's word for earliest */
     {RD_KAFKA_CONSUMER, "partition.assignment.strategy", "cooperative-sticky"},
-    {RD_KAFKA_CONSUMER, "queued.max.messages.kbytes", "2048"},
+    {RD_KAFKA_CONSUMER, "queued.max.messages.kbytes", "4096"},
     {RD_KAFKA_CONSUMER, "allow.auto.create.topics", "false"},
     {RD_KAFKA_PRODUCER, "allow.auto.create.topics", "false"},
     {RD_KAFKA_PRODUCER, "enable.idempotence", "true"},
