@@ -6,8 +6,17 @@
 
 static void put(struct sp_json_out *j, const void *data, size_t len)
 {
-    if (!j->rc)
-        j->rc = sp_buf_add(j->buf, data, len);
+    struct sp_buf *buf = j->buf;
+
+    if (j->rc || len == 0)
+        return;
+    if (len >= buf->cap - buf->len) { /* room for the NUL, too */
+        j->rc = sp_buf_add(buf, data, len);
+        return;
+    }
+    memcpy(buf->data + buf->len, data, len);
+    buf->len += len;
+    buf->data[buf->len] = '\0';
 }
 
 /* What stands for a byte inside quotes: 0 for itself, 'u' for the long form. */

@@ -303,6 +303,15 @@ static char *put_hex(char *out, unsigned char byte)
     return out;
 }
 
+void sp_hex(const void *data, size_t len, char *out)
+{
+    const unsigned char *bytes = data;
+
+    for (size_t i = 0; i < len; i++)
+        out = put_hex(out, bytes[i]);
+    *out = '\0';
+}
+
 void sp_random_hex(char *out, size_t n_bytes)
 {
     /* The random bytes lie in the upper half and are read just before they are overwritten. */

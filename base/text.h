@@ -29,6 +29,8 @@ enum sp_code sp_utf8_clean(const char *data, size_t len, struct sp_buf *out, boo
 /* The largest n <= len at which data can be cut without splitting a character. */
 size_t sp_utf8_floor(const char *data, size_t len);
 
+/* Lower-case hex; out holds 2 * len + 1. */
+void sp_hex(const void *data, size_t len, char *out);
 /* Lower-case hex of n_bytes random bytes; out holds 2 * n_bytes + 1. */
 void sp_random_hex(char *out, size_t n_bytes);
 /* A random UUID (version 4) in text; out holds 37. */

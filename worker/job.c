@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 
 #define TEARDOWN_MS 10000 /* CONTRACT.md 3.4: fetching and destroying */
 
@@ -29,8 +30,13 @@ enum sp_code sp_job_new(struct sp_record *record, const struct sp_limits *limits
     struct sp_job *job = calloc(1, sizeof *job);
     if (!job)
         return sp_error_set(err, SP_E_NOMEM, "no memory for a job");
+    struct sp_error why = {0};
     enum sp_code rc = sp_message_read(record, limits, topics, &job->req, &job->env, &job->verdict,
-                                      &job->refused, &job->refusal);
+                                      &job->refused, &why);
+    if (!rc && job->verdict != SP_VERDICT_RUN) {
+        job->refusal = sp_strdup(why.msg);
+        rc = job->refusal ? SP_OK : SP_E_NOMEM;
+    }
     if (rc) {
         sp_job_free(job);
         return sp_error_set(err, rc, "no memory for a request");
@@ -48,6 +54,7 @@ void sp_job_free(struct sp_job *job)
     sp_request_clear(&job->req);
     sp_envelope_clear(&job->env);
     sp_result_clear(&job->result);
+    free(job->refusal);
     free(job);
 }
 
@@ -80,7 +87,7 @@ enum sp_fate sp_job_claim(struct sp_job *job, bool stopping, int64_t wall_ms)
     if (stopping || !sp_record_is_ours(job->record))
         return SP_FATE_HAND_BACK;
     if (job->verdict != SP_VERDICT_RUN)
-        return sp_job_refuse(job, job->refused, job->refusal.msg);
+        return sp_job_refuse(job, job->refused, job->refusal);
     const char *passed = expired(job, wall_ms);
     if (passed)
         return sp_job_refuse(job, SP_SB010_EXPIRED, passed);

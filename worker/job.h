@@ -32,6 +32,8 @@ struct sp_answer {
     int64_t queue_us;
 };
 
+/* There are thousands, made and freed on one thread: kept under the 1032 bytes up to which glibc's
+ * malloc() has a list of its own for each thread. */
 struct sp_job {
     struct sp_job *next;     /* in the ready queue or among the held; theirs */
     struct sp_job *prev_all; /* of all jobs in this worker; the intake's, as are next_all and */
@@ -43,7 +45,7 @@ struct sp_job {
     struct sp_envelope env;
     enum sp_verdict verdict;
     enum sp_sb refused; /* with a verdict other than SP_VERDICT_RUN, and why: */
-    struct sp_error refusal;
+    char *refusal;      /* NULL: none */
     int64_t arrived_wall_ms;
 
     bool answered;

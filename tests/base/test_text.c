@@ -256,6 +256,15 @@ Test(text, random_names_have_their_form_and_differ)
     cr_expect(eq(chr, uuid[23], '-'));
 }
 
+Test(text, bytes_are_written_in_hex)
+{
+    char out[9];
+
+    sp_hex("\x00\x0f\xa0\xff", 4, out);
+
+    cr_expect(eq(str, out, "000fa0ff"));
+}
+
 Test(text, every_hex_digit_turns_up_in_random_names)
 {
     char name[2 * 1000 + 1];
