@@ -11,13 +11,15 @@
 
 /*
  * KEYS: the hash. ARGV: the channel, replace, if_absent, then fields and values.
- * Answers {applied, version}. A version that is no number (edited by hand) would fail the increment
- * when the fields are written already, so it is mended first.
+ * Answers {applied, version}. A version that is no number to Redis (edited by hand; "007" is none)
+ * would fail the increment when the fields are written already, so it is mended first. The message
+ * is only a hint: an ACL that forbids the channel does not fail a change that is already made.
  */
 static const char change_script[] =
     "local key, channel, replace, if_absent = KEYS[1], ARGV[1], ARGV[2], ARGV[3]\n"
     "local version = redis.call('HGET', key, 'version')\n"
-    "if version and not (#version < 16 and string.match(version, '^%d+$')) then\n"
+    "local number = version and string.match(version, '^[1-9]%d*$') or version == '0'\n"
+    "if version and not (number and #version < 16) then\n"
     "  version = nil\n"
     "  redis.call('HDEL', key, 'version')\n"
     "end\n"
@@ -30,7 +32,7 @@ static const char change_script[] =
     "end\n"
     "for i = 4, #ARGV, 2 do redis.call('HSET', key, ARGV[i], ARGV[i + 1]) end\n"
     "version = redis.call('HINCRBY', key, 'version', 1)\n"
-    "redis.call('PUBLISH', channel, version)\n"
+    "redis.pcall('PUBLISH', channel, version)\n"
     "return {1, version}\n";
 
 void sp_document_clear(struct sp_document *doc)

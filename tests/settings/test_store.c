@@ -142,9 +142,29 @@ Test(store, if_absent_fills_an_empty_redis)
     cr_expect(eq(str, doc.provider_type, "e2b"));
 }
 
-Test(store, a_version_that_is_no_number_does_not_stop_a_change)
+static const struct {
+    const char *version;
+    int64_t next;
+} odd_versions[] = {
+    {"soon", 1}, {"007", 1}, {"-3", 1}, {"1.5", 1}, {" 4", 1}, {"99999999999999999999", 1},
+    {"0", 1},    {"41", 42},
+};
+
+SP_TABLE_TEST(store, a_version_that_is_no_number_does_not_stop_a_change, odd_versions, row)
 {
-    run("HSET sandpiper:settings version soon sandbox.provider_type e2b");
+    sp_auto(freeReplyObject) redisReply *reply = NULL;
+    cr_assert(eq(int,
+                 sp_redis_command(redis, &reply, NULL,
+                                  "HSET sandpiper:settings version %s sandbox.provider_type e2b",
+                                  row->version),
+                 SP_OK));
+
+    cr_expect(eq(i64, change(&(struct sp_change){.provider_type = "local"}), row->next));
+}
+
+Test(store, a_change_counts_where_the_channel_is_forbidden)
+{
+    run("ACL SETUSER default on nopass ~* +@all resetchannels");
 
     cr_expect(eq(i64, change(&(struct sp_change){.provider_type = "local"}), 1));
 }
