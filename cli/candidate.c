@@ -13,8 +13,10 @@ static enum sp_code parse_object(const char *what, const char *text, size_t len,
 {
     json_error_t where;
     json_auto_t *object = json_loadb(text, len, JSON_REJECT_DUPLICATES, &where);
-    if (!object)
-        return sp_error_set(err, SP_E_INVALID, "%s: line %d: %s", what, where.line, where.text);
+    if (!object) { /* jansson's own text quotes what it found, which may be a secret */
+        return sp_error_set(err, SP_E_INVALID, "%s: is not valid JSON at line %d, column %d", what,
+                            where.line, where.column);
+    }
     if (!json_is_object(object))
         return sp_error_set(err, SP_E_INVALID, "%s: expected a JSON object", what);
     *out = SP_TAKE(object);
@@ -111,7 +113,7 @@ static enum sp_code import_provider(const struct sp_admin *admin, const char *na
 {
     const struct sp_provider_ops *ops = NULL;
     json_auto_t *stored = NULL;
-    enum sp_code rc = sp_admin_provider(name, &ops, err);
+    enum sp_code rc = sp_registry_get(name, &ops, err);
     if (rc)
         return rc;
     if (!json_is_object(settings))
@@ -150,7 +152,7 @@ enum sp_code sp_candidate_import(const struct sp_admin *admin, json_t *file,
     change->provider_type = type ? json_string_value(type) : SP_PROVIDER_DEFAULT;
     if (!change->provider_type)
         return sp_error_set(err, SP_E_INVALID, PREFIX "provider_type: expected a name");
-    enum sp_code rc = sp_admin_provider(change->provider_type, &active, err);
+    enum sp_code rc = sp_registry_get(change->provider_type, &active, err);
     if (rc)
         return sp_error_wrap(err, rc, PREFIX "provider_type");
     const char *key = NULL;

@@ -90,15 +90,18 @@ static int get_one(const struct sp_call *call, const struct sp_admin *admin, con
     const struct settings_options *options = call->options;
     const struct sp_provider_ops *ops = NULL;
     struct sp_error err = {0};
-    if (sp_admin_provider(name, &ops, &err))
+    if (sp_registry_get(name, &ops, &err))
         return sp_call_misuse(call, &err);
-    json_auto_t *object = masked(admin, name);
-    if (options->common.json && object) {
+    json_auto_t *object = NULL;
+    if (sp_document_provider(&admin->doc, name, &object, &err))
+        return sp_call_fail(call, &err);
+    if (options->common.json) {
+        sp_fields_mask(ops->fields, ops->n_fields, object);
         sp_call_print_json(call, object);
     } else {
         print_provider(call, admin, name);
     }
-    return object ? SP_EXIT_OK : SP_EXIT_FAILURE;
+    return SP_EXIT_OK;
 }
 
 static int run_get(const struct sp_call *call)
@@ -189,7 +192,7 @@ static int run_set(const struct sp_call *call)
         (void)sp_error_set(&err, SP_E_INVALID, "nothing to set: give KEY=VALUE, --from or --unset");
         return sp_call_misuse(call, &err);
     }
-    if (sp_admin_provider(call->operands[0], &ops, &err))
+    if (sp_registry_get(call->operands[0], &ops, &err))
         return sp_call_misuse(call, &err);
     if (sp_admin_open(call, &admin, &err))
         return sp_call_fail(call, &err);
@@ -209,7 +212,7 @@ static int run_activate(const struct sp_call *call)
     const struct sp_provider_ops *ops = NULL;
     json_auto_t *settings = NULL;
     struct sp_error err = {0};
-    if (sp_admin_provider(call->operands[0], &ops, &err))
+    if (sp_registry_get(call->operands[0], &ops, &err))
         return sp_call_misuse(call, &err);
     if (sp_admin_open(call, &admin, &err))
         return sp_call_fail(call, &err);
@@ -241,7 +244,7 @@ static int run_schema(const struct sp_call *call)
 {
     const struct sp_provider_ops *ops = NULL;
     struct sp_error err = {0};
-    if (sp_admin_provider(call->operands[0], &ops, &err))
+    if (sp_registry_get(call->operands[0], &ops, &err))
         return sp_call_misuse(call, &err);
     json_auto_t *schema = sp_fields_schema(ops->fields, ops->n_fields);
     sp_call_print_json(call, schema);
@@ -307,7 +310,7 @@ static int run_test(const struct sp_call *call)
     if (sp_admin_open(call, &admin, &err))
         return sp_call_fail(call, &err);
     const char *name = call->n_operands > 0 ? call->operands[0] : sp_admin_active(&admin);
-    if (sp_admin_provider(name, &ops, &err))
+    if (sp_registry_get(name, &ops, &err))
         return sp_call_misuse(call, &err);
     const struct sp_candidate candidate = candidate_of(call);
     if (sp_candidate_make(&admin, ops, &candidate, &settings, &err))

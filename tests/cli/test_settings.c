@@ -305,6 +305,38 @@ Test(settings, a_file_replaces_all_of_a_providers_keys)
     cr_expect(not(stored("sandbox.local", "timeout")));
 }
 
+static const struct {
+    const char *json;
+} broken_files[] = {
+    {"{\"token\": sk-hidden}"},
+    {"{\"token\": \"sk-hidden\n\"}"},
+    {"{\"token\": \"sk-hidden\" \"x\"}"},
+};
+
+SP_TABLE_TEST(settings, a_file_that_is_no_json_is_named_by_the_place_and_never_quoted, broken_files,
+              row)
+{
+    write_file("fake.json", row->json);
+
+    struct tool t = CALL(1, "settings", "set", REDIS, "fake", "--from", "fake.json");
+
+    cr_expect(ne(ptr, strstr(t.err, "fake.json: is not valid JSON at line "), NULL), "%s", t.err);
+    cr_expect(eq(ptr, strstr(t.err, "sk"), NULL), "%s", t.err);
+    tool_clear(&t);
+}
+
+Test(settings, stored_text_that_is_no_json_is_an_error_and_no_output)
+{
+    freeReplyObject(redisCommand(redis, "HSET sandpiper:settings sandbox.local %s", "{sk-hidden"));
+
+    struct tool t = CALL(1, "settings", "get", REDIS, "local", "--json");
+
+    cr_expect(eq(str, t.out, ""));
+    cr_expect(ne(ptr, strstr(t.err, "sandbox.local: is not valid JSON"), NULL), "%s", t.err);
+    cr_expect(eq(ptr, strstr(t.err, "sk"), NULL), "%s", t.err);
+    tool_clear(&t);
+}
+
 Test(settings, a_key_can_be_taken_away)
 {
     quiet(0, TOOL("settings", "set", REDIS, "local", "isolation=none", "timeout=12"));
