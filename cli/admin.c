@@ -35,20 +35,6 @@ const char *sp_admin_active(const struct sp_admin *admin)
     return admin->doc.provider_type ? admin->doc.provider_type : SP_PROVIDER_DEFAULT;
 }
 
-enum sp_code sp_admin_provider(const char *name, const struct sp_provider_ops **out,
-                               struct sp_error *err)
-{
-    *out = sp_registry_find(name);
-    if (*out)
-        return SP_OK;
-    char names[160] = "";
-    const struct sp_provider_ops *ops = NULL;
-    for (size_t i = 0, len = 0; (ops = sp_registry_at(i)) && len < sizeof(names) - 40; i++)
-        len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s", i ? ", " : "", ops->name);
-    return sp_error_set(err, SP_E_INVALID, "there is no provider \"%.40s\"; there are %s", name,
-                        names);
-}
-
 /* Adds the record under `key`; one that has just expired is left out. */
 static enum sp_code add_worker(struct sp_admin *admin, const char *key, json_t *workers,
                                struct sp_error *err)

@@ -22,9 +22,6 @@ SP_MUST_CHECK enum sp_code sp_admin_fleet(struct sp_admin *admin, json_t **worke
                                           struct sp_error *err);
 /* The provider that the settings make active. */
 const char *sp_admin_active(const struct sp_admin *admin);
-/* A provider by name; SP_E_INVALID lists the names there are. */
-SP_MUST_CHECK enum sp_code sp_admin_provider(const char *name, const struct sp_provider_ops **out,
-                                             struct sp_error *err);
 
 /* Waits until every worker has applied `version`, or says that it cannot. SP_E_TIMEOUT, and
  * SP_E_INVALID naming a worker and its reason. *n: workers seen. */

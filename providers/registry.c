@@ -32,6 +32,21 @@ const struct sp_provider_ops *sp_registry_find(const char *name)
     return NULL;
 }
 
+enum sp_code sp_registry_get(const char *name, const struct sp_provider_ops **out,
+                             struct sp_error *err)
+{
+    sp_auto(sp_buf_clear) struct sp_buf names = SP_BUF_INIT(sizeof(err->msg));
+    const struct sp_provider_ops *ops = sp_registry_find(name);
+    if (ops) {
+        *out = ops;
+        return SP_OK;
+    }
+    for (size_t i = 0; (ops = sp_registry_at(i)) != NULL; i++)
+        (void)sp_buf_addf(&names, "%s%s", i > 0 ? ", " : "", ops->name);
+    return sp_error_set(err, SP_E_INVALID, "there is no provider \"%.40s\"; there are %s", name,
+                        sp_buf_str(&names));
+}
+
 void sp_registry_add(const struct sp_provider_ops *ops)
 {
     assert(n_added < ADDED_MAX);

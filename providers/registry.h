@@ -8,6 +8,9 @@
 
 /* NULL: no such provider. */
 const struct sp_provider_ops *sp_registry_find(const char *name);
+/* The same for a name that somebody wrote; SP_E_INVALID lists the names there are. */
+SP_MUST_CHECK enum sp_code sp_registry_get(const char *name, const struct sp_provider_ops **out,
+                                           struct sp_error *err);
 /* The i-th, NULL past the end; in the order in which they are shown. */
 const struct sp_provider_ops *sp_registry_at(size_t i);
 /* Adds one for a test or a benchmark. Call before threads start; at most 8. */

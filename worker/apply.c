@@ -4,30 +4,19 @@
 
 enum { CHECK_MS = 5000 };
 
-static enum sp_code unknown_provider(const char *type, struct sp_error *err)
-{
-    struct sp_buf known = SP_BUF_INIT(160);
-    for (size_t i = 0; sp_registry_at(i); i++)
-        (void)sp_buf_addf(&known, "%s%s", i ? ", " : "", sp_registry_at(i)->name);
-    enum sp_code rc = sp_error_set(err, SP_E_INVALID,
-                                   "sandbox.provider_type: unknown provider \"%.40s\" (known: %s)",
-                                   type, sp_buf_str(&known));
-    sp_buf_clear(&known);
-    return rc;
-}
-
 static enum sp_code apply_open(void *ctx, const struct sp_document *doc, void **value,
                                const char **name, struct sp_error *err)
 {
     struct sp_apply *apply = ctx;
     const char *type = doc->provider_type ? doc->provider_type : SP_PROVIDER_DEFAULT;
-    const struct sp_provider_ops *ops = sp_registry_find(type);
-    if (!ops)
-        return unknown_provider(type, err);
+    const struct sp_provider_ops *ops = NULL;
+    enum sp_code rc = sp_registry_get(type, &ops, err);
+    if (rc)
+        return sp_error_wrap(err, rc, "sandbox.provider_type");
 
     json_auto_t *settings = NULL;
     struct sp_provider *provider = NULL;
-    enum sp_code rc = sp_document_provider(doc, ops->name, &settings, err);
+    rc = sp_document_provider(doc, ops->name, &settings, err);
     if (!rc)
         rc = sp_provider_open(ops, settings, apply->host, &provider, err);
     if (rc)

@@ -22,6 +22,19 @@ Test(registry, lists_the_providers_in_their_order)
     cr_expect(sp_registry_find(SP_PROVIDER_DEFAULT) != NULL);
 }
 
+Test(registry, a_wrong_name_is_told_with_those_there_are)
+{
+    const struct sp_provider_ops *ops = NULL;
+    struct sp_error err = {0};
+
+    cr_expect(eq(int, sp_registry_get("e2b", &ops, &err), SP_OK));
+    cr_expect(eq(ptr, (void *)(uintptr_t)ops, (void *)(uintptr_t)sp_registry_find("e2b")));
+    cr_expect(eq(int, sp_registry_get("docker", &ops, &err), SP_E_INVALID));
+    cr_expect(eq(str, err.msg,
+                 "there is no provider \"docker\"; there are local, self_managed, ssh, "
+                 "aliyun_codeinterpreter, e2b"));
+}
+
 static void expect_words(const char *const *words, const char *what)
 {
     cr_assert(words != NULL && words[0] != NULL, "%s", what);

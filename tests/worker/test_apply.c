@@ -53,7 +53,7 @@ Test(apply, an_unavailable_peer_is_found_by_the_check)
 static const struct {
     const char *type, *settings, *message;
 } bad[] = {
-    {"docker", "{}", "sandbox.provider_type: unknown provider \"docker\" (known: "},
+    {"docker", "{}", "sandbox.provider_type: there is no provider \"docker\"; there are "},
     {"fake", "{\"colour\":1}", "sandbox.fake: colour: "},
     {"fake", "{", "sandbox.fake: "},
     {"fake", "[]", "sandbox.fake: "},
