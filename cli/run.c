@@ -10,8 +10,8 @@
 #include "base/text.h"
 #include "cli/answer.h"
 #include "cli/commands.h"
-#include "cli/job.h"
 #include "cli/session.h"
+#include "cli/submission.h"
 #include "settings/redis.h"
 
 #define SLICE_MS 250
@@ -173,13 +173,13 @@ struct posted {
 static enum sp_code post(const struct sp_call *call, struct sp_session *session, bool listen,
                          struct posted *out, bool *misuse, struct sp_error *err)
 {
-    const struct sp_job_options *options = call->options;
+    const struct sp_submission_options *options = call->options;
     sp_auto(sp_buf_clear) struct sp_buf request = SP_BUF_INIT(REQUEST_MAX);
     sp_random_uuid(out->id);
     out->name = options->id ? options->id : out->id;
     if (getrandom(out->correlation, sizeof(out->correlation), 0) != sizeof(out->correlation))
         return sp_error_set(err, SP_E_INTERNAL, "no random bytes");
-    enum sp_code rc = sp_job_write(options, call->operands[0], out->name, &request, err);
+    enum sp_code rc = sp_submission_write(options, call->operands[0], out->name, &request, err);
     *misuse = rc == SP_E_INVALID;
     if (rc)
         return rc;
@@ -202,7 +202,7 @@ static enum sp_code post(const struct sp_call *call, struct sp_session *session,
 
 static int run_run(const struct sp_call *call)
 {
-    const struct sp_job_options *options = call->options;
+    const struct sp_submission_options *options = call->options;
     sp_auto(sp_session_clear) struct sp_session session = {0};
     struct posted posted = {0};
     struct sp_error err = {0};
@@ -238,7 +238,7 @@ static int print_posted(const struct sp_call *call, const struct posted *posted)
 
 static int run_submit(const struct sp_call *call)
 {
-    const struct sp_job_options *options = call->options;
+    const struct sp_submission_options *options = call->options;
     sp_auto(sp_session_clear) struct sp_session session = {0};
     struct posted posted = {0};
     struct sp_error err = {0};
@@ -286,13 +286,13 @@ static int run_wait(const struct sp_call *call)
     "be used or no reply came; 2 when the command was used wrongly; 130 after Ctrl-C."
 
 static const struct sp_option run_options[] = {
-    SP_JOB_OPTIONS(struct sp_job_options),
-    SP_TEXT_OPTION(struct sp_job_options, artifacts, "artifacts", .letter = 'o', .value = "DIR",
-                   .help = "write the files that the program left in artifacts/"),
-    SP_DURATION_OPTION(struct sp_job_options, wait, "wait", .letter = 'w', .value = "TIME",
+    SP_SUBMISSION_OPTIONS(struct sp_submission_options),
+    SP_TEXT_OPTION(struct sp_submission_options, artifacts, "artifacts", .letter = 'o',
+                   .value = "DIR", .help = "write the files that the program left in artifacts/"),
+    SP_DURATION_OPTION(struct sp_submission_options, wait, "wait", .letter = 'w', .value = "TIME",
                        .help = "stop waiting for the reply after this long (else never)"),
-    SP_CONFIG_OPTIONS(struct sp_job_options),
-    SP_JSON_OPTION(struct sp_job_options),
+    SP_CONFIG_OPTIONS(struct sp_submission_options),
+    SP_JSON_OPTION(struct sp_submission_options),
 };
 
 const struct sp_command sp_command_run = {
@@ -306,14 +306,14 @@ const struct sp_command sp_command_run = {
     .max_operands = 1,
     .options = run_options,
     .n_options = SP_COUNT(run_options),
-    .options_size = sizeof(struct sp_job_options),
+    .options_size = sizeof(struct sp_submission_options),
     .run = run_run,
 };
 
 static const struct sp_option submit_options[] = {
-    SP_JOB_OPTIONS(struct sp_job_options),
-    SP_CONFIG_OPTIONS(struct sp_job_options),
-    SP_JSON_OPTION(struct sp_job_options),
+    SP_SUBMISSION_OPTIONS(struct sp_submission_options),
+    SP_CONFIG_OPTIONS(struct sp_submission_options),
+    SP_JSON_OPTION(struct sp_submission_options),
 };
 
 const struct sp_command sp_command_submit = {
@@ -325,7 +325,7 @@ const struct sp_command sp_command_submit = {
     .max_operands = 1,
     .options = submit_options,
     .n_options = SP_COUNT(submit_options),
-    .options_size = sizeof(struct sp_job_options),
+    .options_size = sizeof(struct sp_submission_options),
     .run = run_submit,
 };
 

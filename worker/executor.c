@@ -92,7 +92,7 @@ static enum sp_fate claim_and_run(struct executor *e, struct sp_job *job)
 {
     struct sp_executors *pool = e->pool;
     sp_auto(sp_snapshot_unref) struct sp_snapshot *snapshot = sp_watcher_get(pool->with.watcher);
-    job->answer = (struct sp_answer){
+    job->answer = (struct sp_job_answer){
         .provider = snapshot ? snapshot->provider : NULL,
         .settings_version = snapshot ? snapshot->version : 0,
         .defaulted = snapshot && snapshot->defaulted,
@@ -108,7 +108,7 @@ static enum sp_fate claim_and_run(struct executor *e, struct sp_job *job)
 
 static void log_done(const struct sp_job *job)
 {
-    const struct sp_answer *answer = &job->answer;
+    const struct sp_job_answer *answer = &job->answer;
     const struct sp_result *result = &job->result;
     sp_log(SP_INFO, "execution_done", sp_s("task_id", job->req.id),
            sp_s("provider", answer->provider),

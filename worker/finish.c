@@ -28,7 +28,7 @@ static void make_result_id(char *out)
 static enum sp_code write_reply(const struct sp_finish *finish, const struct sp_job *job,
                                 const char *result_id, struct sp_buf *buf)
 {
-    const struct sp_answer *answer = &job->answer;
+    const struct sp_job_answer *answer = &job->answer;
     struct sp_reply reply = {
         .req = &job->req,
         .status = answer->status,

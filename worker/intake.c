@@ -83,7 +83,7 @@ static void delivered(struct sp_intake *in, struct sp_job *job)
 {
     if (--job->deliveries > 0)
         return;
-    const struct sp_answer *answer = &job->answer;
+    const struct sp_job_answer *answer = &job->answer;
     sp_metrics_job(in->with.metrics, answer->status, answer->provider,
                    answer->ran ? answer->queue_us : -1,
                    answer->ran ? job->result.execution_us : -1);

@@ -21,7 +21,7 @@ enum sp_fate {
 };
 
 /* The terminal reply, short of the result that goes with it. */
-struct sp_answer {
+struct sp_job_answer {
     enum sp_status status;
     enum sp_sb sb; /* SP_SB_NONE: no error */
     char message[240];
@@ -49,7 +49,7 @@ struct sp_job {
     int64_t arrived_wall_ms;
 
     bool answered;
-    struct sp_answer answer;
+    struct sp_job_answer answer;
     struct sp_result result;
     size_t reply_limit; /* bytes; halved each time that Kafka finds the reply too large */
     bool dead_lettered;

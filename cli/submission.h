@@ -4,7 +4,7 @@
 #include "base/buf.h"
 #include "cli/command.h"
 
-struct sp_job_options {
+struct sp_submission_options {
     struct sp_common_options common;
     const char *language, *args_json, *metadata, *reply_to, *id, *key;
     struct sp_list arg, arg_text, file;
@@ -14,7 +14,7 @@ struct sp_job_options {
     int64_t wait;          /* run only */
 };
 
-#define SP_JOB_OPTIONS(owner)                                                                      \
+#define SP_SUBMISSION_OPTIONS(owner)                                                               \
     SP_TEXT_OPTION(owner, language, "language", .letter = 'l', .value = "NAME",                    \
                    .help = "python or javascript (else by the file's ending)"),                    \
         SP_LIST_OPTION(owner, arg, "arg", .letter = 'a', .value = "NAME=VALUE",                    \
@@ -47,5 +47,6 @@ struct sp_job_options {
  * Appends the request's JSON for the program in `path` ("-": standard input); id is the request's.
  * Names and raw JSON go through as given. SP_E_INVALID names the option, or the file.
  */
-SP_MUST_CHECK enum sp_code sp_job_write(const struct sp_job_options *options, const char *path,
-                                        const char *id, struct sp_buf *out, struct sp_error *err);
+SP_MUST_CHECK enum sp_code sp_submission_write(const struct sp_submission_options *options,
+                                               const char *path, const char *id, struct sp_buf *out,
+                                               struct sp_error *err);

@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/json_slice.h"
 #include "cli/files.h"
-#include "cli/job.h"
+#include "cli/submission.h"
 #include "tests/support.h"
 
 static char root[] = "/tmp/sandpiper-job-XXXXXX";
@@ -27,11 +27,11 @@ static void remove_root(void)
     cr_assert(eq(int, system(command), 0));
 }
 
-TestSuite(job, .init = make_root, .fini = remove_root);
+TestSuite(submission, .init = make_root, .fini = remove_root);
 
-static const char *write_job(const struct sp_job_options *options, const char *path)
+static const char *write_job(const struct sp_submission_options *options, const char *path)
 {
-    enum sp_code rc = sp_job_write(options, path, "id-1", &made, &err);
+    enum sp_code rc = sp_submission_write(options, path, "id-1", &made, &err);
     return rc ? NULL : sp_buf_str(&made);
 }
 
@@ -40,9 +40,9 @@ static const char *write_job(const struct sp_job_options *options, const char *p
         (const char *[]){__VA_ARGS__}, SP_COUNT(((const char *[]){__VA_ARGS__}))                   \
     }
 
-Test(job, a_plain_program_is_id_language_and_code)
+Test(submission, a_plain_program_is_id_language_and_code)
 {
-    const char *json = write_job(&(struct sp_job_options){0}, "p.py");
+    const char *json = write_job(&(struct sp_submission_options){0}, "p.py");
 
     cr_assert(eq(str, (char *)json,
                  "{\"request_id\":\"id-1\",\"language\":\"python\",\"code\":\"print(1)\"}"));
@@ -59,19 +59,20 @@ static const struct {
     {"a.js", "Py", "\"language\":\"python\""},
 };
 
-SP_TABLE_TEST(job, the_language_comes_from_the_option_or_the_ending, languages, row)
+SP_TABLE_TEST(submission, the_language_comes_from_the_option_or_the_ending, languages, row)
 {
     cr_assert(eq(int, sp_file_replace(row->file, "1", 1, NULL), SP_OK));
 
-    const char *json = write_job(&(struct sp_job_options){.language = row->language}, row->file);
+    const char *json =
+        write_job(&(struct sp_submission_options){.language = row->language}, row->file);
 
     cr_assert(ne(ptr, (void *)json, NULL), "%s", err.msg);
     cr_expect(ne(ptr, strstr(json, row->expected), NULL), "%s", json);
 }
 
-Test(job, arguments_are_json_where_they_read_as_json)
+Test(submission, arguments_are_json_where_they_read_as_json)
 {
-    const struct sp_job_options options = {
+    const struct sp_submission_options options = {
         .arg = LIST("name=World", "count=3", "big=1180591620717411303424", "x=1.10", "flag=true",
                     "list=[1, 2]", "quoted=\"3\"", "empty=", "eq=a=b"),
         .arg_text = LIST("digits=007"),
@@ -88,37 +89,37 @@ Test(job, arguments_are_json_where_they_read_as_json)
               "%s", json);
 }
 
-Test(job, arguments_of_an_object_and_single_ones_are_joined)
+Test(submission, arguments_of_an_object_and_single_ones_are_joined)
 {
-    const struct sp_job_options options = {.args_json = " {\"a\": 1.0}", .arg = LIST("b=2")};
+    const struct sp_submission_options options = {.args_json = " {\"a\": 1.0}", .arg = LIST("b=2")};
 
     const char *json = write_job(&options, "p.py");
 
     cr_expect(ne(ptr, strstr(json, "\"arguments\":{\"a\": 1.0,\"b\":2}"), NULL), "%s", json);
 }
 
-Test(job, an_empty_object_of_arguments_stays_one)
+Test(submission, an_empty_object_of_arguments_stays_one)
 {
-    const char *json = write_job(&(struct sp_job_options){.args_json = "{ }"}, "p.py");
+    const char *json = write_job(&(struct sp_submission_options){.args_json = "{ }"}, "p.py");
 
     cr_expect(ne(ptr, strstr(json, "\"arguments\":{}"), NULL), "%s", json);
 }
 
-Test(job, arguments_come_from_a_file)
+Test(submission, arguments_come_from_a_file)
 {
     cr_assert(eq(int, sp_file_replace("args.json", "{\"a\":[]}\n", 9, NULL), SP_OK));
 
-    const char *json = write_job(&(struct sp_job_options){.args_json = "args.json"}, "p.py");
+    const char *json = write_job(&(struct sp_submission_options){.args_json = "args.json"}, "p.py");
 
     cr_expect(ne(ptr, strstr(json, "\"arguments\":{\"a\":[]}"), NULL), "%s", json);
 }
 
-Test(job, files_go_along_under_their_names)
+Test(submission, files_go_along_under_their_names)
 {
     cr_assert(eq(int, sp_file_replace("data.csv", "a,b", 3, NULL), SP_OK));
 
     const char *json = write_job(
-        &(struct sp_job_options){.file = LIST("./data.csv", "data.csv=in/x.csv")}, "p.py");
+        &(struct sp_submission_options){.file = LIST("./data.csv", "data.csv=in/x.csv")}, "p.py");
 
     cr_assert(ne(ptr, (void *)json, NULL), "%s", err.msg);
     cr_expect(ne(ptr,
@@ -128,18 +129,18 @@ Test(job, files_go_along_under_their_names)
               "%s", json);
 }
 
-Test(job, code_that_is_no_utf8_goes_as_base64)
+Test(submission, code_that_is_no_utf8_goes_as_base64)
 {
     cr_assert(eq(int, sp_file_replace("p.py", "#\xff", 2, NULL), SP_OK));
 
-    const char *json = write_job(&(struct sp_job_options){0}, "p.py");
+    const char *json = write_job(&(struct sp_submission_options){0}, "p.py");
 
     cr_expect(ne(ptr, strstr(json, "\"code_b64\":\"I/8=\""), NULL), "%s", json);
 }
 
-Test(job, times_options_and_metadata_are_written_as_the_contract_has_them)
+Test(submission, times_options_and_metadata_are_written_as_the_contract_has_them)
 {
-    const struct sp_job_options options = {
+    const struct sp_submission_options options = {
         .timeout = 1500,
         .queue_ttl = 60000,
         .result_in_stdout = true,
@@ -159,11 +160,11 @@ Test(job, times_options_and_metadata_are_written_as_the_contract_has_them)
                  "\"reply_to\":\"sandpiper.reply.me\"}"));
 }
 
-Test(job, a_deadline_counts_from_now)
+Test(submission, a_deadline_counts_from_now)
 {
     int64_t before = sp_wall_ms();
 
-    const char *json = write_job(&(struct sp_job_options){.deadline = 5000}, "p.py");
+    const char *json = write_job(&(struct sp_submission_options){.deadline = 5000}, "p.py");
 
     const char *at = strstr(json, "\"deadline_ms\":");
     cr_assert(ne(ptr, (void *)at, NULL));
@@ -172,7 +173,7 @@ Test(job, a_deadline_counts_from_now)
 }
 
 static const struct {
-    struct sp_job_options options;
+    struct sp_submission_options options;
     const char *path, *message;
 } bad[] = {
     {{.timeout = 0}, "none.py", "none.py: No such file or directory"},
@@ -194,7 +195,7 @@ static const struct {
     {{.reply_to = "\xff"}, "p.py", "--reply-to: expected UTF-8 text"},
 };
 
-SP_TABLE_TEST(job, what_cannot_be_sent_is_named, bad, row)
+SP_TABLE_TEST(submission, what_cannot_be_sent_is_named, bad, row)
 {
     cr_assert(eq(int, sp_file_replace("empty.py", "", 0, NULL), SP_OK));
     cr_assert(eq(int, sp_file_replace("list.json", "[]", 2, NULL), SP_OK));
@@ -204,10 +205,11 @@ SP_TABLE_TEST(job, what_cannot_be_sent_is_named, bad, row)
     cr_expect(eq(str, err.msg, (char *)row->message));
 }
 
-Test(job, bad_json_is_told_by_option)
+Test(submission, bad_json_is_told_by_option)
 {
-    cr_assert(
-        eq(ptr, (void *)write_job(&(struct sp_job_options){.metadata = "{oops"}, "p.py"), NULL));
+    cr_assert(eq(ptr,
+                 (void *)write_job(&(struct sp_submission_options){.metadata = "{oops"}, "p.py"),
+                 NULL));
 
     cr_expect(eq(int, strncmp(err.msg, "--metadata: ", 12), 0), "%s", err.msg);
 }

@@ -1,5 +1,5 @@
 /* Writes a request of CONTRACT.md 2. Numbers keep their spelling: nothing here parses them. */
-#include "cli/job.h"
+#include "cli/submission.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +30,7 @@ static const struct {
     {".cjs", SP_JAVASCRIPT},
 };
 
-static enum sp_code choose_language(const struct sp_job_options *options, const char *path,
+static enum sp_code choose_language(const struct sp_submission_options *options, const char *path,
                                     enum sp_language *out, struct sp_error *err)
 {
     if (options->language) {
@@ -82,8 +82,8 @@ static enum sp_code split_argument(const char *option, const char *text, bool js
 }
 
 /* All --arg and --arg-text; the caller frees. */
-static enum sp_code collect_arguments(const struct sp_job_options *options, struct argument **out,
-                                      size_t *n, struct sp_error *err)
+static enum sp_code collect_arguments(const struct sp_submission_options *options,
+                                      struct argument **out, size_t *n, struct sp_error *err)
 {
     struct argument *list = calloc(options->arg.n + options->arg_text.n + 1, sizeof(*list));
     if (!list)
@@ -168,8 +168,8 @@ static enum sp_code write_arguments(struct sp_json_out *json, const struct sp_js
     return rc;
 }
 
-static enum sp_code add_arguments(struct sp_json_out *json, const struct sp_job_options *options,
-                                  struct sp_error *err)
+static enum sp_code add_arguments(struct sp_json_out *json,
+                                  const struct sp_submission_options *options, struct sp_error *err)
 {
     sp_auto(sp_buf_clear) struct sp_buf text = SP_BUF_INIT(INPUT_MAX);
     struct argument *list = NULL;
@@ -237,7 +237,7 @@ static enum sp_code add_code(struct sp_json_out *json, const char *path, struct 
     return SP_OK;
 }
 
-static void add_times(struct sp_json_out *json, const struct sp_job_options *options)
+static void add_times(struct sp_json_out *json, const struct sp_submission_options *options)
 {
     if (options->timeout)
         sp_json_seconds(json, "timeout", options->timeout * 1000);
@@ -247,7 +247,7 @@ static void add_times(struct sp_json_out *json, const struct sp_job_options *opt
         sp_json_seconds(json, "queue_ttl", options->queue_ttl * 1000);
 }
 
-static void add_switches(struct sp_json_out *json, const struct sp_job_options *options)
+static void add_switches(struct sp_json_out *json, const struct sp_submission_options *options)
 {
     if (!options->result_in_stdout && !options->strict_result)
         return;
@@ -275,8 +275,8 @@ static enum sp_code check_text(const char *option, const char *text, struct sp_e
     return sp_error_set(err, SP_E_INVALID, "--%s: expected UTF-8 text", option);
 }
 
-enum sp_code sp_job_write(const struct sp_job_options *options, const char *path, const char *id,
-                          struct sp_buf *out, struct sp_error *err)
+enum sp_code sp_submission_write(const struct sp_submission_options *options, const char *path,
+                                 const char *id, struct sp_buf *out, struct sp_error *err)
 {
     enum sp_language language = SP_PYTHON;
     enum sp_code rc = choose_language(options, path, &language, err);
