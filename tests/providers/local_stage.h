@@ -64,14 +64,20 @@ static enum sp_code stage_open_with(struct stage *s, const char *settings, struc
     return sp_provider_open(sp_registry_find("local"), obj, &s->host, &s->provider, err);
 }
 
-static void stage_open(struct stage *s, const char *more)
+/* The same in the folder of stage_prepare(). */
+static void stage_open_in(struct stage *s, const char *more)
 {
     char settings[4096];
     struct sp_error err = {0};
 
-    stage_prepare(s);
     snprintf(settings, sizeof settings, "{\"isolation\":\"none\"%s%s}", *more ? "," : "", more);
     cr_assert(eq(int, stage_open_with(s, settings, &err), SP_OK), "%s", err.msg);
+}
+
+static void stage_open(struct stage *s, const char *more)
+{
+    stage_prepare(s);
+    stage_open_in(s, more);
 }
 
 static int stage_remove_entry(const char *path, const struct stat *st, int kind, struct FTW *at)
