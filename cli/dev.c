@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -33,6 +34,9 @@
 #define STOP_MS 5000
 #define PARTITIONS 4
 #define LINE_MAX_BYTES 256
+/* Of the folders that are made where none is named. */
+#define TEMPORARY "sandpiper-dev-"
+#define STALE_S 60
 /* The path of a unix socket has to fit into its address. */
 #define DIR_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - sizeof("/redis.sock"))
 
@@ -45,6 +49,7 @@ struct dev {
     const struct sp_call *call;
     char dir[DIR_MAX];
     bool made_dir; /* it is ours to remove, and not only what is in it */
+    int lock;      /* on dir, while any process of this set-up lives; -1: none */
     char conf[PATH_MAX];
     char address[LINE_MAX_BYTES]; /* of the broker */
     char http[LINE_MAX_BYTES];    /* of the worker */
@@ -76,22 +81,85 @@ static bool is_empty(const char *path)
     return n == 2; /* "." and ".." */
 }
 
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    if (ftw->level > 0)
+        (void)remove(path);
+    return 0;
+}
+
+static void empty_dir(const char *path)
+{
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): this process has one thread */
+    (void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* The descriptor that holds the lock; -1: it cannot be opened, or another has it (EWOULDBLOCK). */
+static int lock_dir(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return fd;
+    int reason = errno;
+    close(fd);
+    errno = reason;
+    return -1;
+}
+
 static enum sp_code use_dir(struct dev *dev, const char *path, struct sp_error *err)
 {
     sp_auto(sp_free_str) char *whole = NULL;
     dev->made_dir = mkdir(path, 0700) == 0;
     if (!dev->made_dir && errno != EEXIST)
         return sp_error_errno(err, SP_E_INVALID, errno, "--dir: %s", path);
+    whole = realpath(path, NULL);
+    if (!whole)
+        return sp_error_errno(err, SP_E_INVALID, errno, "--dir: %s", path);
+    if (strlen(whole) >= sizeof(dev->dir))
+        return sp_error_set(err, SP_E_INVALID, "--dir: %s is too long for a socket's path", path);
+    dev->lock = lock_dir(whole);
+    if (dev->lock < 0 && errno == EWOULDBLOCK)
+        return sp_error_set(err, SP_E_INVALID, "--dir: another 'sandpiper dev' uses %s", path);
+    if (dev->lock < 0)
+        return sp_error_errno(err, SP_E_INVALID, errno, "--dir: %s", path);
     if (!is_empty(path)) {
         return sp_error_set(err, SP_E_INVALID,
                             "--dir: %s is no empty folder; name another, or remove what is in it",
                             path);
     }
-    whole = realpath(path, NULL);
-    if (!whole || strlen(whole) >= sizeof(dev->dir))
-        return sp_error_set(err, SP_E_INVALID, "--dir: %s is too long for a socket's path", path);
     memcpy(dev->dir, whole, strlen(whole) + 1);
     return SP_OK;
+}
+
+/* Left by one that was killed: ours, not just made, and nobody holds its lock. */
+static void sweep_one(const char *path)
+{
+    struct stat st;
+    if (lstat(path, &st) || !S_ISDIR(st.st_mode) || st.st_uid != geteuid() ||
+        st.st_mtime > sp_wall_ms() / 1000 - STALE_S)
+        return;
+    int lock = lock_dir(path);
+    if (lock < 0)
+        return;
+    empty_dir(path);
+    (void)rmdir(path);
+    close(lock);
+}
+
+static void sweep(const char *base)
+{
+    char path[PATH_MAX];
+    const struct dirent *entry = NULL;
+    DIR *dir = opendir(base);
+    while (dir && (entry = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe): as above */
+        if (strncmp(entry->d_name, TEMPORARY, sizeof(TEMPORARY) - 1) == 0 &&
+            (size_t)snprintf(path, sizeof(path), "%s/%s", base, entry->d_name) < sizeof(path))
+            sweep_one(path);
+    }
+    if (dir)
+        closedir(dir);
 }
 
 static enum sp_code make_dir(struct dev *dev, struct sp_error *err)
@@ -103,29 +171,21 @@ static enum sp_code make_dir(struct dev *dev, struct sp_error *err)
     char path[DIR_MAX];
     if (!base || !*base || strlen(base) > sizeof(path) / 2)
         base = "/tmp";
-    (void)snprintf(path, sizeof(path), "%s/sandpiper-dev-XXXXXX", base);
+    sweep(base);
+    (void)snprintf(path, sizeof(path), "%s/" TEMPORARY "XXXXXX", base);
     if (!mkdtemp(path))
         return sp_error_errno(err, SP_E_UNAVAILABLE, errno, "%s", path);
     dev->made_dir = true;
+    dev->lock = lock_dir(path);
     memcpy(dev->dir, path, sizeof(path));
     return SP_OK;
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    if (ftw->level > 0)
-        (void)remove(path);
-    return 0;
 }
 
 static void remove_dir(const struct dev *dev)
 {
     if (!dev->dir[0])
         return;
-    /* NOLINTNEXTLINE(concurrency-mt-unsafe): this process has one thread */
-    (void)nftw(dev->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    empty_dir(dev->dir);
     if (dev->made_dir)
         (void)rmdir(dev->dir);
 }
@@ -533,6 +593,8 @@ static void stop_all(struct dev *dev)
     if (options->ready_file && dev->http[0])
         (void)unlink(options->ready_file);
     remove_dir(dev);
+    if (dev->lock >= 0)
+        close(dev->lock);
     sp_topics_clear(&dev->topics);
     sp_config_free(dev->config);
     close(dev->signals);
@@ -554,6 +616,7 @@ static int run_dev(const struct sp_call *call)
 {
     struct dev dev = {
         .call = call,
+        .lock = -1,
         .broker = {.name = "the mock broker"},
         .redis = {.name = "redis-server"},
         .worker = {.name = "the worker"},

@@ -228,3 +228,28 @@ Test(binary, dev_does_not_touch_a_folder_that_is_in_use)
     cr_expect(ne(ptr, strstr(out, "no empty folder"), NULL), "%s", out);
     cr_expect(eq(int, access("dev/mine", F_OK), 0));
 }
+
+Test(binary, dev_does_not_share_its_folder_with_another)
+{
+    /* Before the first has put anything there, so that emptiness tells nothing. */
+    cr_expect(eq(int, shell("mkdir dev && flock dev $S dev --dir dev"), 1));
+
+    cr_expect(ne(ptr, strstr(out, "another 'sandpiper dev' uses dev"), NULL), "%s", out);
+    cr_expect(eq(int, access("dev", F_OK), 0));
+}
+
+Test(binary, dev_removes_what_a_killed_one_has_left)
+{
+    cr_assert(eq(int,
+                 shell("mkdir -p sandpiper-dev-old/runs sandpiper-dev-used sandpiper-dev-new &&"
+                       "touch sandpiper-dev-old/dev.conf &&"
+                       "touch -d '1 hour ago' sandpiper-dev-old sandpiper-dev-used"),
+                 0));
+
+    (void)shell("XDG_RUNTIME_DIR=$PWD flock sandpiper-dev-used "
+                "env PATH=/nowhere $S dev");
+
+    cr_expect(ne(int, access("sandpiper-dev-old", F_OK), 0), "%s", out);
+    cr_expect(eq(int, access("sandpiper-dev-used", F_OK), 0));
+    cr_expect(eq(int, access("sandpiper-dev-new", F_OK), 0));
+}
