@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -155,7 +156,7 @@ static void run_program(struct run *r, enum sp_language language, const struct r
 {
     const struct sp_wrapper *w = sp_wrapper(language);
     int ours[RUN_PIPES], theirs[RUN_PIPES];
-    char path[128], folder[64] = "/tmp/sp-wrapper-XXXXXX";
+    char path[PATH_MAX], folder[64] = "/tmp/sp-wrapper-XXXXXX";
 
     *r = (struct run){0};
     cr_assert(mkdtemp(folder) != NULL && realpath(folder, path) != NULL);

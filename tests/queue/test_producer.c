@@ -235,6 +235,7 @@ Test(producer, a_time_out_sends_the_same_bytes_again_and_never_falls_back, .time
     struct rig rig = {.extra = {{"delivery.timeout.ms", "300"}}, .n_extra = 1};
     struct sp_record *record = request(&mock, &rig), *none = NULL;
     void *ticket = NULL;
+    rd_kafka_mock_topic_create(mock.cluster, OTHER, 2, 1);
     rd_kafka_mock_broker_set_down(mock.cluster, 1);
 
     rig_reply(&rig, record, OTHER, &first_ticket);
@@ -272,6 +273,7 @@ Test(producer, a_reply_too_large_for_its_topic_falls_back)
     struct mock mock;
     struct rig rig = {0};
     struct sp_record *record = request(&mock, &rig);
+    rd_kafka_mock_topic_create(mock.cluster, OTHER, 2, 1);
     rd_kafka_mock_push_request_errors(mock.cluster, PRODUCE, 2,
                                       RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
                                       RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
@@ -291,6 +293,7 @@ Test(producer, one_header_says_why_a_reply_went_elsewhere)
     struct mock mock;
     struct rig rig = {0};
     struct sp_record *record = request(&mock, &rig);
+    rd_kafka_mock_topic_create(mock.cluster, OTHER, 2, 1);
     struct sp_envelope env = {
         .reply_topic = (char *)OTHER, .reply_partition = -1, .partition_unusable = true};
     struct sp_send send = {.record = record,
