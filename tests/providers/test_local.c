@@ -179,6 +179,27 @@ SP_TABLE_TEST(local, a_program_gives_what_the_texts_promise, runs, row)
     sp_result_clear(&r);
 }
 
+/* The demand of ragflow 3.4 that the value shows up in stdout. */
+Test(local, the_value_is_in_stdout_where_that_is_asked_for)
+{
+    struct stage_job job = {.code = "print('debug')\ndef main(name, count):\n"
+                                    "    return {'message': f'Hello {name}! ' * count}",
+                            .arguments = "{\"name\":\"World\",\"count\":2}"};
+    struct sp_request req = stage_request(&job);
+    struct sp_run run = stage_limits_of(&job);
+    struct sp_instance *instance = NULL;
+    struct sp_result r = {0};
+
+    req.result_in_stdout = SP_YES;
+    cr_assert(eq(int, sp_provider_create(stage.provider, &req, &run, &instance, NULL), SP_OK));
+    cr_expect(ne(str, instance->id, ""));
+    cr_expect(eq(int, sp_provider_execute(instance, &req, &run, &r, NULL), SP_OK));
+
+    cr_expect(eq(str, r.out.text, "debug\n{\"message\":\"Hello World! Hello World! \"}\n"));
+    sp_provider_destroy(instance, &run);
+    sp_result_clear(&r);
+}
+
 Test(local, undefined_is_an_error_where_that_is_asked_for)
 {
     struct sp_result r = {0};
