@@ -98,47 +98,54 @@ Test(consumer, a_record_is_copied_whole)
     mock_stop(&mock);
 }
 
+/* Keeps n0 records of partition 0; n1 of partition 1 are complete at once. */
+static void take_two_partitions(struct rig *rig, struct sp_record **kept, int64_t n0, int64_t n1)
+{
+    int64_t next[2] = {0}, until = sp_deadline_in(MOCK_LIMIT_MS);
+    while ((next[0] < n0 || next[1] < n1) && sp_deadline_left(until) > 0) {
+        struct sp_record *record = NULL;
+        void *ticket = NULL;
+        if (sp_queue_next(rig->q, true, 50, &record, &ticket) != SP_QUEUE_RECORD)
+            continue;
+        cr_assert(eq(i64, record->offset, next[record->partition]++));
+        cr_assert(le(i64, next[0], n0));
+        if (record->partition == 1) {
+            sp_queue_complete(rig->q, record);
+        } else {
+            kept[record->offset] = record;
+        }
+    }
+    cr_assert(eq(i64, next[0], n0));
+    cr_assert(eq(i64, next[1], n1));
+}
+
+static void complete_in_order(struct rig *rig, int64_t from, int64_t to)
+{
+    for (int64_t offset = from; offset < to; offset++) {
+        struct sp_record *record = rig_record(rig);
+        cr_assert(eq(i64, record->offset, offset));
+        sp_queue_complete(rig->q, record);
+    }
+}
+
 Test(consumer, a_full_window_stops_its_partition_only_and_loses_nothing)
 {
     struct mock mock;
     struct rig rig = {.window = 10};
-    struct sp_record *records[200], *held = NULL;
-    size_t n = 0, from_other = 0, next[2] = {0};
+    struct sp_record *records[10];
     mock_start(&mock, 2);
     mock_send_numbers(&mock, 0, 100);
     mock_send_numbers(&mock, 1, 100);
     rig_open(&rig, &mock);
 
-    /* The first record of partition 0 stays out; everything of partition 1 is done at once. */
-    int64_t until = sp_deadline_in(MOCK_LIMIT_MS);
-    while ((n < 10 || from_other < 100) && sp_deadline_left(until) > 0) {
-        struct sp_record *record = NULL;
-        void *ticket = NULL;
-        if (sp_queue_next(rig.q, true, 50, &record, &ticket) != SP_QUEUE_RECORD)
-            continue;
-        cr_assert(eq(i64, record->offset, (int64_t)next[record->partition]++));
-        if (record->partition == 1) {
-            from_other++;
-            sp_queue_complete(rig.q, record);
-        } else {
-            records[n++] = record;
-        }
-    }
-    cr_assert(eq(sz, n, 10));
-    cr_assert(eq(sz, from_other, 100));
-
-    held = records[0];
-    for (size_t i = 1; i < n; i++)
+    take_two_partitions(&rig, records, 10, 100);
+    for (size_t i = 1; i < 10; i++)
         sp_queue_complete(rig.q, records[i]);
     struct sp_record *none = NULL;
     void *ticket = NULL;
     cr_expect(eq(int, sp_queue_next(rig.q, true, 300, &none, &ticket), SP_QUEUE_IDLE));
-    sp_queue_complete(rig.q, held);
-    for (int64_t offset = 10; offset < 100; offset++) {
-        struct sp_record *record = rig_record(&rig);
-        cr_assert(eq(i64, record->offset, offset));
-        sp_queue_complete(rig.q, record);
-    }
+    sp_queue_complete(rig.q, records[0]);
+    complete_in_order(&rig, 10, 100);
 
     rig_wait_committed(&rig, 0, 100);
     rig_wait_committed(&rig, 1, 100);
