@@ -292,7 +292,7 @@ Test(contract, a_deadline_during_the_run_is_a_timeout)
     sp_stage_worker(s, NULL);
     sp_stage_submit(s, "first", "python", "print(1)", "");
     sp_stage_reply(s, "first", LIMIT_MS);
-    snprintf(member, sizeof(member), "\"deadline_ms\":%lld", (long long)sp_wall_ms() + 2000);
+    snprintf(member, sizeof(member), "\"deadline_ms\":%lld", (long long)sp_wall_ms() + 5000);
 
     sp_stage_submit(s, "due", "python", "import time\nprint('partial', flush=True)\ntime.sleep(60)",
                     member);
@@ -307,7 +307,7 @@ Test(contract, a_deadline_during_the_run_is_a_timeout)
                           {"stdout", "\"partial\\n\""},
                       });
     double ran = json_number_value(sp_stage_answer_get(a, "execution_time"));
-    cr_expect(ran > 0.5 && ran < 4, "%s", a->value);
+    cr_expect(ran > 0 && ran < 6, "%s", a->value);
 }
 
 static bool two_dead_letters(void *arg)
@@ -460,7 +460,7 @@ Test(contract, a_workers_record_has_the_types_of_the_contract_and_15_seconds_to_
         snprintf(partition, sizeof(partition), "%s-", s->requests);
         cr_expect(name && strncmp(name, partition, strlen(partition)) == 0, "%s", text);
     }
-    cr_expect(atoll(ttl) > 5000 && atoll(ttl) <= 15000, "%s", ttl);
+    cr_expect(strtoll(ttl, NULL, 10) > 5000 && strtoll(ttl, NULL, 10) <= 15000, "%s", ttl);
 }
 
 static bool dlq_refusal_is_told(void *arg)
