@@ -92,9 +92,12 @@ static enum sp_code check_owner(int fd, const char *work_dir, struct sp_error *e
 
 static enum sp_code open_root(const char *work_dir, int *out, struct sp_error *err)
 {
-    enum sp_code rc = make_parents(work_dir, err);
     sp_auto(sp_fd_close) int fd = -1;
+    enum sp_code rc;
 
+    if (!*work_dir)
+        return sp_error_set(err, SP_E_INVALID, "work_dir: empty; give the path of a folder");
+    rc = make_parents(work_dir, err);
     if (rc)
         return rc;
     if (mkdir(work_dir, 0700) && errno != EEXIST)

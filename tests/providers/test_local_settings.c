@@ -30,6 +30,9 @@ static const struct {
     {"{\"isolation\":\"none\",\"environment\":{\"A=B\":\"1\"}}", "environment: \"A=B\""},
     {"{\"isolation\":\"none\",\"environment\":{\"\":\"1\"}}", "environment: \"\""},
     {"{\"isolation\":\"none\",\"work_dir\":\"/proc/nowhere\"}", "work_dir: "},
+    {"{\"isolation\":\"none\",\"work_dir\":\"\"}", "work_dir: empty"},
+    {"{\"isolation\":\"none\",\"work_dir\":\"/dev/null/x\"}", "work_dir: cannot make"},
+    {"{\"isolation\":\"none\",\"work_dir\":\"/dev/null\"}", "work_dir: /dev/null is a link"},
 };
 
 SP_TABLE_TEST(local_settings, what_cannot_be_used_is_refused_by_name, refused, row)
