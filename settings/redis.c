@@ -12,13 +12,13 @@
 #include "base/text.h"
 #include "settings/redis_tls.h"
 
-enum { DEFAULT_TIMEOUT_MS = 2000 };
+static const struct timeval timeout = {.tv_sec = 2}; /* of each call: redis.h */
 
 struct sp_redis {
     char *host, *user, *password;
     char *path; /* of a unix socket; then host is NULL */
     char *name;
-    int64_t port, db, timeout_ms;
+    int64_t port, db;
     bool tls;
     redisContext *ctx; /* NULL: not connected */
     uint64_t generation;
@@ -222,7 +222,6 @@ enum sp_code sp_redis_new(const struct sp_config *config, struct sp_redis **out,
 
     if (!r)
         return no_memory(err);
-    r->timeout_ms = DEFAULT_TIMEOUT_MS;
     r->port = 6379;
     enum sp_code rc = url && *url ? parse_url(r, url, err) : take_members(r, config, err);
     if (!rc && r->tls && !SP_REDIS_HAS_TLS) {
@@ -287,11 +286,6 @@ static enum sp_code accept_answer(struct sp_redis *r, redisReply *reply, redisRe
     return rc;
 }
 
-static struct timeval to_timeval(int64_t ms)
-{
-    return (struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
-}
-
 static enum sp_code log_in(struct sp_redis *r, struct sp_error *err)
 {
     const char *argv[3] = {"AUTH"};
@@ -324,16 +318,14 @@ static enum sp_code select_db(struct sp_redis *r, struct sp_error *err)
 
 static enum sp_code dial(struct sp_redis *r, struct sp_error *err)
 {
-    struct timeval tv = to_timeval(r->timeout_ms);
-
-    r->ctx = r->path ? redisConnectUnixWithTimeout(r->path, tv)
-                     : redisConnectWithTimeout(r->host, (int)r->port, tv);
+    r->ctx = r->path ? redisConnectUnixWithTimeout(r->path, timeout)
+                     : redisConnectWithTimeout(r->host, (int)r->port, timeout);
     if (!r->ctx)
         return no_memory(err);
     if (r->ctx->err)
         return sp_error_set(err, SP_E_UNAVAILABLE, "redis %s: %s", r->name, r->ctx->errstr);
     (void)fcntl(r->ctx->fd, F_SETFD, FD_CLOEXEC);
-    redisSetTimeout(r->ctx, tv);
+    redisSetTimeout(r->ctx, timeout);
     if (!r->path)
         redisEnableKeepAlive(r->ctx);
     enum sp_code rc = r->tls ? sp_redis_tls_start(r->ctx, r->host, err) : SP_OK;
@@ -380,13 +372,6 @@ enum sp_code sp_redis_argv(struct sp_redis *r, int argc, const char **argv, cons
     enum sp_code rc = sp_redis_connect(r, &ctx, err);
 
     return rc ? rc : accept_answer(r, redisCommandArgv(ctx, argc, argv, len), out, err);
-}
-
-void sp_redis_set_timeout(struct sp_redis *r, int64_t timeout_ms)
-{
-    r->timeout_ms = timeout_ms;
-    if (r->ctx)
-        redisSetTimeout(r->ctx, to_timeval(timeout_ms));
 }
 
 void sp_redis_disconnect(struct sp_redis *r)

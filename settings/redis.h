@@ -19,16 +19,15 @@ void sp_redis_free(struct sp_redis *redis);
 SP_AUTO(struct sp_redis *, sp_redis_free)
 
 /*
- * Connects if need be (AUTH, SELECT) and runs one command, each waiting timeout_ms at most (2000
- * unless set). SP_E_UNAVAILABLE: no connection, a time-out, LOADING, or out of memory; SP_E_DENIED:
- * credentials or ACL refused; SP_E_INVALID: any other error answer. After a broken connection the
- * next call connects anew. Thread: one at a time.
+ * Connects if need be (AUTH, SELECT) and runs one command, each waiting 2 s at most.
+ * SP_E_UNAVAILABLE: no connection, a time-out, LOADING, or out of memory; SP_E_DENIED: credentials
+ * or ACL refused; SP_E_INVALID: any other error answer. After a broken connection the next call
+ * connects anew. Thread: one at a time.
  */
 SP_MUST_CHECK enum sp_code sp_redis_command(struct sp_redis *redis, redisReply **out,
                                             struct sp_error *err, const char *fmt, ...);
 SP_MUST_CHECK enum sp_code sp_redis_argv(struct sp_redis *redis, int argc, const char **argv,
                                          const size_t *len, redisReply **out, struct sp_error *err);
-void sp_redis_set_timeout(struct sp_redis *redis, int64_t timeout_ms);
 /* The connected context, for subscriptions; connects if need be. Borrowed. */
 SP_MUST_CHECK enum sp_code sp_redis_connect(struct sp_redis *redis, redisContext **out,
                                             struct sp_error *err);

@@ -250,11 +250,10 @@ Test(redis, a_server_that_hangs_costs_the_time_out_only)
     cr_assert(sp_redis_server_start(&server, NULL));
     sp_auto(sp_redis_free) struct sp_redis *redis = must_new(server.url);
     sp_auto(freeReplyObject) redisReply *first = run(redis, "PING");
-    sp_redis_set_timeout(redis, 100);
     kill(server.pid, SIGSTOP);
     int64_t start = sp_mono_ms();
 
     cr_expect(eq(int, fail(redis, "PING", &err), SP_E_UNAVAILABLE));
-    cr_expect(lt(i64, sp_mono_ms() - start, 1500));
+    cr_expect(lt(i64, sp_mono_ms() - start, 3500));
     cr_expect(ne(ptr, strstr(err.msg, "no answer in time"), NULL), "%s", err.msg);
 }
