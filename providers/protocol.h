@@ -21,7 +21,7 @@ enum { SP_FD_RESULT = 3, SP_FD_JOB = 4 };
 enum { SP_MARKER_SUFFIX_MAX = 64, SP_MARKER_MAX = 96 };
 
 /*
- * The one option so far is "strict": JavaScript's undefined is an error. The wrapper may lie
+ * The one option is "strict": JavaScript's undefined is an error. The wrapper may lie
  * anywhere; its folder is not where the program imports from. It writes nothing where the program
  * has no main, save for a warning. exit code 13, as Node's: main's promise can never settle.
  */

@@ -97,7 +97,8 @@ enum sp_fate sp_job_claim(struct sp_job *job, bool stopping, int64_t wall_ms)
     return SP_FATE_RUN;
 }
 
-int64_t sp_job_expiry(const struct sp_job *job)
+/* The monotonic moment at which the job expires unless it starts; SP_NEVER: it does not. */
+static int64_t expiry_of(const struct sp_job *job)
 {
     int64_t now_wall = sp_wall_ms(), expiry = SP_NEVER;
     if (job->req.deadline_ms > 0)
@@ -117,7 +118,7 @@ struct sp_run sp_job_run(const struct sp_job *job, int64_t setup_timeout_ms, int
         deadline = sp_deadline_in(job->req.deadline_ms - sp_wall_ms());
     int64_t timeout = job->req.timeout_ms > 0 ? job->req.timeout_ms : SP_TIMEOUT_DEFAULT_MS;
     return (struct sp_run){
-        .setup_deadline = sp_deadline_min(sp_deadline_in(setup_timeout_ms), sp_job_expiry(job)),
+        .setup_deadline = sp_deadline_min(sp_deadline_in(setup_timeout_ms), expiry_of(job)),
         .deadline = deadline,
         .timeout_ms = timeout < max_timeout_ms ? timeout : max_timeout_ms,
         .teardown_ms = TEARDOWN_MS,
@@ -129,7 +130,7 @@ enum sp_fate sp_job_unavailable(struct sp_job *job, const char *reason, int64_t 
 {
     int64_t now = sp_mono_ms();
     if (job->held_since == 0) {
-        int64_t expiry = sp_job_expiry(job);
+        int64_t expiry = expiry_of(job);
         job->held_since = now;
         job->hold_until = expiry == SP_NEVER ? sp_deadline_in(hold_ms) : expiry;
     }

@@ -73,8 +73,6 @@ void sp_job_free(struct sp_job *job);
  * here. SP_FATE_RUN, _ANSWER or _HAND_BACK.
  */
 enum sp_fate sp_job_claim(struct sp_job *job, bool stopping, int64_t wall_ms);
-/* The monotonic moment at which the job expires unless it starts; SP_NEVER: it does not. */
-int64_t sp_job_expiry(const struct sp_job *job);
 /* The run's limits, from the request and the worker; the provider's own come with its call. */
 struct sp_run sp_job_run(const struct sp_job *job, int64_t setup_timeout_ms, int64_t max_timeout_ms,
                          int cancel_fd);
