@@ -94,8 +94,8 @@ static const struct {
     /* section 7: what the security cases may do here, where nothing is scanned */
     {PY, "import os, subprocess\nprint(subprocess.check_output(['echo', 'x']).decode(), end='')",
      NULL, 0, "x\n", NULL, NULL, NULL},
-    {PY, "print(eval('1' + '+1'))\ndef eval(x): return x\nprint(eval('own'))", NULL, 0, "2\nown\n",
-     NULL, NULL, NULL},
+    {PY, "print(eval('1' + '+1'))\ndef eval(x): return x\nprint(eval('mine'))", NULL, 0,
+     "2\nmine\n", NULL, NULL, NULL},
     {JS, "console.log(eval('1+1'), require('child_process').execSync('echo x').toString().trim())",
      NULL, 0, "2 x\n", NULL, NULL, NULL},
     /* a program's changes of what the wrapper uses */

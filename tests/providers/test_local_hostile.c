@@ -37,9 +37,10 @@ static const char *const attacks[] = {
     "import os, shutil\nshutil.rmtree(os.path.dirname(os.getcwd()))",
     "import os, shutil\nshutil.rmtree(os.path.dirname(os.path.dirname(os.getcwd())), True)",
     "import os\nos.rename('../../' + os.path.basename(os.path.dirname(os.getcwd())), '../../x')",
-    "import os\nown = os.path.dirname(os.getcwd())\nos.rename(own, own + 'x')\n"
-    "os.symlink('/tmp', own)",
-    "import os\nown = os.path.dirname(os.getcwd())\nos.rename(own, own + 'x')\nopen(own, 'w')",
+    "import os\nfolder = os.path.dirname(os.getcwd())\nos.rename(folder, folder + 'x')\n"
+    "os.symlink('/tmp', folder)",
+    "import os\nfolder = os.path.dirname(os.getcwd())\nos.rename(folder, folder + "
+    "'x')\nopen(folder, 'w')",
     "import os\nos.chmod('.', 0)",
     "import os\nos.chmod('..', 0)",
     "import os\nos.chmod('..', 0o500)",
