@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "settings/redis.h"
 #include "settings/secret.h"
 
 #define ENV_PREFIX "SANDPIPER_"
@@ -190,11 +191,19 @@ static enum sp_code check_listen(const char *key, const char *text, struct sp_er
     return SP_OK;
 }
 
+/* A reference is looked at when it is resolved. */
+static enum sp_code check_url(const char *key, const char *text, struct sp_error *err)
+{
+    (void)key;
+    return *text && !sp_secret_is_reference(text) ? sp_redis_check_url(text, err) : SP_OK;
+}
+
 /* What the field tables cannot say. */
 static const struct {
     const char *section, *key;
     enum sp_code (*check)(const char *key, const char *text, struct sp_error *err);
 } checks[] = {
+    {"redis", "url", check_url},
     {"redis", "prefix", check_name},
     {"worker", "id", check_name},
     {"http", "listen", check_listen},

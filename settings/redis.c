@@ -186,6 +186,15 @@ static enum sp_code no_memory(struct sp_error *err)
     return sp_error_set(err, SP_E_NOMEM, "out of memory");
 }
 
+enum sp_code sp_redis_check_url(const char *url, struct sp_error *err)
+{
+    struct sp_redis *r = calloc(1, sizeof *r);
+    enum sp_code rc = r ? parse_url(r, url, err) : no_memory(err);
+
+    sp_redis_free(r);
+    return rc;
+}
+
 static enum sp_code take_members(struct sp_redis *r, const struct sp_config *config,
                                  struct sp_error *err)
 {

@@ -12,6 +12,9 @@ SP_AUTO(redisContext *, redisFree)
 
 struct sp_redis; /* an address with credentials, and a connection that is made when needed */
 
+/* SP_E_INVALID with what is wrong, never with the url itself. */
+SP_MUST_CHECK enum sp_code sp_redis_check_url(const char *url, struct sp_error *err);
+
 /* SP_E_INVALID: url or host is wrong, or rediss:// on a hiredis without TLS. Does no I/O. */
 SP_MUST_CHECK enum sp_code sp_redis_new(const struct sp_config *config, struct sp_redis **out,
                                         struct sp_error *err);

@@ -166,6 +166,9 @@ static const struct {
     {"[worker]\norder = any\n", ":2: section [worker]: order: must be one of none, key"},
     {"[worker]\nid = a b\n",
      ":2: section [worker]: id: use letters, digits, '.', '_' and '-', 64 at most"},
+    {"[redis]\nurl = http://u:secret@h\n",
+     ":2: section [redis]: redis url: unknown scheme; expected "
+     "redis://[user[:password]@]host[:port][/db], rediss://... or unix:///path?db=n"},
     {"[redis]\nprefix = a:*\n",
      ":2: section [redis]: prefix: use letters, digits, '.', '_' and '-', 64 at most"},
     {"[http]\nlisten = 9464\n",
