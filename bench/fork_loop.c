@@ -74,14 +74,19 @@ static void run_one(long long n)
     posix_spawn_file_actions_adddup2(&actions, result[1], SP_FD_RESULT);
     posix_spawn_file_actions_addopen(&actions, SP_FD_JOB, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addchdir_np(&actions, dir);
+    /* Sessions of their own as the worker's have: schedulers share a busy machine by session. */
+    posix_spawnattr_t attr;
+    posix_spawnattr_init(&attr);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSID);
     static char flags[] = "-uB", main_py[] = "main.py",
                 path[] = "PATH=/usr/local/bin:/usr/bin:/bin", lang[] = "LANG=C.UTF-8";
     char *argv[] = {bench.python, flags, bench.wrapper, main_py, NULL};
     char *envp[] = {path, lang, NULL};
     pid_t pid;
-    if (posix_spawn(&pid, bench.python, &actions, NULL, argv, envp) != 0)
+    if (posix_spawn(&pid, bench.python, &actions, &attr, argv, envp) != 0)
         fail(bench.python);
     posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attr);
     close(out[1]);
     close(err[1]);
     close(result[1]);
