@@ -149,7 +149,7 @@ static enum sp_fate timed_out(struct sp_job *job, const struct sp_run *run)
     job->result.exit_code = -1;
     if (sp_mono_ms() >= run->deadline)
         return sp_job_refuse(job, SP_SB005_TIMEOUT, "deadline_ms passed during the run");
-    snprintf(message, sizeof message, "execution timed out after %g seconds",
+    snprintf(message, sizeof message, "Execution timed out after %g seconds",
              (double)timeout / 1000);
     return sp_job_refuse(job, SP_SB005_TIMEOUT, message);
 }

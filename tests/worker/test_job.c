@@ -154,7 +154,7 @@ static const struct {
     {SP_OUTCOME_LIMIT, -9, "memory", SP_FATE_ANSWER, SP_STATUS_FAILED, SP_SB006_LIMIT,
      "a resource limit ended the program: memory", -9},
     {SP_OUTCOME_TIMEOUT, -9, NULL, SP_FATE_ANSWER, SP_STATUS_TIMEOUT, SP_SB005_TIMEOUT,
-     "execution timed out after 2.5 seconds", -1},
+     "Execution timed out after 2.5 seconds", -1},
     {SP_OUTCOME_CANCELLED, -9, NULL, SP_FATE_HAND_BACK, SP_STATUS_OK, SP_SB_NONE, "", -9},
 };
 
