@@ -3,9 +3,10 @@
  * worker has to move. One thread consumes a topic in a group and produces for each record a value
  * of the size of a no-op job's reply, under the record's key and with a reply's headers; the ids in
  * it differ from record to record, so that it compresses as replies do. Both handles have the
- * worker's settings, positions are committed explicitly five times a second, delivery reports are
- * served. What it leaves out is all that makes a worker: no JSON is read, nothing is run, and a
- * position is committed whether the reply was delivered or not. Ends on SIGTERM.
+ * worker's settings save its bounds of memory, positions are committed explicitly five times a
+ * second, delivery reports are served. What it leaves out is all that makes a worker: no JSON is
+ * read, nothing is run, and a position is committed whether the reply was delivered or not. Ends on
+ * SIGTERM.
  *
  *   raw_loop BROKER REQUEST-TOPIC REPLY-TOPIC
  */
@@ -40,6 +41,7 @@ static const char after_id[] =
 
 /* The worker's bounds of memory are not the baseline's: librdkafka's own defaults. */
 static const struct sp_queue_property roomy[] = {
+    {"queued.min.messages", "100000"},
     {"queued.max.messages.kbytes", "65536"},
     {"fetch.max.bytes", "52428800"},
     {"queue.buffering.max.kbytes", "1048576"},

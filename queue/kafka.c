@@ -33,11 +33,11 @@ static const struct sp_queue_property consumer_defaults[] = {
     {"session.timeout.ms", "10000"}, /* a dead worker's partitions move after it */
     {"heartbeat.interval.ms", "3000"},
     /*
-     * Bounds of memory; with a queue for each partition they hold per partition. It is the bytes
-     * that bound: a partition whose queue is over either limit when librdkafka looks is not fetched
-     * for up to a second, so that a low count would limit a partition to one fetch a second.
+     * Bounds of memory, of each partition, since each has a queue. One whose queue is over either
+     * when librdkafka looks is not fetched for up to a second, so that they bound its rate, too: a
+     * partition gives little more than this in a second.
      */
-    {"queued.min.messages", "10000"},
+    {"queued.min.messages", "20000"},
     {"queued.max.messages.kbytes", "4096"},
 #if RD_KAFKA_VERSION >= 0x02020000
     {"fetch.queue.backoff.ms", "20"}, /* that second */
