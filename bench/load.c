@@ -191,7 +191,7 @@ static int drain(char **args)
     rd_kafka_t *rk = producer(args[0]);
     int64_t jobs = strtoll(args[2], NULL, 10), from = 0, from_us = 0, to = 0, to_us = 0;
     int64_t end = sp_mono_us() + DRAIN_LIMIT_US;
-    for (int64_t n = 0; n < jobs && sp_mono_us() < end; rd_kafka_poll(rk, 20)) {
+    for (int64_t n = 0; n < jobs && sp_mono_us() < end; rd_kafka_poll(rk, 100)) {
         n = replies(rk, args[1], PARTITIONS);
         int64_t now = sp_mono_us();
         if (from_us == 0 && n >= jobs / 10) {
