@@ -14,6 +14,7 @@
 enum {
     BACKLOG = 64,
     CONNECTIONS_MAX = 64,
+    CONNECTIONS_OF_ONE = 16,       /* from one address, so that a neighbour cannot take them all */
     CONNECTION_MEMORY = 16 * 1024, /* headers beyond it are refused by the library */
     IDLE_SECONDS = 10,
     STACK_BYTES = 256 * 1024,
@@ -173,6 +174,7 @@ enum sp_code sp_http_start(const char *listen_at, const struct sp_http_route *ro
         http->daemon = MHD_start_daemon(
             MHD_USE_POLL_INTERNAL_THREAD, 0, NULL, NULL, handle, http, MHD_OPTION_LISTEN_SOCKET, fd,
             MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+            MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)CONNECTIONS_OF_ONE,
             MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
             MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_THREAD_STACK_SIZE,
             (size_t)STACK_BYTES, MHD_OPTION_END);

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "tests/support.h"
 
 SP_AUTO(struct sp_http *, sp_http_stop)
@@ -40,20 +41,36 @@ static struct sp_http *started(void)
     return http;
 }
 
-/* Sends a request as it stands and reads until the server closes. */
-static void ask(const struct sp_http *http, const char *request, char *answer, size_t size)
+/* A connection from a loopback address: 127.0.0.<host>. */
+static int dial(const struct sp_http *http, uint32_t host)
 {
     int port = atoi(strrchr(sp_http_address(http), ':') + 1);
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    struct sockaddr_in from = {.sin_family = AF_INET}, to = {.sin_family = AF_INET};
+    from.sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + host);
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    to.sin_port = htons((uint16_t)port);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    size_t len = 0;
+    cr_assert(not(bind(fd, (struct sockaddr *)&from, sizeof from)));
     cr_assert(not(connect(fd, (struct sockaddr *)&to, sizeof to)));
+    return fd;
+}
+
+/* Sends a request as it stands and reads until the server closes. */
+static void ask_from(const struct sp_http *http, uint32_t host, const char *request, char *answer,
+                     size_t size)
+{
+    int fd = dial(http, host);
+    size_t len = 0;
     cr_assert(write(fd, request, strlen(request)) > 0);
     for (ssize_t n = 0; len + 1 < size && (n = read(fd, answer + len, size - 1 - len)) > 0;)
         len += (size_t)n;
     answer[len] = '\0';
     close(fd);
+}
+
+static void ask(const struct sp_http *http, const char *request, char *answer, size_t size)
+{
+    ask_from(http, 1, request, answer, size);
 }
 
 static const struct {
@@ -126,4 +143,21 @@ Test(http, a_port_in_use_is_a_clear_error)
 
     cr_expect(eq(int, rc, SP_E_UNAVAILABLE));
     cr_expect(strstr(err.msg, "in use") != NULL, "%s", err.msg);
+}
+
+Test(http, one_address_cannot_take_all_connections)
+{
+    sp_auto(sp_http_stop) struct sp_http *http = started();
+    int idle[80];
+    char answer[2048];
+    for (size_t i = 0; i < SP_COUNT(idle); i++)
+        idle[i] = dial(http, 1);
+
+    int64_t from = sp_mono_ms();
+    ask_from(http, 2, "GET /good HTTP/1.0\r\n\r\n", answer, sizeof answer);
+
+    cr_expect(strstr(answer, "hello") != NULL, "%s", answer);
+    cr_expect(lt(i64, sp_mono_ms() - from, 8000), "not only after the idle ones timed out");
+    for (size_t i = 0; i < SP_COUNT(idle); i++)
+        close(idle[i]);
 }
