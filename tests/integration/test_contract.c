@@ -366,6 +366,8 @@ Test(contract, without_redis_what_does_not_fit_is_cut_and_told)
     struct sp_redis_server server = own_redis(url, NULL);
     sp_stage_local(s, "");
     sp_stage_worker(s, (const char *const[]){url, "limits.reply_bytes=20000", NULL});
+    sp_stage_submit(s, "first", "python", "pass", "");
+    sp_stage_reply(s, "first", LIMIT_MS); /* the settings are in force */
     sp_redis_server_kill(&server);
 
     sp_stage_submit(s, "value", "python", "def main():\n    return 'v' * 30000", "");

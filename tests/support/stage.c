@@ -90,6 +90,24 @@ char *sp_stage_redis(struct sp_stage *s, const char *fmt, ...)
 
 /* Topics */
 
+/* Partitions of a topic, waiting until the broker tells of it. */
+static int partitions_of(struct sp_stage *s, const char *name)
+{
+    int64_t end = sp_deadline_in(START_LIMIT_MS);
+    int n = 0;
+    while (n == 0 && sp_deadline_left(end) > 0) {
+        const struct rd_kafka_metadata *md;
+        rd_kafka_topic_t *topic = rd_kafka_topic_new(s->producer, name, NULL);
+        if (rd_kafka_metadata(s->producer, 0, topic, &md, 5000) == 0) {
+            n = md->topic_cnt == 1 && md->topics[0].err == 0 ? md->topics[0].partition_cnt : 0;
+            rd_kafka_metadata_destroy(md);
+        }
+        rd_kafka_topic_destroy(topic);
+    }
+    cr_assert(n > 0, "no topic %s", name);
+    return n;
+}
+
 void sp_stage_topic(struct sp_stage *s, const char *name, int partitions, const char *config)
 {
     char text[256];
@@ -113,24 +131,7 @@ void sp_stage_topic(struct sp_stage *s, const char *name, int partitions, const 
     rd_kafka_event_destroy(event);
     rd_kafka_queue_destroy(queue);
     rd_kafka_NewTopic_destroy(topic);
-}
-
-/* Partitions of a topic, waiting until the broker tells of it. */
-static int partitions_of(struct sp_stage *s, const char *name)
-{
-    int64_t end = sp_deadline_in(START_LIMIT_MS);
-    int n = 0;
-    while (n == 0 && sp_deadline_left(end) > 0) {
-        const struct rd_kafka_metadata *md;
-        rd_kafka_topic_t *topic = rd_kafka_topic_new(s->producer, name, NULL);
-        if (rd_kafka_metadata(s->producer, 0, topic, &md, 5000) == 0) {
-            n = md->topic_cnt == 1 && md->topics[0].err == 0 ? md->topics[0].partition_cnt : 0;
-            rd_kafka_metadata_destroy(md);
-        }
-        rd_kafka_topic_destroy(topic);
-    }
-    cr_assert(n > 0, "no topic %s", name);
-    return n;
+    partitions_of(s, name);
 }
 
 void sp_stage_watch(struct sp_stage *s, const char *topic)

@@ -50,7 +50,7 @@ struct sp_stage_header {
 struct sp_stage *sp_stage_new(int partitions);
 /* Ends the workers (SIGTERM, then SIGKILL) and frees everything. */
 void sp_stage_free(struct sp_stage *s);
-/* One more topic, watched by the reader. config: "key=value" or NULL. */
+/* One more topic, there when it returns. config: "key=value" or NULL. */
 void sp_stage_topic(struct sp_stage *s, const char *name, int partitions, const char *config);
 void sp_stage_watch(struct sp_stage *s, const char *topic);
 
