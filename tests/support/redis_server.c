@@ -11,21 +11,29 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MAX_ARGS = 32, TRIES = 500, TRY_US = 20000 };
+enum { MAX_ARGS = 32, TRIES = 500, TRY_US = 20000, PORT_MIN = 20000, PORT_MAX = 32000 };
 
-static int free_port(void)
+static bool can_bind(int port)
 {
     struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof addr;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    if (fd < 0 || bind(fd, (struct sockaddr *)&addr, len) ||
-        getsockname(fd, (struct sockaddr *)&addr, &len)) {
-        addr.sin_port = 0;
-    }
+    addr.sin_port = htons((uint16_t)port);
+    bool ok = fd >= 0 && bind(fd, (struct sockaddr *)&addr, sizeof addr) == 0;
     if (fd >= 0)
         close(fd);
-    return ntohs(addr.sin_port);
+    return ok;
+}
+
+/* Below the ports of outgoing connections, so that none takes it while the server is down. */
+static int free_port(void)
+{
+    for (int i = 0; i < TRIES; i++) {
+        int port = PORT_MIN + (int)arc4random_uniform(PORT_MAX - PORT_MIN);
+        if (can_bind(port))
+            return port;
+    }
+    return 0;
 }
 
 static bool find_place(struct sp_redis_server *server)
