@@ -86,6 +86,8 @@ const char *sp_code_name(enum sp_code code)
         [SP_OK] = "ok",
         [SP_E_INVALID] = "invalid",
         [SP_E_UNAVAILABLE] = "unavailable",
+        [SP_E_BUSY] = "busy",
+        [SP_E_UNSUPPORTED] = "unsupported",
         [SP_E_TIMEOUT] = "timeout",
         [SP_E_DENIED] = "denied",
         [SP_E_LIMIT] = "limit",

@@ -7,7 +7,9 @@
 enum sp_code {
     SP_OK = 0,
     SP_E_INVALID,     /* the input is wrong; the same input fails again */
-    SP_E_UNAVAILABLE, /* a peer is down or busy; the same input may work later */
+    SP_E_UNAVAILABLE, /* a peer is down; the same input may work later */
+    SP_E_BUSY,        /* a peer is there and throttles us; the same input may work later */
+    SP_E_UNSUPPORTED, /* the peer lacks what the input asks for; another one may have it */
     SP_E_TIMEOUT,     /* our deadline passed; the peer may still be working */
     SP_E_DENIED,      /* credentials refused */
     SP_E_LIMIT,       /* a configured size or count was exceeded */

@@ -9,7 +9,6 @@
 
 #define PROGRAM_MS 10000
 #define SETUP_MS 60000
-#define CHECK_MS 10000
 #define TEARDOWN_MS 10000
 #define SHOWN 200 /* characters of each stream in the message */
 
@@ -43,7 +42,7 @@ static enum sp_code step_open(struct attempt *a)
 
 static enum sp_code step_check(struct attempt *a)
 {
-    return sp_provider_check(a->provider, CHECK_MS, &a->out->error);
+    return sp_provider_check(a->provider, &a->run, &a->out->error);
 }
 
 static enum sp_code step_create(struct attempt *a)

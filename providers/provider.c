@@ -88,12 +88,13 @@ static enum sp_code log_step(const char *step, const struct sp_provider *p, cons
     return rc;
 }
 
-enum sp_code sp_provider_check(struct sp_provider *p, int64_t timeout_ms, struct sp_error *err)
+enum sp_code sp_provider_check(struct sp_provider *p, const struct sp_run *run,
+                               struct sp_error *err)
 {
     int64_t since = sp_mono_us();
     if (!p->ops->check)
         return SP_OK;
-    return log_step("check", p, NULL, since, p->ops->check(p, timeout_ms, err));
+    return log_step("check", p, NULL, since, p->ops->check(p, run, err));
 }
 
 enum sp_code sp_provider_create(struct sp_provider *p, const struct sp_request *req,

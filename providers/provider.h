@@ -61,9 +61,9 @@ struct sp_provider_ops {
      * reload cannot hang on a peer. NULL: the provider is not built into this version. */
     enum sp_code (*open)(void *settings, const struct sp_host *host, struct sp_provider **out,
                          struct sp_error *err);
-    /* Optional. One cheap round trip; SP_OK when execute() has a chance. SP_E_INVALID and
-     * SP_E_DENIED: it never will. */
-    enum sp_code (*check)(struct sp_provider *p, int64_t timeout_ms, struct sp_error *err);
+    /* Optional. SP_OK when execute() has a chance; SP_E_INVALID and SP_E_DENIED: it never will.
+     * Returns within run->setup_deadline, or soon after run->cancel_fd becomes readable. */
+    enum sp_code (*check)(struct sp_provider *p, const struct sp_run *run, struct sp_error *err);
     /*
      * create, execute and destroy are called from several executors at once on one provider; every
      * instance that create gave is destroyed once. Each returns within the limits of *run or soon
@@ -109,7 +109,7 @@ SP_MUST_CHECK enum sp_code sp_provider_open(const struct sp_provider_ops *ops, j
 /* The settings alone, without opening; references need not resolve. */
 SP_MUST_CHECK enum sp_code sp_provider_validate(const struct sp_provider_ops *ops, json_t *settings,
                                                 struct sp_error *err);
-SP_MUST_CHECK enum sp_code sp_provider_check(struct sp_provider *p, int64_t timeout_ms,
+SP_MUST_CHECK enum sp_code sp_provider_check(struct sp_provider *p, const struct sp_run *run,
                                              struct sp_error *err);
 SP_MUST_CHECK enum sp_code sp_provider_create(struct sp_provider *p, const struct sp_request *req,
                                               const struct sp_run *run, struct sp_instance **out,

@@ -32,7 +32,9 @@ static enum sp_code apply_check(void *ctx, void *value, struct sp_error *err)
 {
     struct sp_apply *apply = ctx;
     struct sp_provider *provider = value;
-    enum sp_code rc = sp_provider_check(provider, CHECK_MS, err);
+    const struct sp_run run = {
+        .setup_deadline = sp_deadline_in(CHECK_MS), .deadline = SP_NEVER, .cancel_fd = -1};
+    enum sp_code rc = sp_provider_check(provider, &run, err);
     if (rc)
         return sp_error_wrap(err, rc, "%s", provider->ops->name);
     if (provider != apply->swept)

@@ -235,7 +235,8 @@ static enum sp_code local_open(void *settings, const struct sp_host *host, struc
     return SP_OK;
 }
 
-static enum sp_code local_check(struct sp_provider *p, int64_t timeout_ms, struct sp_error *err)
+static enum sp_code local_check(struct sp_provider *p, const struct sp_run *run,
+                                struct sp_error *err)
 {
     struct local *l = (struct local *)p;
     enum sp_code rc;
@@ -243,7 +244,7 @@ static enum sp_code local_check(struct sp_provider *p, int64_t timeout_ms, struc
     if (!l->interpreters[SP_PYTHON].path && !l->interpreters[SP_JAVASCRIPT].path)
         return sp_error_set(err, SP_E_INVALID, "%s", l->interpreters[SP_PYTHON].reason.msg);
     rc = sp_workspace_check(l->workspace, err);
-    return rc ? rc : sp_launcher_ping(l->launcher, timeout_ms, err);
+    return rc ? rc : sp_launcher_ping(l->launcher, sp_deadline_left(run->setup_deadline), err);
 }
 
 static enum sp_code local_create(struct sp_provider *p, const struct sp_request *req,

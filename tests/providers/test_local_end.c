@@ -259,7 +259,13 @@ Test(local_end, a_killed_guardian_is_replaced)
         sp_result_clear(&r);
     }
     kill(guardian_pid(), SIGKILL);
-    cr_expect(eq(int, sp_provider_check(stage.provider, 5000, &err), SP_OK), "%s", err.msg);
+    cr_expect(
+        eq(int,
+           sp_provider_check(
+               stage.provider,
+               &(struct sp_run){.setup_deadline = sp_deadline_in(5000), .cancel_fd = -1}, &err),
+           SP_OK),
+        "%s", err.msg);
     cr_expect(ne(int, guardian_pid(), first));
 }
 

@@ -103,7 +103,13 @@ Test(local_settings, an_open_provider_passes_its_check)
 
     stage_open(&s, "");
 
-    cr_expect(eq(int, sp_provider_check(s.provider, 5000, &err), SP_OK), "%s", err.msg);
+    cr_expect(
+        eq(int,
+           sp_provider_check(
+               s.provider,
+               &(struct sp_run){.setup_deadline = sp_deadline_in(5000), .cancel_fd = -1}, &err),
+           SP_OK),
+        "%s", err.msg);
     stage_close(&s);
 }
 
@@ -115,7 +121,13 @@ Test(local_settings, a_missing_interpreter_fails_the_requests_of_its_language)
 
     stage_open(&s, "\"node_bin\":\"no-such-node\"");
 
-    cr_expect(eq(int, sp_provider_check(s.provider, 5000, &err), SP_OK), "%s", err.msg);
+    cr_expect(
+        eq(int,
+           sp_provider_check(
+               s.provider,
+               &(struct sp_run){.setup_deadline = sp_deadline_in(5000), .cancel_fd = -1}, &err),
+           SP_OK),
+        "%s", err.msg);
     cr_expect(eq(int,
                  stage_try(s.provider, &(struct stage_job){.code = "1", .language = SP_JAVASCRIPT},
                            &r, &err),
@@ -135,7 +147,12 @@ Test(local_settings, a_provider_without_any_interpreter_fails_its_check)
 
     stage_open(&s, "\"node_bin\":\"/none/node\",\"python_bin\":\"/none/python\"");
 
-    cr_expect(eq(int, sp_provider_check(s.provider, 5000, &err), SP_E_INVALID));
+    cr_expect(eq(
+        int,
+        sp_provider_check(s.provider,
+                          &(struct sp_run){.setup_deadline = sp_deadline_in(5000), .cancel_fd = -1},
+                          &err),
+        SP_E_INVALID));
     cr_expect(strstr(err.msg, "python_bin: no program /none/python") != NULL, "%s", err.msg);
     stage_close(&s);
 }

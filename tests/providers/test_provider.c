@@ -302,7 +302,11 @@ Test(provider, failures_pass_through)
 
     cr_expect(eq(int, sp_provider_create(p, &req, &run, &i, &err), SP_E_UNAVAILABLE));
     cr_expect(eq(str, err.msg, "as told"));
-    cr_expect(eq(int, sp_provider_check(p, 100, &err), SP_OK)); /* there is none */
+    cr_expect(
+        eq(int,
+           sp_provider_check(
+               p, &(struct sp_run){.setup_deadline = sp_deadline_in(5000), .cancel_fd = -1}, &err),
+           SP_OK)); /* there is none */
     sp_provider_sweep(p);
     cr_expect(eq(int, fake.swept, 1));
     sp_provider_destroy(NULL, &run);

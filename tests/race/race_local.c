@@ -94,7 +94,9 @@ int main(void)
     if (first > 0)
         kill(first, SIGKILL);
     while (finished < THREADS) {
-        if (sp_provider_check(provider, 5000, &err))
+        if (sp_provider_check(
+                provider, &(struct sp_run){.setup_deadline = sp_deadline_in(5000), .cancel_fd = -1},
+                &err))
             failures++;
     }
     for (int i = 0; i < THREADS; i++)

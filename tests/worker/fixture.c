@@ -105,9 +105,10 @@ static enum sp_code fake_open(void *settings, const struct sp_host *host, struct
     return SP_OK;
 }
 
-static enum sp_code fake_check(struct sp_provider *p, int64_t timeout_ms, struct sp_error *err)
+static enum sp_code fake_check(struct sp_provider *p, const struct sp_run *run,
+                               struct sp_error *err)
 {
-    (void)timeout_ms;
+    (void)run;
     return ((struct fake *)p)->down ? sp_error_set(err, SP_E_UNAVAILABLE, "it is down") : SP_OK;
 }
 
