@@ -48,9 +48,12 @@ static enum sp_code keep_value(struct sp_result *result, const struct sp_json_va
 }
 
 /* The members of the result document. */
-enum { PRESENT, VALUE, WARNING, LIMIT, N_MEMBERS };
-static const char *const member_names[] = {
-    [PRESENT] = "present", [VALUE] = "value", [WARNING] = "warning", [LIMIT] = "limit"};
+enum { PRESENT, VALUE, WARNING, LIMIT, EXIT, N_MEMBERS };
+static const char *const member_names[] = {[PRESENT] = "present",
+                                           [VALUE] = "value",
+                                           [WARNING] = "warning",
+                                           [LIMIT] = "limit",
+                                           [EXIT] = "exit"};
 
 struct document {
     struct sp_json_value member[N_MEMBERS];
@@ -98,6 +101,17 @@ static bool is_sound(const struct document *doc)
             (limit->raw.len == 8 && memcmp(limit->raw.data, "\"memory\"", 8) == 0));
 }
 
+/* 0 to 255; anything else is -1. */
+static int exit_code_of(const struct sp_json_value *value)
+{
+    char text[8] = "";
+    int64_t code = -1;
+    if (value->raw.len < sizeof(text))
+        memcpy(text, value->raw.data, value->raw.len);
+    (void)sp_parse_i64(text, 0, 255, &code);
+    return (int)code;
+}
+
 static enum sp_code take_document(const struct document *doc, struct sp_result *result)
 {
     sp_auto(sp_buf_clear) struct sp_buf text = SP_BUF_INIT(WARNING_MAX);
@@ -111,6 +125,8 @@ static enum sp_code take_document(const struct document *doc, struct sp_result *
         return rc;
     if (text.len > 0)
         sp_result_warn(result, "%s", sp_buf_str(&text));
+    if (doc->has[EXIT])
+        result->exit_code = exit_code_of(&doc->member[EXIT]);
     if (doc->has[LIMIT]) {
         result->outcome = SP_OUTCOME_LIMIT;
         result->limit = "memory";

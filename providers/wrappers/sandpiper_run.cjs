@@ -5,35 +5,13 @@
 // Arguments come as JSON on descriptor 4, one result document goes to descriptor 3; see
 // providers/protocol.h. The program is compiled from its own file and under its own name, so its
 // errors look as they always do. A line behind its last one hands its top-level main over. What has
-// the syntax of an ES module is loaded as one, from a copy beside it.
-'use strict';
-
-const fs = require('fs');
-const Module = require('module');
-const path = require('path');
-const vm = require('vm');
+// the syntax of an ES module is loaded as one, from a copy beside it. Behind
+// javascript_program.cjs, in one file.
 
 const RESULT = 3;
 const JOB = 4;
 const UNSETTLED = 13; // Node's own exit code for a top-level await that can never settle
-const NO_MAIN = 'arguments were given, but the program defines no main';
-const NOT_FINITE = 'NaN and infinite numbers in the value became null';
-const PARAMETERS = ['exports', 'require', 'module', '__filename', '__dirname'];
-
-// What the compiler says of a CommonJS program whose syntax or names are those of an ES module.
-const ES_MODULE_SIGNS = [
-  'Cannot use import statement outside a module',
-  "Unexpected token 'export'",
-  "Cannot use 'import.meta' outside a module",
-  'await is only valid in async functions and the top level bodies of modules',
-  'Unexpected reserved word',
-  ...PARAMETERS.map((name) => `Identifier '${name}' has already been declared`),
-];
-
-// Taken before the program can change them.
-const { parse, stringify } = JSON;
-const { process, Buffer, setImmediate, Promise } = globalThis;
-const { writeSync } = fs;
+const { writeSync } = fs; // taken before the program can change it
 
 function readJob() {
   const text = fs.readFileSync(JOB, 'utf8');
@@ -54,17 +32,6 @@ function send(document) {
   }
 }
 
-// The text of a value, and whether a number in it had to become null.
-function encode(value) {
-  let finite = true;
-  const text = stringify(value, (key, member) => {
-    const isNumber = typeof member === 'number' || member instanceof Number;
-    if (isNumber && !Number.isFinite(Number(member))) finite = false;
-    return member;
-  });
-  return { text, finite };
-}
-
 function sendValue(value, strict) {
   const { text, finite } = encode(value);
   if (text === undefined) {
@@ -72,12 +39,6 @@ function sendValue(value, strict) {
     return;
   }
   send(`{"present":true,"value":${text}${finite ? '' : `,"warning":"${NOT_FINITE}"`}}`);
-}
-
-// Lines of this file say nothing about the program.
-function cleanStack(error) {
-  const text = typeof error?.stack === 'string' ? error.stack : String(error);
-  return text.split('\n').filter((line) => !line.includes(__filename)).join('\n');
 }
 
 function flush(stream, next) {
@@ -146,10 +107,6 @@ function noteArguments(job) {
   }
 }
 
-function isMain(value) {
-  return typeof value === 'function' && !/^class\b/.test(Function.prototype.toString.call(value));
-}
-
 function finish(candidates, job, strict) {
   const main = candidates.find(isMain);
   if (main) callMain(main, job, strict);
@@ -171,21 +128,6 @@ function seemsToHaveMain(source) {
   return signs.some((sign) => sign && new RegExp(sign).test(source));
 }
 
-// A name that the program cannot know. The line is reached unless the program returns or throws.
-function makeHandover() {
-  const name = `handover_${process.hrtime.bigint()}${Math.random().toString(36).slice(2)}`;
-  const line = `\n;${name}(typeof main === 'undefined' ? undefined : main);\n`;
-  const handover = { line, main: undefined };
-  Object.defineProperty(globalThis, name, {
-    configurable: true,
-    value: (main) => {
-      delete globalThis[name];
-      handover.main = main;
-    },
-  });
-  return handover;
-}
-
 function makeModule(file, asMain) {
   const parent = new Module(file, null);
   parent.filename = file;
@@ -195,11 +137,6 @@ function makeModule(file, asMain) {
   process.mainModule = asMain ? module : parent;
   Module._cache[file] = module;
   return module;
-}
-
-// Asked for with care: after a circular require, reading what is not there makes Node warn.
-function mainOf(exported) {
-  return Object(exported) === exported && 'main' in exported ? exported.main : undefined;
 }
 
 function runCommonJs(source, file, job, strict) {
@@ -226,16 +163,6 @@ function runEsModule(source, file, job, strict) {
     settled();
     finish([handover.main, namespace.main, namespace.default], job, strict);
   });
-}
-
-function isEsModule(source, file) {
-  try {
-    vm.compileFunction(source, PARAMETERS, { filename: file });
-    return false;
-  } catch (error) {
-    if (ES_MODULE_SIGNS.some((sign) => error.message.startsWith(sign))) return true;
-    throw error;
-  }
 }
 
 // What Node is about to report. Heap exhaustion aborts it without a word to us, but a buffer that
