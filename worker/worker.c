@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -106,6 +107,9 @@ static enum sp_code start_watcher(struct sp_worker *w, struct sp_error *err)
 {
     sp_auto(sp_redis_free) struct sp_redis *polls = NULL;
     sp_auto(sp_redis_free) struct sp_redis *subscribes = NULL;
+    w->apply.cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (w->apply.cancel_fd < 0)
+        return sp_error_set(err, SP_E_INTERNAL, "no descriptor for the settings thread");
     enum sp_code rc = sp_redis_new(w->config, &polls, err);
     if (!rc)
         rc = sp_redis_new(w->config, &subscribes, err);
@@ -238,6 +242,16 @@ static enum sp_code (*const parts[])(struct sp_worker *, struct sp_error *) = {
     start_executors, start_fleet, start_http,  start_intake,
 };
 
+/* A check of a provider may be under way, which is of no use any more. */
+static void stop_watcher(struct sp_worker *w)
+{
+    if (w->apply.cancel_fd >= 0)
+        (void)eventfd_write(w->apply.cancel_fd, 1);
+    sp_watcher_stop(w->watcher);
+    if (w->apply.cancel_fd >= 0)
+        close(w->apply.cancel_fd);
+}
+
 /* The other way round; every part may be missing. */
 static void take_down(struct sp_worker *w)
 {
@@ -250,8 +264,7 @@ static void take_down(struct sp_worker *w)
     if (w->queue)
         sp_queue_close(w->queue, FLUSH_MS);
     sp_intake_free(w->intake);
-    if (w->watcher)
-        sp_watcher_stop(w->watcher);
+    stop_watcher(w);
     sp_redis_link_free(w->link);
     sp_order_free(w->order);
     sp_hold_free(w->hold);
@@ -271,6 +284,7 @@ enum sp_code sp_worker_start(const struct sp_config *config, struct sp_worker **
         return SP_E_NOMEM;
     }
     w->config = config;
+    w->apply.cancel_fd = -1;
     for (size_t i = 0; i < SP_COUNT(parts); i++) {
         enum sp_code rc = parts[i](w, err);
         if (rc) {
