@@ -32,16 +32,20 @@ enum sp_code sp_job_new(struct sp_record *record, const struct sp_limits *limits
     struct sp_job *job = calloc(1, sizeof *job);
     if (!job)
         return sp_error_set(err, SP_E_NOMEM, "no memory for a job");
-    struct sp_error why = {0};
-    enum sp_code rc = sp_message_read(record, limits, topics, &job->req, &job->env, &job->verdict,
-                                      &job->refused, &why);
+    struct sp_message message = {0};
+    enum sp_code rc = sp_message_read(record, limits, topics, &message, err);
+    job->req = message.req;
+    job->env = message.env;
+    job->verdict = message.verdict;
+    job->refused = message.sb;
     if (!rc && job->verdict != SP_VERDICT_RUN) {
-        job->refusal = sp_strdup(why.msg);
-        rc = job->refusal ? SP_OK : SP_E_NOMEM;
+        job->refusal = sp_strdup(message.why.msg);
+        if (!job->refusal)
+            rc = sp_error_set(err, SP_E_NOMEM, "out of memory for a request");
     }
     if (rc) {
         sp_job_free(job);
-        return sp_error_set(err, rc, "no memory for a request");
+        return rc;
     }
     job->record = record;
     job->deliveries = job->verdict == SP_VERDICT_UNPARSEABLE ? 2 : 1;

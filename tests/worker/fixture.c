@@ -14,8 +14,10 @@ struct sp_job *job_of(const char *value, int64_t timestamp_ms)
     static struct sp_topics topics;
     struct sp_job *job = NULL;
     if (!topics.reply)
-        cr_assert(not(sp_topics_init(&topics, "requests", "results", "control", "",
-                                     "sandpiper.reply.*", NULL)));
+        cr_assert(not(sp_topics_init(
+            &topics,
+            &(struct sp_topic_names){"requests", "results", "control", "", "sandpiper.reply.*"},
+            NULL)));
     const struct sp_record view = {.topic = "requests",
                                    .partition = 0,
                                    .offset = 7,
