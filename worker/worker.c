@@ -13,11 +13,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "worker/apply.h"
+#include "worker/endpoints.h"
 #include "worker/executor.h"
 #include "worker/fleet.h"
-#include "worker/health.h"
 #include "worker/host.h"
-#include "worker/http.h"
 #include "worker/intake.h"
 #include "worker/queue_config.h"
 #include "worker/result_store.h"
@@ -48,6 +47,7 @@ struct sp_worker {
     struct sp_executors *executors;
     struct sp_intake *intake;
     struct sp_fleet *fleet;
+    struct sp_endpoints endpoints;
     struct sp_http *http;
 };
 
@@ -171,68 +171,20 @@ static enum sp_code start_intake(struct sp_worker *w, struct sp_error *err)
     return sp_intake_start(&options, &w->intake, err);
 }
 
-static unsigned answer_alive(void *ctx, struct sp_buf *out)
-{
-    (void)ctx;
-    return sp_buf_adds(out, "ok\n") ? 500 : 200;
-}
-
-static unsigned answer_ready(void *ctx, struct sp_buf *out)
-{
-    struct sp_worker *w = ctx;
-    struct sp_queue_status queue = {0};
-    struct sp_settings_status settings;
-    char policy[160];
-    bool ready = false;
-    sp_queue_status(w->queue, &queue);
-    sp_watcher_status(w->watcher, &settings);
-    sp_fleet_policy_warning(w->fleet, policy);
-    const struct sp_health health = {
-        .worker_id = w->config->worker.id,
-        .queue = &queue,
-        .settings = &settings,
-        .redis_required = strcmp(w->config->redis.outage, "pause") == 0,
-        .policy_warning = policy,
-        .stopping = atomic_load(&w->stopping),
-    };
-    enum sp_code rc = sp_health_write(&health, out, &ready);
-    free(queue.partitions);
-    if (rc)
-        return 500;
-    return ready ? 200 : 503;
-}
-
-static unsigned answer_metrics(void *ctx, struct sp_buf *out)
-{
-    struct sp_worker *w = ctx;
-    struct sp_queue_status queue = {0};
-    struct sp_settings_status settings;
-    sp_queue_status(w->queue, &queue);
-    sp_watcher_status(w->watcher, &settings);
-    const struct sp_metrics_view view = {
-        .queue = &queue,
-        .settings = &settings,
-        .ready = sp_ready_len(w->ready),
-        .held = sp_hold_len(w->hold),
-        .running = sp_executors_running(w->executors),
-    };
-    enum sp_code rc = sp_metrics_write(w->metrics, &view, out);
-    free(queue.partitions);
-    return rc ? 500 : 200;
-}
-
-static const struct sp_http_route routes[] = {
-    {"/healthz", "text/plain", answer_alive},
-    {"/readyz", "application/json", answer_ready},
-    {"/metrics", "text/plain; version=0.0.4; charset=utf-8", answer_metrics},
-};
-
 static enum sp_code start_http(struct sp_worker *w, struct sp_error *err)
 {
-    const char *at = w->config->http.listen;
-    if (!at || at[0] == '\0')
-        return SP_OK;
-    return sp_http_start(at, routes, SP_COUNT(routes), w, &w->http, err);
+    w->endpoints = (struct sp_endpoints){
+        .config = w->config,
+        .stopping = &w->stopping,
+        .queue = w->queue,
+        .watcher = w->watcher,
+        .fleet = w->fleet,
+        .metrics = w->metrics,
+        .ready = w->ready,
+        .hold = w->hold,
+        .executors = w->executors,
+    };
+    return sp_endpoints_start(&w->endpoints, &w->http, err);
 }
 
 /* The order of the start; a part uses only those above it. HTTP comes before the intake, so that a
