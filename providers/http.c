@@ -23,7 +23,7 @@ struct call {
     struct sp_http_handle *handle;
     size_t taken; /* of the body */
     enum sp_code body_rc;
-    bool connected;
+    bool has_head, connected;
     long before_request; /* bytes that went out ahead of it: to a proxy */
     char reason[CURL_ERROR_SIZE];
 };
@@ -161,14 +161,24 @@ static void read_head(CURL *easy, struct sp_http_response *out)
     out->retry_after_ms = read_retry_after(find_header(easy, "retry-after"));
 }
 
+/* Called with each line, the empty one too. A head may follow that of an interim answer. */
+static size_t take_head(char *line, size_t size, size_t n, void *ctx)
+{
+    struct call *call = ctx;
+
+    if (*line == '\r' || *line == '\n') {
+        read_head(call->handle->easy, call->out);
+        call->has_head = call->out->status >= 200;
+    }
+    return size * n;
+}
+
 static size_t take_body(char *data, size_t size, size_t n, void *ctx)
 {
     struct call *call = ctx;
     const struct sp_http_request *request = call->request;
     size_t len = size * n;
 
-    if (call->taken == 0)
-        read_head(call->handle->easy, call->out);
     if (len > request->max_body - call->taken) {
         call->body_rc = too_long(call);
         return CURL_WRITEFUNC_ERROR;
@@ -210,7 +220,8 @@ static CURLcode set_up(struct call *call, const struct curl_slist *headers)
     } pointers[] = {
         {CURLOPT_URL, request->url},   {CURLOPT_CUSTOMREQUEST, request->method},
         {CURLOPT_HTTPHEADER, headers}, {CURLOPT_ERRORBUFFER, call->reason},
-        {CURLOPT_PREREQDATA, call},    {CURLOPT_WRITEDATA, call},
+        {CURLOPT_PREREQDATA, call},    {CURLOPT_HEADERDATA, call},
+        {CURLOPT_WRITEDATA, call},
     };
     int64_t connect_deadline = sp_deadline_min(request->connect_deadline, request->deadline);
     curl_off_t most = request->max_body > INT64_MAX ? INT64_MAX : (curl_off_t)request->max_body;
@@ -219,6 +230,7 @@ static CURLcode set_up(struct call *call, const struct curl_slist *headers)
     for (size_t i = 0; !rc && i < SP_COUNT(pointers); i++)
         rc = curl_easy_setopt(easy, pointers[i].option, pointers[i].value);
     if (rc || (rc = curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, before_sending)) ||
+        (rc = curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_head)) ||
         (rc = curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body)) ||
         (rc = curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, most)) ||
         (rc = curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, time_left(connect_deadline))) ||
@@ -272,12 +284,12 @@ static enum sp_code judge(const struct call *call, CURLcode result)
 /* With a handle and with checked headers. */
 static enum sp_code do_call(struct call *call, const struct curl_slist *headers)
 {
-    struct sp_http_handle *handle = call->handle;
     CURLcode result = set_up(call, headers);
     enum sp_code rc = result ? SP_OK : drive(call, &result);
 
-    (void)curl_multi_remove_handle(handle->multi, handle->easy);
-    read_head(handle->easy, call->out);
+    if (!rc && !result && !call->has_head)
+        result = CURLE_PARTIAL_FILE; /* libcurl takes a head that was cut short for an answer */
+    read_head(call->handle->easy, call->out);
     call->out->sent = was_sent(call) ? SP_STARTED_MAYBE : SP_STARTED_NO;
     return rc || !result ? rc : judge(call, result);
 }

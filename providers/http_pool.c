@@ -1,6 +1,8 @@
 #include "providers/http_pool.h"
 
+#include <poll.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -9,11 +11,11 @@
 enum {
     RECEIVE_BYTES = 8 * 1024, /* buffers of each handle: there are hundreds */
     SEND_BYTES = 16 * 1024,
-    CONNECTIONS = 2, /* kept by a handle: a service may have a host for control and one for data */
+    CONNECTIONS = 1, /* kept by a handle */
     /* Common servers close an idle connection after 5 s; libcurl takes away fractions of a second
        before it compares, so this is "up to 4 s". */
     IDLE_S = 3,
-    KEEP_MS = 10000, /* an idle handle, with its memory */
+    KEEP_MS = 5000, /* an idle handle, once its connections are of no use */
     PROBE_IDLE_S = 30,
     PROBE_EVERY_S = 10,
 };
@@ -142,6 +144,7 @@ static struct sp_http_handle *handle_new(struct sp_http *http)
 
     if (!handle)
         return NULL;
+    handle->socket = CURL_SOCKET_BAD;
     handle->easy = curl_easy_init();
     handle->multi = curl_multi_init();
     if (!handle->easy || !handle->multi ||
@@ -176,10 +179,20 @@ static struct sp_http_handle *pop(struct sp_http *http)
     return handle;
 }
 
+/* Nothing may come on an idle connection. libcurl 7.88 would take it for the next answer. */
+static bool is_spoilt(const struct sp_http_handle *handle)
+{
+    return poll(&(struct pollfd){.fd = handle->socket, .events = POLLIN}, 1, 0) > 0;
+}
+
 enum sp_code sp_http_take(struct sp_http *http, struct sp_http_handle **out, struct sp_error *err)
 {
     sp_auto(handles_free) struct sp_http_handle *handle = pop(http);
 
+    while (handle && is_spoilt(handle)) {
+        handles_free(handle);
+        handle = pop(http);
+    }
     if (!handle)
         handle = handle_new(http);
     CURLcode rc = handle ? set_options(http, handle->easy) : CURLE_OUT_OF_MEMORY;
@@ -194,6 +207,9 @@ void sp_http_give(struct sp_http *http, struct sp_http_handle *handle)
 {
     int64_t now = sp_mono_ms();
 
+    if (curl_easy_getinfo(handle->easy, CURLINFO_ACTIVESOCKET, &handle->socket))
+        handle->socket = CURL_SOCKET_BAD;
+    (void)curl_multi_remove_handle(handle->multi, handle->easy);
     curl_easy_reset(handle->easy);
     handle->idle_since = now;
     (void)pthread_mutex_lock(&http->lock);

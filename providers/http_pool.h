@@ -15,14 +15,15 @@ struct sp_http;
 /* Of one call at a time. */
 struct sp_http_handle {
     CURL *easy;
-    CURLM *multi; /* holds the connections */
+    CURLM *multi;         /* holds the connection */
+    curl_socket_t socket; /* of the connection that is kept; CURL_SOCKET_BAD: none */
     struct sp_http_handle *next;
     int64_t idle_since;
 };
 
-/* The one that was used last, else a new one, with the options that are the same for every call. By
- * sp_http_give() its options are reset, so that nothing of the call stays; its connections do.
+/* The one that was used last, else a new one, with the options that are the same for every call.
  * SP_E_NOMEM. Thread of both: any. */
 SP_MUST_CHECK enum sp_code sp_http_take(struct sp_http *http, struct sp_http_handle **out,
                                         struct sp_error *err);
+/* Ends its call and resets its options, so that nothing of the call stays but the connection. */
 void sp_http_give(struct sp_http *http, struct sp_http_handle *handle);
