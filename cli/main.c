@@ -1,6 +1,7 @@
 /* sandpiper, the one binary: its table of commands. */
 #include <errno.h>
 #include <jansson.h>
+#include <libssh2.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,9 +37,13 @@ static int finish(int code)
 
 int main(int argc, char **argv)
 {
-    /* Before any thread: jansson seeds its hash tables, and a peer that hangs up is an error code
-       rather than the end of the process. */
+    /* Before any thread: jansson seeds its hash tables, libssh2 starts its cryptography, and a peer
+       that hangs up is an error code rather than the end of the process. */
     json_object_seed(0);
+    if (libssh2_init(0)) {
+        fputs("sandpiper: libssh2 does not start\n", stderr);
+        return SP_EXIT_FAILURE;
+    }
     (void)signal(SIGPIPE, SIG_IGN);
     sp_log_setup(SP_ERROR, false); /* commands speak for themselves; the worker sets its own */
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {

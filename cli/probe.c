@@ -40,13 +40,17 @@ static enum sp_code step_open(struct attempt *a)
     return sp_provider_open(a->ops, a->settings, a->host, &a->provider, &a->out->error);
 }
 
+/* A person waits for this one, and it waits for no instance. */
 static enum sp_code step_check(struct attempt *a)
 {
-    return sp_provider_check(a->provider, &a->run, &a->out->error);
+    struct sp_run run = a->run;
+    run.setup_deadline = sp_deadline_in(SP_CHECK_MS);
+    return sp_provider_check(a->provider, &run, &a->out->error);
 }
 
 static enum sp_code step_create(struct attempt *a)
 {
+    a->run.setup_deadline = sp_deadline_in(SETUP_MS);
     return sp_provider_create(a->provider, &a->req, &a->run, &a->instance, &a->out->error);
 }
 
@@ -119,8 +123,7 @@ bool sp_probe_run(const struct sp_provider_ops *ops, json_t *settings, const str
         .settings = settings,
         .host = host,
         .req = {.id = id, .language = SP_PYTHON, .code = code, .code_len = sizeof(code) - 1},
-        .run = {.setup_deadline = sp_deadline_in(SETUP_MS),
-                .deadline = SP_NEVER,
+        .run = {.deadline = SP_NEVER,
                 .timeout_ms = PROGRAM_MS,
                 .teardown_ms = TEARDOWN_MS,
                 .cancel_fd = -1},

@@ -53,12 +53,12 @@ void sp_http_response_clear(struct sp_http_response *response);
 SP_AUTO_CLEAR(struct sp_http_response, sp_http_response_clear)
 
 /*
- * One request and its whole answer. SP_OK: an answer came, whatever its status. SP_E_UNAVAILABLE: no
- * connection, or it broke; SP_E_TIMEOUT, SP_E_CANCELLED; SP_E_LIMIT: the body is longer than
+ * One request and its whole answer. SP_OK: an answer came, whatever its status. SP_E_UNAVAILABLE:
+ * no connection, or it broke; SP_E_TIMEOUT, SP_E_CANCELLED; SP_E_LIMIT: the body is longer than
  * max_body; SP_E_DENIED: the peer's certificate was refused; SP_E_INVALID: the URL, or an answer
  * that is not HTTP. Messages name scheme, host and port, never path, query, headers or bodies. *out
- * is filled as far as it came, also on failure; it is empty before the call. Thread: any, several at
- * once. Blocks: until connect_deadline and deadline.
+ * is filled as far as it came, also on failure; it is empty before the call. Thread: any, several
+ * at once. Blocks: until connect_deadline and deadline.
  */
 SP_MUST_CHECK enum sp_code sp_http_do(struct sp_http *http, const struct sp_http_request *request,
                                       struct sp_http_response *out, struct sp_error *err);

@@ -44,7 +44,15 @@ struct sp_run {
     int cancel_fd;          /* readable once the run is to be ended; -1: never */
 };
 
-/* Called through the sp_provider_* functions below only. */
+/* What the worker and the connection test give a check: an executor_manager without a free
+ * container says so after 10 s only. */
+#define SP_CHECK_MS 15000
+
+/*
+ * Called through the sp_provider_* functions below only. The messages of open, check and destroy
+ * are logged and shown to administrators, so they hold no word of a peer's or of a program's; those
+ * of create and execute go into the reply and nowhere else.
+ */
 struct sp_provider_ops {
     const char *name; /* value of provider_type */
     const char *title, *description;
@@ -62,7 +70,8 @@ struct sp_provider_ops {
     enum sp_code (*open)(void *settings, const struct sp_host *host, struct sp_provider **out,
                          struct sp_error *err);
     /* Optional. SP_OK when execute() has a chance; SP_E_INVALID and SP_E_DENIED: it never will.
-     * Returns within run->setup_deadline, or soon after run->cancel_fd becomes readable. */
+     * Returns within run->setup_deadline, or soon after run->cancel_fd becomes readable
+     * (SP_E_CANCELLED). */
     enum sp_code (*check)(struct sp_provider *p, const struct sp_run *run, struct sp_error *err);
     /*
      * create, execute and destroy are called from several executors at once on one provider; every

@@ -19,23 +19,19 @@ struct reader {
     const struct sp_record *record;
     const struct sp_limits *limits;
     const struct sp_topics *topics;
-    struct sp_request *req;
-    struct sp_envelope *env;
+    struct sp_message *out;
     bool id_chosen;
-    enum sp_verdict verdict;
-    enum sp_sb sb;
-    struct sp_error why;
 };
 
 static void refuse(struct reader *r, enum sp_verdict verdict, enum sp_sb sb,
                    const struct sp_error *why)
 {
-    if (r->verdict != SP_VERDICT_RUN)
+    if (r->out->verdict != SP_VERDICT_RUN)
         return;
-    r->verdict = verdict;
-    r->sb = sb;
-    r->why = *why;
-    r->why.code = SP_E_INVALID;
+    r->out->verdict = verdict;
+    r->out->sb = sb;
+    r->out->why = *why;
+    r->out->why.code = SP_E_INVALID;
 }
 
 /* The request id: several sources. The first one that is there is chosen, and only its fault
@@ -67,14 +63,14 @@ static enum sp_code offer_id(struct reader *r, const char *field, const char *te
         return SP_OK;
     }
     r->id_chosen = true;
-    r->req->id = sp_memdup(text, len);
-    return r->req->id ? SP_OK : SP_E_NOMEM;
+    r->out->req.id = sp_memdup(text, len);
+    return r->out->req.id ? SP_OK : SP_E_NOMEM;
 }
 
 static enum sp_code offer_json_id(struct reader *r, const char *field,
                                   const struct sp_json_value *value)
 {
-    if (r->req->id || value->type == SP_JSON_NULL)
+    if (r->out->req.id || value->type == SP_JSON_NULL)
         return SP_OK;
     struct sp_error why = {0};
     sp_auto(sp_buf_clear) struct sp_buf text = {0};
@@ -90,19 +86,19 @@ static enum sp_code offer_json_id(struct reader *r, const char *field,
 static enum sp_code offer_header_id(struct reader *r, const char *name)
 {
     const struct sp_header *header = sp_record_header(r->record, name);
-    if (r->req->id || !header || !header->value)
+    if (r->out->req.id || !header || !header->value)
         return SP_OK;
     return offer_id(r, name, header->value, header->len);
 }
 
 static enum sp_code offer_offset(struct reader *r)
 {
-    if (r->req->id)
+    if (r->out->req.id)
         return SP_OK;
     const struct sp_record *record = r->record;
-    if (asprintf(&r->req->id, "%s-%" PRId32 "-%" PRId64, record->topic, record->partition,
+    if (asprintf(&r->out->req.id, "%s-%" PRId32 "-%" PRId64, record->topic, record->partition,
                  record->offset) < 0) {
-        r->req->id = NULL;
+        r->out->req.id = NULL;
         return SP_E_NOMEM;
     }
     return SP_OK;
@@ -136,8 +132,8 @@ static enum sp_code read_reply_to(struct reader *r, const struct sp_json_value *
         refuse(r, SP_VERDICT_REJECT, SP_SB012_BAD_REQUEST, &why);
     if (rc || text->len == 0)
         return SP_OK;
-    r->req->reply_to = sp_memdup(text->data, text->len);
-    return r->req->reply_to ? SP_OK : SP_E_NOMEM;
+    r->out->req.reply_to = sp_memdup(text->data, text->len);
+    return r->out->req.reply_to ? SP_OK : SP_E_NOMEM;
 }
 
 /* A denied topic loses its partition, too: the default topic has others. */
@@ -149,7 +145,7 @@ static bool is_allowed(struct reader *r, const char *field, struct sp_bytes topi
         return true;
     sp_error_wrap(&why, rc, "%s", field);
     refuse(r, SP_VERDICT_REJECT, SP_SB007_POLICY, &why);
-    r->env->reply_partition = -1;
+    r->out->env.reply_partition = -1;
     return false;
 }
 
@@ -167,8 +163,8 @@ static enum sp_code choose_topic(struct reader *r, const struct sp_json_value *r
         topic = (struct sp_bytes){header->value, header->len};
     if (topic.len == 0 || !is_allowed(r, by_header ? "kafka_replyTopic" : "reply_to", topic))
         topic = (struct sp_bytes){r->topics->reply, strlen(r->topics->reply)};
-    r->env->reply_topic = sp_memdup(topic.data, topic.len);
-    return r->env->reply_topic ? SP_OK : SP_E_NOMEM;
+    r->out->env.reply_topic = sp_memdup(topic.data, topic.len);
+    return r->out->env.reply_topic ? SP_OK : SP_E_NOMEM;
 }
 
 static void read_partition(struct reader *r)
@@ -181,8 +177,8 @@ static void read_partition(struct reader *r)
         const unsigned char *b = (const unsigned char *)header->value;
         number = (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
     }
-    r->env->partition_unusable = number > INT32_MAX;
-    r->env->reply_partition = number > INT32_MAX ? -1 : (int32_t)number;
+    r->out->env.partition_unusable = number > INT32_MAX;
+    r->out->env.reply_partition = number > INT32_MAX ? -1 : (int32_t)number;
 }
 
 static void read_trace(struct reader *r)
@@ -190,10 +186,10 @@ static void read_trace(struct reader *r)
     const struct sp_header *parent = sp_record_header(r->record, "traceparent");
     const struct sp_header *state = sp_record_header(r->record, "tracestate");
     if (!parent || !parent->value ||
-        !sp_trace_continue(parent->value, parent->len, r->env->traceparent))
+        !sp_trace_continue(parent->value, parent->len, r->out->env.traceparent))
         return;
     if (state && state->value && sp_tracestate_valid(state->value, state->len))
-        r->env->tracestate = state;
+        r->out->env.tracestate = state;
 }
 
 /* The value. */
@@ -210,7 +206,7 @@ static enum sp_code read_request(struct reader *r, const struct sp_json_value *o
 {
     struct sp_request_address address;
     struct sp_error why = {0};
-    enum sp_code rc = sp_request_json_read(object, r->limits, r->req, &address, &why);
+    enum sp_code rc = sp_request_json_read(object, r->limits, &r->out->req, &address, &why);
     if (rc == SP_E_NOMEM)
         return rc;
     if (rc)
@@ -260,37 +256,35 @@ static enum sp_code read_value(struct reader *r, bool structured)
 }
 
 enum sp_code sp_message_read(const struct sp_record *record, const struct sp_limits *limits,
-                             const struct sp_topics *topics, struct sp_request *req,
-                             struct sp_envelope *env, enum sp_verdict *verdict, enum sp_sb *sb,
+                             const struct sp_topics *topics, struct sp_message *out,
                              struct sp_error *err)
 {
-    struct reader r = {
-        .record = record, .limits = limits, .topics = topics, .req = req, .env = env};
+    struct reader r = {.record = record, .limits = limits, .topics = topics, .out = out};
     enum sp_event_mode mode = sp_event_mode(record);
 
-    *req = (struct sp_request){0};
-    *env = (struct sp_envelope){
-        .reply_partition = -1,
-        .correlation = sp_record_header(record, "kafka_correlationId"),
-        .cloud_event = mode != SP_EVENT_NONE,
+    *out = (struct sp_message){
+        .env = {.reply_partition = -1,
+                .correlation = sp_record_header(record, "kafka_correlationId"),
+                .cloud_event = mode != SP_EVENT_NONE},
     };
     read_partition(&r);
     read_trace(&r);
     enum sp_code rc = read_value(&r, mode == SP_EVENT_STRUCTURED);
-    if (rc) {
-        sp_request_clear(req);
-        sp_envelope_clear(env);
-        return sp_error_set(err, rc, "out of memory for a request");
-    }
-    *verdict = r.verdict;
-    *sb = r.sb;
-    if (err)
-        *err = r.why;
-    return SP_OK;
+    if (!rc)
+        return SP_OK;
+    sp_message_clear(out);
+    return sp_error_set(err, rc, "out of memory for a request");
 }
 
 void sp_envelope_clear(struct sp_envelope *env)
 {
     free(env->reply_topic);
     *env = (struct sp_envelope){0};
+}
+
+void sp_message_clear(struct sp_message *message)
+{
+    sp_request_clear(&message->req);
+    sp_envelope_clear(&message->env);
+    *message = (struct sp_message){0};
 }

@@ -29,15 +29,25 @@ enum sp_verdict {
     SP_VERDICT_UNPARSEABLE, /* the same (SB012), and the record goes to the DLQ */
 };
 
+void sp_envelope_clear(struct sp_envelope *env);
+SP_AUTO_CLEAR(struct sp_envelope, sp_envelope_clear)
+
+/* What a record says. */
+struct sp_message {
+    struct sp_request req;
+    struct sp_envelope env;
+    enum sp_verdict verdict;
+    enum sp_sb sb;       /* with another verdict than SP_VERDICT_RUN, and */
+    struct sp_error why; /* its reason, which begins with the field's name */
+};
+
 /*
- * Fills *req and *env as far as the record allows (id, envelope and metadata also for a bad
- * request). err->msg of a rejected one begins with the field's name. Never fails otherwise, save
- * SP_E_NOMEM. Thread: any.
+ * Fills *out as far as the record allows (id, envelope and metadata also for a bad request).
+ * SP_E_NOMEM, else SP_OK. Thread: any.
  */
 SP_MUST_CHECK enum sp_code sp_message_read(const struct sp_record *record,
                                            const struct sp_limits *limits,
-                                           const struct sp_topics *topics, struct sp_request *req,
-                                           struct sp_envelope *env, enum sp_verdict *verdict,
-                                           enum sp_sb *sb, struct sp_error *err);
-void sp_envelope_clear(struct sp_envelope *env);
-SP_AUTO_CLEAR(struct sp_envelope, sp_envelope_clear)
+                                           const struct sp_topics *topics, struct sp_message *out,
+                                           struct sp_error *err);
+void sp_message_clear(struct sp_message *message);
+SP_AUTO_CLEAR(struct sp_message, sp_message_clear)

@@ -208,30 +208,28 @@ void sp_topics_clear(struct sp_topics *topics)
     *topics = (struct sp_topics){0};
 }
 
-static enum sp_code fill(struct sp_topics *t, const char *requests, const char *reply,
-                         const char *control, const char *dlq, const char *allow,
+static enum sp_code fill(struct sp_topics *t, const struct sp_topic_names *names,
                          struct sp_error *err)
 {
     enum sp_code rc =
-        split("request_topics", requests, check_name, &t->requests, &t->n_requests, err);
+        split("request_topics", names->requests, check_name, &t->requests, &t->n_requests, err);
     if (!rc && t->n_requests == 0)
         rc = sp_error_set(err, SP_E_INVALID, "queue.request_topics: name at least one topic");
     if (!rc)
-        rc = copy_name("reply_topic", reply, &t->reply, err);
+        rc = copy_name("reply_topic", names->reply, &t->reply, err);
     if (!rc)
-        rc = copy_name("control_topic", control, &t->control, err);
-    if (!rc && dlq && dlq[0])
-        rc = copy_name("dlq_topic", dlq, &t->dlq, err);
-    return rc ? rc : split("reply_allow", allow, check_allow, &t->allow, &t->n_allow, err);
+        rc = copy_name("control_topic", names->control, &t->control, err);
+    if (!rc && names->dlq && names->dlq[0])
+        rc = copy_name("dlq_topic", names->dlq, &t->dlq, err);
+    return rc ? rc : split("reply_allow", names->allow, check_allow, &t->allow, &t->n_allow, err);
 }
 
-enum sp_code sp_topics_init(struct sp_topics *topics, const char *requests, const char *reply,
-                            const char *control, const char *dlq, const char *allow,
+enum sp_code sp_topics_init(struct sp_topics *topics, const struct sp_topic_names *names,
                             struct sp_error *err)
 {
     struct sp_topics t = {0};
 
-    enum sp_code rc = fill(&t, requests, reply, control, dlq, allow, err);
+    enum sp_code rc = fill(&t, names, err);
     if (!rc)
         rc = check_apart(&t, err);
     if (!rc && !t.dlq)

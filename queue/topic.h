@@ -14,13 +14,16 @@ struct sp_topics {
     size_t n_allow;
 };
 
-/*
- * Lists are separated by commas; dlq "" is the default. SP_E_INVALID: an illegal name, no request
- * topic, a DLQ, reply or control topic that is also consumed.
- */
-SP_MUST_CHECK enum sp_code sp_topics_init(struct sp_topics *topics, const char *requests,
-                                          const char *reply, const char *control, const char *dlq,
-                                          const char *allow, struct sp_error *err);
+/* As the configuration has them: requests and allow are lists, separated by commas; dlq "" or NULL
+ * is the default. */
+struct sp_topic_names {
+    const char *requests, *reply, *control, *dlq, *allow;
+};
+
+/* SP_E_INVALID: an illegal name, no request topic, a DLQ, reply or control topic that is also
+ * consumed. */
+SP_MUST_CHECK enum sp_code sp_topics_init(struct sp_topics *topics,
+                                          const struct sp_topic_names *names, struct sp_error *err);
 void sp_topics_clear(struct sp_topics *topics);
 SP_AUTO_CLEAR(struct sp_topics, sp_topics_clear)
 /* 1 to 249 of letters, digits, '.', '_', '-'; not "." or "..". */

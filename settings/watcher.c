@@ -120,15 +120,16 @@ static bool same(const struct mark *a, const struct mark *b)
 
 static bool is_transient(enum sp_code rc)
 {
-    return rc == SP_E_UNAVAILABLE || rc == SP_E_TIMEOUT || rc == SP_E_NOMEM;
+    return rc == SP_E_UNAVAILABLE || rc == SP_E_BUSY || rc == SP_E_TIMEOUT || rc == SP_E_NOMEM;
 }
 
 static bool same_status(const struct sp_settings_status *a, const struct sp_settings_status *b)
 {
     return a->state == b->state && a->redis_up == b->redis_up && a->provider_up == b->provider_up &&
-           a->version == b->version && a->error_version == b->error_version &&
-           a->changes == b->changes && a->failures == b->failures &&
-           !strcmp(a->provider, b->provider) && !strcmp(a->message, b->message);
+           a->throttled == b->throttled && a->version == b->version &&
+           a->error_version == b->error_version && a->changes == b->changes &&
+           a->failures == b->failures && !strcmp(a->provider, b->provider) &&
+           !strcmp(a->message, b->message);
 }
 
 /* Shows the thread's own view and puts e in force, which may be what is there already. */
@@ -145,6 +146,13 @@ static void publish(struct sp_watcher *w, struct entry *e)
         sp_snapshot_unref(&old->snapshot);
     if (changed)
         (void)eventfd_write(w->status_fd, 1);
+}
+
+/* rc is its last check's. */
+static void provider_is(struct sp_watcher *w, enum sp_code rc)
+{
+    w->view.provider_up = !rc;
+    w->view.throttled = rc == SP_E_BUSY;
 }
 
 static void say(struct sp_watcher *w, int64_t version, const char *message)
@@ -214,7 +222,7 @@ static void conclude(struct sp_watcher *w, const struct mark *mark, struct opene
         hold_back(w, mark, err);
         return;
     }
-    w->view.provider_up = !rc;
+    provider_is(w, rc);
     say(w, mark->version, rc ? err->msg : "");
     put_in_force(w, e, mark);
 }
@@ -238,7 +246,8 @@ static void apply(struct sp_watcher *w, const struct sp_document *doc, const str
         return;
     }
     rc = w->ops->check(w->ctx, value, &err);
-    conclude(w, mark, o, &snapshot, rc, &err);
+    if (rc != SP_E_CANCELLED)
+        conclude(w, mark, o, &snapshot, rc, &err);
 }
 
 /* The same settings under another version: the provider stays open. */
@@ -312,6 +321,8 @@ static void check_again(struct sp_watcher *w)
     enum sp_code rc = w->ops->check(w->ctx, w->current->snapshot.value, &err);
     bool other_refused = w->refused.digest[0]; /* then the message is about that one */
 
+    if (rc == SP_E_CANCELLED)
+        return;
     if (rc && !is_transient(rc)) {
         struct mark mark = w->in_force;
         w->in_force = (struct mark){0};
@@ -321,7 +332,7 @@ static void check_again(struct sp_watcher *w)
         refuse(w, &mark, &err);
         return;
     }
-    w->view.provider_up = !rc;
+    provider_is(w, rc);
     if (!other_refused)
         say(w, w->in_force.version, rc ? err.msg : "");
     publish(w, w->current);

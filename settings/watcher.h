@@ -14,13 +14,18 @@
  */
 struct sp_apply_ops {
     /*
-     * Validates and opens. SP_E_UNAVAILABLE, SP_E_TIMEOUT, SP_E_NOMEM: try again; anything else:
-     * the document is a failed configuration. *name is the provider's name, static. Network I/O is
-     * check's. Thread: settings.
+     * Validates and opens. SP_E_UNAVAILABLE, SP_E_BUSY, SP_E_TIMEOUT, SP_E_NOMEM: try again;
+     * anything else: the document is a failed configuration. *name is the provider's name, static.
+     * Network I/O is check's. Thread: settings.
      */
     enum sp_code (*open)(void *ctx, const struct sp_document *doc, void **value, const char **name,
                          struct sp_error *err);
-    /* As open; SP_E_UNAVAILABLE and SP_E_TIMEOUT: the peer is away. Thread: settings. */
+    /*
+     * As open; SP_E_UNAVAILABLE, SP_E_BUSY and SP_E_TIMEOUT: the peer cannot take anything now.
+     * SP_E_CANCELLED: nothing was found out, because the watcher is about to be stopped. Thread:
+     * settings, which sees neither hints nor versions meanwhile; so a change waits for the check
+     * of the one before it, and shows only later.
+     */
     enum sp_code (*check)(void *ctx, void *value, struct sp_error *err);
     /* The last reference is gone. Thread: whichever dropped it; not under a lock. */
     void (*close)(void *ctx, void *value);
@@ -46,6 +51,7 @@ struct sp_settings_status {
     enum sp_settings_state state;
     bool redis_up;
     bool provider_up;      /* the last check of the one in force passed */
+    bool throttled;        /* it did not, because the peer throttles */
     int64_t version;       /* in force; 0: none */
     char provider[32];     /* "" for none */
     int64_t error_version; /* of the settings that were not applied; meaningful when message is not
@@ -65,7 +71,8 @@ SP_MUST_CHECK enum sp_code sp_watcher_start(struct sp_redis *redis_a, struct sp_
                                             void *ctx, struct sp_watcher **out,
                                             struct sp_error *err);
 /* Ends the thread and drops the snapshot in force; references handed out stay valid until dropped.
- * Waits for the call that the thread is in (Redis: 2 s; ops->check). NULL is fine. */
+ * Waits for the call that the thread is in: Redis, 2 s; ops->check, which its owner cancels first.
+ * NULL is fine. */
 void sp_watcher_stop(struct sp_watcher *w);
 /* Looks again at once; resolve_again: also where nothing changed (SIGHUP: references are resolved
  * anew). Thread: any. */

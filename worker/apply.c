@@ -2,8 +2,6 @@
 
 #include "providers/registry.h"
 
-enum { CHECK_MS = 5000 };
-
 static enum sp_code apply_open(void *ctx, const struct sp_document *doc, void **value,
                                const char **name, struct sp_error *err)
 {
@@ -32,8 +30,9 @@ static enum sp_code apply_check(void *ctx, void *value, struct sp_error *err)
 {
     struct sp_apply *apply = ctx;
     struct sp_provider *provider = value;
-    const struct sp_run run = {
-        .setup_deadline = sp_deadline_in(CHECK_MS), .deadline = SP_NEVER, .cancel_fd = -1};
+    const struct sp_run run = {.setup_deadline = sp_deadline_in(SP_CHECK_MS),
+                               .deadline = SP_NEVER,
+                               .cancel_fd = apply->cancel_fd};
     enum sp_code rc = sp_provider_check(provider, &run, err);
     if (rc)
         return sp_error_wrap(err, rc, "%s", provider->ops->name);

@@ -4,10 +4,12 @@
 #include "providers/provider.h"
 #include "settings/watcher.h"
 
-/* The context of sp_apply_ops. Zeroed but for host, which is borrowed. Used by the settings thread
- * only. */
+/* The context of sp_apply_ops. Zeroed but for the first two, which are borrowed. Used by the
+ * settings thread only. */
 struct sp_apply {
     const struct sp_host *host;
+    int cancel_fd; /* readable: a check under way ends at once, and so does every later one; -1:
+                      never */
     const struct sp_provider *swept;
 };
 

@@ -41,7 +41,8 @@ static enum sp_fate without_provider(const struct sp_executors *pool, struct sp_
     case SP_SETTINGS_IN_FORCE: /* since a moment ago; the next try has it */
         break;
     }
-    return sp_job_unavailable(job, "the settings have not been read from Redis yet",
+    return sp_job_unavailable(job, SP_SB009_UNAVAILABLE,
+                              "the settings have not been read from Redis yet",
                               pool->with.config->worker.hold);
 }
 
@@ -72,12 +73,13 @@ static enum sp_fate run_job(struct executor *e, struct sp_job *job,
     if (!snapshot)
         return without_provider(pool, job, &status);
     if (is_paused(config, &status)) {
-        return sp_job_unavailable(job, "Redis is away, and redis.outage is pause",
-                                  config->worker.hold);
+        return sp_job_unavailable(job, SP_SB009_UNAVAILABLE,
+                                  "Redis is away, and redis.outage is pause", config->worker.hold);
     }
     if (!status.provider_up) {
-        return sp_job_unavailable(job, status.message[0] ? status.message : "its last check failed",
-                                  config->worker.hold);
+        return sp_job_unavailable(
+            job, status.throttled ? SP_SB008_RATE_LIMITED : SP_SB009_UNAVAILABLE,
+            status.message[0] ? status.message : "its last check failed", config->worker.hold);
     }
     struct sp_error err = {0};
     struct sp_run run =

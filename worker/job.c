@@ -32,16 +32,20 @@ enum sp_code sp_job_new(struct sp_record *record, const struct sp_limits *limits
     struct sp_job *job = calloc(1, sizeof *job);
     if (!job)
         return sp_error_set(err, SP_E_NOMEM, "no memory for a job");
-    struct sp_error why = {0};
-    enum sp_code rc = sp_message_read(record, limits, topics, &job->req, &job->env, &job->verdict,
-                                      &job->refused, &why);
+    struct sp_message message = {0};
+    enum sp_code rc = sp_message_read(record, limits, topics, &message, err);
+    job->req = message.req;
+    job->env = message.env;
+    job->verdict = message.verdict;
+    job->refused = message.sb;
     if (!rc && job->verdict != SP_VERDICT_RUN) {
-        job->refusal = sp_strdup(why.msg);
-        rc = job->refusal ? SP_OK : SP_E_NOMEM;
+        job->refusal = sp_strdup(message.why.msg);
+        if (!job->refusal)
+            rc = sp_error_set(err, SP_E_NOMEM, "out of memory for a request");
     }
     if (rc) {
         sp_job_free(job);
-        return sp_error_set(err, rc, "no memory for a request");
+        return rc;
     }
     job->record = record;
     job->deliveries = job->verdict == SP_VERDICT_UNPARSEABLE ? 2 : 1;
@@ -128,7 +132,8 @@ struct sp_run sp_job_run(const struct sp_job *job, int64_t setup_timeout_ms, int
     };
 }
 
-enum sp_fate sp_job_unavailable(struct sp_job *job, const char *reason, int64_t hold_ms)
+enum sp_fate sp_job_unavailable(struct sp_job *job, enum sp_sb why, const char *reason,
+                                int64_t hold_ms)
 {
     int64_t now = sp_mono_ms();
     if (job->held_since == 0) {
@@ -140,8 +145,9 @@ enum sp_fate sp_job_unavailable(struct sp_job *job, const char *reason, int64_t 
     if (own_expiry || now < job->hold_until) /* the claim is what finds an expiry passed */
         return SP_FATE_HOLD;
     char message[sizeof job->answer.message];
-    snprintf(message, sizeof message, "provider unavailable: %s", reason);
-    return sp_job_refuse(job, SP_SB009_UNAVAILABLE, message);
+    snprintf(message, sizeof message, "%s: %s",
+             why == SP_SB008_RATE_LIMITED ? "rate limited" : "provider unavailable", reason);
+    return sp_job_refuse(job, why, message);
 }
 
 static enum sp_fate timed_out(struct sp_job *job, const struct sp_run *run)
@@ -174,8 +180,8 @@ static enum sp_fate conclude_error(struct sp_job *job, enum sp_code rc, const st
     const char *passed = rc == SP_E_TIMEOUT ? expired(job, sp_wall_ms() + 1) : NULL;
     if (passed)
         return sp_job_refuse(job, SP_SB010_EXPIRED, passed);
-    return sb == SP_SB009_UNAVAILABLE ? sp_job_unavailable(job, err->msg, hold_ms)
-                                      : sp_job_refuse(job, sb, err->msg);
+    bool held = sb == SP_SB008_RATE_LIMITED || sb == SP_SB009_UNAVAILABLE;
+    return held ? sp_job_unavailable(job, sb, err->msg, hold_ms) : sp_job_refuse(job, sb, err->msg);
 }
 
 enum sp_fate sp_job_conclude(struct sp_job *job, enum sp_code rc, const struct sp_error *err,

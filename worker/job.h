@@ -78,13 +78,17 @@ struct sp_run sp_job_run(const struct sp_job *job, int64_t setup_timeout_ms, int
                          int cancel_fd);
 /*
  * What rc, err and job->result of a run mean: SP_FATE_ANSWER with job->answer filled, SP_FATE_HOLD
- * where the peer is away and nothing started, SP_FATE_HAND_BACK for a cancelled run. hold_ms:
- * worker.hold, after which a job without an expiry of its own is answered.
+ * where the peer is away or throttles and nothing started, SP_FATE_HAND_BACK for a cancelled run.
+ * hold_ms: worker.hold, after which a job without an expiry of its own is answered.
  */
 enum sp_fate sp_job_conclude(struct sp_job *job, enum sp_code rc, const struct sp_error *err,
                              const struct sp_run *run, int64_t hold_ms);
-/* No provider can take it now: SP_FATE_HOLD, or _ANSWER (SB009, "provider unavailable: <reason>").
+/*
+ * No provider can take it now: SP_FATE_HOLD, or, when the job has been held for long enough,
+ * _ANSWER with `why`, the code of this last reason: SP_SB009_UNAVAILABLE ("provider unavailable:
+ * <reason>") or SP_SB008_RATE_LIMITED ("rate limited: <reason>").
  */
-enum sp_fate sp_job_unavailable(struct sp_job *job, const char *reason, int64_t hold_ms);
+enum sp_fate sp_job_unavailable(struct sp_job *job, enum sp_sb why, const char *reason,
+                                int64_t hold_ms);
 /* SP_FATE_ANSWER with this error. */
 enum sp_fate sp_job_refuse(struct sp_job *job, enum sp_sb sb, const char *message);

@@ -5,9 +5,14 @@
 enum sp_code sp_queue_config_topics(const struct sp_config *config, struct sp_topics *out,
                                     struct sp_error *err)
 {
-    return sp_topics_init(out, config->queue.request_topics, config->queue.reply_topic,
-                          config->queue.control_topic, config->queue.dlq_topic,
-                          config->queue.reply_allow, err);
+    const struct sp_topic_names names = {
+        .requests = config->queue.request_topics,
+        .reply = config->queue.reply_topic,
+        .control = config->queue.control_topic,
+        .dlq = config->queue.dlq_topic,
+        .allow = config->queue.reply_allow,
+    };
+    return sp_topics_init(out, &names, err);
 }
 
 struct sp_queue_property *sp_queue_config_properties(const struct sp_config *config)

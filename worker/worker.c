@@ -7,16 +7,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "worker/apply.h"
+#include "worker/endpoints.h"
 #include "worker/executor.h"
 #include "worker/fleet.h"
-#include "worker/health.h"
 #include "worker/host.h"
-#include "worker/http.h"
 #include "worker/intake.h"
 #include "worker/queue_config.h"
 #include "worker/result_store.h"
@@ -47,6 +47,7 @@ struct sp_worker {
     struct sp_executors *executors;
     struct sp_intake *intake;
     struct sp_fleet *fleet;
+    struct sp_endpoints endpoints;
     struct sp_http *http;
 };
 
@@ -106,6 +107,9 @@ static enum sp_code start_watcher(struct sp_worker *w, struct sp_error *err)
 {
     sp_auto(sp_redis_free) struct sp_redis *polls = NULL;
     sp_auto(sp_redis_free) struct sp_redis *subscribes = NULL;
+    w->apply.cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (w->apply.cancel_fd < 0)
+        return sp_error_set(err, SP_E_INTERNAL, "no descriptor for the settings thread");
     enum sp_code rc = sp_redis_new(w->config, &polls, err);
     if (!rc)
         rc = sp_redis_new(w->config, &subscribes, err);
@@ -167,68 +171,20 @@ static enum sp_code start_intake(struct sp_worker *w, struct sp_error *err)
     return sp_intake_start(&options, &w->intake, err);
 }
 
-static unsigned answer_alive(void *ctx, struct sp_buf *out)
-{
-    (void)ctx;
-    return sp_buf_adds(out, "ok\n") ? 500 : 200;
-}
-
-static unsigned answer_ready(void *ctx, struct sp_buf *out)
-{
-    struct sp_worker *w = ctx;
-    struct sp_queue_status queue = {0};
-    struct sp_settings_status settings;
-    char policy[160];
-    bool ready = false;
-    sp_queue_status(w->queue, &queue);
-    sp_watcher_status(w->watcher, &settings);
-    sp_fleet_policy_warning(w->fleet, policy);
-    const struct sp_health health = {
-        .worker_id = w->config->worker.id,
-        .queue = &queue,
-        .settings = &settings,
-        .redis_required = strcmp(w->config->redis.outage, "pause") == 0,
-        .policy_warning = policy,
-        .stopping = atomic_load(&w->stopping),
-    };
-    enum sp_code rc = sp_health_write(&health, out, &ready);
-    free(queue.partitions);
-    if (rc)
-        return 500;
-    return ready ? 200 : 503;
-}
-
-static unsigned answer_metrics(void *ctx, struct sp_buf *out)
-{
-    struct sp_worker *w = ctx;
-    struct sp_queue_status queue = {0};
-    struct sp_settings_status settings;
-    sp_queue_status(w->queue, &queue);
-    sp_watcher_status(w->watcher, &settings);
-    const struct sp_metrics_view view = {
-        .queue = &queue,
-        .settings = &settings,
-        .ready = sp_ready_len(w->ready),
-        .held = sp_hold_len(w->hold),
-        .running = sp_executors_running(w->executors),
-    };
-    enum sp_code rc = sp_metrics_write(w->metrics, &view, out);
-    free(queue.partitions);
-    return rc ? 500 : 200;
-}
-
-static const struct sp_http_route routes[] = {
-    {"/healthz", "text/plain", answer_alive},
-    {"/readyz", "application/json", answer_ready},
-    {"/metrics", "text/plain; version=0.0.4; charset=utf-8", answer_metrics},
-};
-
 static enum sp_code start_http(struct sp_worker *w, struct sp_error *err)
 {
-    const char *at = w->config->http.listen;
-    if (!at || at[0] == '\0')
-        return SP_OK;
-    return sp_http_start(at, routes, SP_COUNT(routes), w, &w->http, err);
+    w->endpoints = (struct sp_endpoints){
+        .config = w->config,
+        .stopping = &w->stopping,
+        .queue = w->queue,
+        .watcher = w->watcher,
+        .fleet = w->fleet,
+        .metrics = w->metrics,
+        .ready = w->ready,
+        .hold = w->hold,
+        .executors = w->executors,
+    };
+    return sp_endpoints_start(&w->endpoints, &w->http, err);
 }
 
 /* The order of the start; a part uses only those above it. HTTP comes before the intake, so that a
@@ -237,6 +193,16 @@ static enum sp_code (*const parts[])(struct sp_worker *, struct sp_error *) = {
     start_state,     start_link,  start_queue, start_watcher,
     start_executors, start_fleet, start_http,  start_intake,
 };
+
+/* A check of a provider may be under way, which is of no use any more. */
+static void stop_watcher(struct sp_worker *w)
+{
+    if (w->apply.cancel_fd >= 0)
+        (void)eventfd_write(w->apply.cancel_fd, 1);
+    sp_watcher_stop(w->watcher);
+    if (w->apply.cancel_fd >= 0)
+        close(w->apply.cancel_fd);
+}
 
 /* The other way round; every part may be missing. */
 static void take_down(struct sp_worker *w)
@@ -250,8 +216,7 @@ static void take_down(struct sp_worker *w)
     if (w->queue)
         sp_queue_close(w->queue, FLUSH_MS);
     sp_intake_free(w->intake);
-    if (w->watcher)
-        sp_watcher_stop(w->watcher);
+    stop_watcher(w);
     sp_redis_link_free(w->link);
     sp_order_free(w->order);
     sp_hold_free(w->hold);
@@ -271,6 +236,7 @@ enum sp_code sp_worker_start(const struct sp_config *config, struct sp_worker **
         return SP_E_NOMEM;
     }
     w->config = config;
+    w->apply.cancel_fd = -1;
     for (size_t i = 0; i < SP_COUNT(parts); i++) {
         enum sp_code rc = parts[i](w, err);
         if (rc) {

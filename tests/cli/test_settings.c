@@ -5,131 +5,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/text.h"
 #include "cli/files.h"
 #include "providers/registry.h"
 #include "tests/cli/tool.h"
 #include "tests/support.h"
+#include "tests/support/fake_provider.h"
 #include "tests/support/redis_server.h"
-
-/* ---- a provider that does what its settings say ---- */
-
-struct fake_settings {
-    char *fails, *token;
-};
-
-static const struct sp_field fake_fields[] = {
-    SP_ROW_STR(struct fake_settings, fails, .help = "the step that fails"),
-    SP_ROW_STR(struct fake_settings, token, .flags = SP_SECRET, .help = "a secret"),
-};
-
-struct fake {
-    struct sp_provider base;
-    struct fake_settings *settings;
-};
-
-static int destroyed, closed;
-
-static bool fails(const struct sp_provider *p, const char *step)
-{
-    const struct fake *fake = (const struct fake *)p;
-    return fake->settings->fails && strcmp(fake->settings->fails, step) == 0;
-}
-
-static enum sp_code fake_open(void *settings, const struct sp_host *host, struct sp_provider **out,
-                              struct sp_error *err)
-{
-    struct fake *fake = calloc(1, sizeof(*fake));
-    (void)host;
-    fake->base.ops = sp_registry_find("fake");
-    fake->settings = settings;
-    if (fails(&fake->base, "open")) {
-        free(fake);
-        return sp_error_set(err, SP_E_INVALID, "open broke");
-    }
-    *out = &fake->base;
-    return SP_OK;
-}
-
-static enum sp_code fake_check(struct sp_provider *p, const struct sp_run *run,
-                               struct sp_error *err)
-{
-    (void)run;
-    return fails(p, "check") ? sp_error_set(err, SP_E_UNAVAILABLE, "check broke") : SP_OK;
-}
-
-static enum sp_code fake_create(struct sp_provider *p, const struct sp_request *req,
-                                const struct sp_run *run, struct sp_instance **out,
-                                struct sp_error *err)
-{
-    (void)req;
-    (void)run;
-    if (fails(p, "create"))
-        return sp_error_set(err, SP_E_UNAVAILABLE, "create broke");
-    *out = calloc(1, sizeof(**out));
-    (*out)->provider = p;
-    return SP_OK;
-}
-
-static enum sp_code fake_execute(struct sp_instance *i, const struct sp_request *req,
-                                 const struct sp_run *run, struct sp_result *out,
-                                 struct sp_error *err)
-{
-    const char *text = fails(i->provider, "output") ? "nothing\n" : "TEST_PASSED\n";
-    const char *value = fails(i->provider, "value") ? "{}" : "{\"ok\": true}";
-    (void)req;
-    (void)run;
-    if (fails(i->provider, "execute"))
-        return sp_error_set(err, SP_E_UNAVAILABLE, "execute broke");
-    out->started = SP_STARTED_YES;
-    out->exit_code = fails(i->provider, "exit") ? 3 : 0;
-    out->out.text = sp_strdup(text);
-    out->out.len = strlen(text);
-    out->result_present = true;
-    out->result_value = sp_strdup(value);
-    out->result_value_len = strlen(value);
-    return SP_OK;
-}
-
-static enum sp_code fake_destroy(struct sp_instance *i, const struct sp_run *run,
-                                 struct sp_error *err)
-{
-    (void)run;
-    (void)err;
-    free(i);
-    destroyed++;
-    return SP_OK;
-}
-
-static void fake_close(struct sp_provider *p)
-{
-    struct fake *fake = (struct fake *)p;
-    sp_fields_clear(fake_fields, SP_COUNT(fake_fields), fake->settings);
-    free(fake->settings);
-    free(fake);
-    closed++;
-}
-
-static const char *const fake_languages[] = {"python", NULL};
-static const char *const fake_tags[] = {"test", NULL};
-static const struct sp_provider_ops fake_ops = {
-    .name = "fake",
-    .title = "Fake",
-    .description = "For tests",
-    .tags = fake_tags,
-    .languages = fake_languages,
-    .fields = fake_fields,
-    .n_fields = SP_COUNT(fake_fields),
-    .settings_size = sizeof(struct fake_settings),
-    .open = fake_open,
-    .check = fake_check,
-    .create = fake_create,
-    .execute = fake_execute,
-    .destroy = fake_destroy,
-    .close = fake_close,
-};
-
-/* ---- the stage ---- */
 
 static struct sp_redis_server server;
 static redisContext *redis;
@@ -143,7 +24,7 @@ static void open_stage(void)
     cr_assert(sp_redis_server_start(&server, NULL));
     redis = redisConnectUnix(server.socket);
     snprintf(url, sizeof(url), "redis.url=%s", server.url);
-    sp_registry_add(&fake_ops);
+    sp_registry_add(&fake_provider);
 }
 
 static void close_stage(void)
@@ -549,8 +430,8 @@ Test(settings, a_test_goes_through_every_step_and_cleans_up)
                                         "execute   ok", "result    ok", "PASSED | exit code: 0"};
     for (size_t i = 0; i < SP_COUNT(lines); i++)
         cr_expect(ne(ptr, strstr(t.out, lines[i]), NULL), "%s: %s", lines[i], t.out);
-    cr_expect(eq(int, destroyed, 1));
-    cr_expect(eq(int, closed, 1));
+    cr_expect(eq(int, fake_counts.destroyed, 1));
+    cr_expect(eq(int, fake_counts.closed, 1));
     cr_expect(not(stored("version", "")));
     tool_clear(&t);
 }
@@ -581,8 +462,8 @@ SP_TABLE_TEST(settings, a_test_names_the_step_that_failed, broken, row)
     cr_expect(eq(str, (char *)step, (char *)row->step));
     const char *message = json_string_value(json_object_get(json, "message"));
     cr_expect(eq(int, strncmp(message, expected, strlen(expected)), 0), "%s", message);
-    cr_expect(eq(int, closed, row->closed));
-    cr_expect(eq(int, destroyed, row->destroyed));
+    cr_expect(eq(int, fake_counts.closed, row->closed));
+    cr_expect(eq(int, fake_counts.destroyed, row->destroyed));
     tool_clear(&t);
 }
 

@@ -83,31 +83,28 @@ static void check_reply(const struct sp_request *req, enum sp_sb sb, const char 
 static void check(const struct sp_record *record, const struct sp_topics *topics)
 {
     static const struct sp_limits limits = {.code_bytes = 200, .files_bytes = 100};
-    sp_auto(sp_request_clear) struct sp_request req = {0};
-    sp_auto(sp_envelope_clear) struct sp_envelope env = {0};
-    enum sp_verdict verdict;
-    enum sp_sb sb;
-    struct sp_error err = {0};
+    sp_auto(sp_message_clear) struct sp_message m = {0};
 
-    CHECK(sp_message_read(record, &limits, topics, &req, &env, &verdict, &sb, &err) == SP_OK);
+    CHECK(sp_message_read(record, &limits, topics, &m, NULL) == SP_OK);
 
-    CHECK(req.id && req.id[0] && sp_utf8_valid(req.id, strlen(req.id)));
-    CHECK(!sp_utf8_has_control(req.id, strlen(req.id)));
-    CHECK(env.reply_topic && env.reply_partition >= -1);
-    CHECK(!sp_topic_reply_allowed(topics, env.reply_topic, strlen(env.reply_topic), NULL));
-    if (verdict == SP_VERDICT_RUN) {
-        check_request(&req, &limits);
+    CHECK(m.req.id && m.req.id[0] && sp_utf8_valid(m.req.id, strlen(m.req.id)));
+    CHECK(!sp_utf8_has_control(m.req.id, strlen(m.req.id)));
+    CHECK(m.env.reply_topic && m.env.reply_partition >= -1);
+    CHECK(!sp_topic_reply_allowed(topics, m.env.reply_topic, strlen(m.env.reply_topic), NULL));
+    if (m.verdict == SP_VERDICT_RUN) {
+        check_request(&m.req, &limits);
     } else {
-        CHECK(err.msg[0] && (sb == SP_SB012_BAD_REQUEST || sb == SP_SB007_POLICY));
-        check_reply(&req, sb, err.msg);
+        CHECK(m.why.msg[0] && (m.sb == SP_SB012_BAD_REQUEST || m.sb == SP_SB007_POLICY));
+        check_reply(&m.req, m.sb, m.why.msg);
     }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static const struct sp_topic_names names = {"sandpiper.requests", "sandpiper.results",
+                                                "sandpiper.control", "", "sandpiper.reply.*"};
     sp_auto(sp_topics_clear) struct sp_topics topics = {0};
-    CHECK(sp_topics_init(&topics, "sandpiper.requests", "sandpiper.results", "sandpiper.control",
-                         "", "sandpiper.reply.*", NULL) == SP_OK);
+    CHECK(sp_topics_init(&topics, &names, NULL) == SP_OK);
     struct parsed p;
     parse(&p, data, size);
     /* A copy of its own, so that a sanitizer sees reading past the end. */

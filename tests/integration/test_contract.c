@@ -350,22 +350,11 @@ Test(contract, only_what_is_no_json_object_is_a_dead_letter)
     expect_valid_replies();
 }
 
-/* A Redis of the test's own, which it may stop; the stage uses it from here on. */
-static struct sp_redis_server own_redis(char option[static 160], char *const *args)
-{
-    struct sp_redis_server server = {0};
-    cr_assert(sp_redis_server_start(&server, args));
-    snprintf(s->redis, sizeof(s->redis), "127.0.0.1:%d", server.port);
-    snprintf(option, 160, "redis.url=redis://%s/0", s->redis);
-    return server;
-}
-
 Test(contract, without_redis_what_does_not_fit_is_cut_and_told)
 {
-    char url[160];
-    struct sp_redis_server server = own_redis(url, NULL);
+    struct sp_redis_server server = sp_stage_own_redis(s, NULL);
     sp_stage_local(s, "");
-    sp_stage_worker(s, (const char *const[]){url, "limits.reply_bytes=20000", NULL});
+    sp_stage_worker(s, (const char *const[]){"limits.reply_bytes=20000", NULL});
     sp_stage_submit(s, "first", "python", "pass", "");
     sp_stage_reply(s, "first", LIMIT_MS); /* the settings are in force */
     sp_redis_server_kill(&server);
@@ -411,11 +400,10 @@ static bool policy_is_told(void *arg)
 
 Test(contract, a_redis_that_evicts_is_a_warning)
 {
-    char url[160];
-    struct sp_redis_server server =
-        own_redis(url, (char *const[]){(char *)"--maxmemory-policy", (char *)"allkeys-lru", NULL});
+    struct sp_redis_server server = sp_stage_own_redis(
+        s, (char *const[]){(char *)"--maxmemory-policy", (char *)"allkeys-lru", NULL});
     sp_stage_local(s, "");
-    sp_stage_worker(s, (const char *const[]){url, NULL});
+    sp_stage_worker(s, NULL);
 
     sp_stage_until(policy_is_told, NULL, LIMIT_MS, "/readyz warns of the policy");
 

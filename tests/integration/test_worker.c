@@ -207,22 +207,11 @@ static bool redis_is_told(void *arg)
     return told && status != 0;
 }
 
-/* A Redis of the test's own, which it may stop; the stage uses it from here on. */
-static struct sp_redis_server own_redis(char option[static 160])
-{
-    struct sp_redis_server server = {0};
-    cr_assert(sp_redis_server_start(&server, NULL));
-    snprintf(s->redis, sizeof(s->redis), "127.0.0.1:%d", server.port);
-    snprintf(option, 160, "redis.url=redis://%s/0", s->redis);
-    return server;
-}
-
 Test(worker, redis_going_away_leaves_the_settings_in_force)
 {
-    char url[160];
-    struct sp_redis_server server = own_redis(url);
+    struct sp_redis_server server = sp_stage_own_redis(s, NULL);
     sp_stage_local(s, "");
-    sp_stage_worker(s, (const char *const[]){url, NULL});
+    sp_stage_worker(s, NULL);
     sp_stage_submit(s, "before", "python", "print(1)", "");
     cr_expect(eq(str, (char *)sp_stage_answer_text(sp_stage_reply(s, "before", LIMIT_MS), "status"),
                  "ok"));
@@ -238,10 +227,9 @@ Test(worker, redis_going_away_leaves_the_settings_in_force)
 
 Test(worker, without_redis_at_the_start_jobs_are_held_until_it_answers)
 {
-    char url[160];
-    struct sp_redis_server server = own_redis(url);
+    struct sp_redis_server server = sp_stage_own_redis(s, NULL);
     sp_redis_server_kill(&server);
-    sp_stage_worker_start(s, (const char *const[]){url, NULL});
+    sp_stage_worker_start(s, NULL);
     sp_stage_submit(s, "held", "python", "print(1)", "");
     sp_stage_submit(s, "short", "python", "print(1)", "\"queue_ttl\":\"3s\"");
     struct sp_stage_answer *expired = sp_stage_reply(s, "short", LIMIT_MS);

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/text.h"
@@ -311,4 +312,34 @@ Test(provider, failures_pass_through)
     cr_expect(eq(int, fake.swept, 1));
     sp_provider_destroy(NULL, &run);
     cr_expect(eq(int, fake.destroyed, 0));
+}
+
+/* The reason may quote a user's program: it goes into the reply, never into the log. */
+Test(provider, the_reason_of_a_failed_step_is_not_logged)
+{
+    sp_auto(sp_provider_close) struct sp_provider *p =
+        open_fake("{\"name\":\"n\",\"token\":\"t\"}");
+    struct sp_request req = {0};
+    struct sp_run run = {.timeout_ms = 1000, .cancel_fd = -1};
+    struct sp_instance *i = NULL;
+    sp_auto(sp_result_clear) struct sp_result out = {0};
+    struct sp_error err = {0};
+    char text[4096] = "";
+    int ends[2];
+    cr_assert(zero(int, pipe(ends)));
+    int before = dup(STDERR_FILENO);
+    dup2(ends[1], STDERR_FILENO);
+    sp_log_setup(SP_DEBUG, true);
+
+    cr_assert(eq(int, sp_provider_create(p, &req, &run, &i, &err), SP_OK));
+    fake.rc = SP_E_BUSY;
+    cr_expect(eq(int, sp_provider_execute(i, &req, &run, &out, &err), SP_E_BUSY));
+    cr_expect(eq(int, sp_provider_create(p, &req, &run, &i, &err), SP_E_BUSY));
+
+    dup2(before, STDERR_FILENO);
+    close(ends[1]);
+    cr_assert(ge(int, (int)read(ends[0], text, sizeof(text) - 1), 1));
+    cr_expect(strstr(text, "\"code\":\"busy\"") != NULL, "%s", text);
+    cr_expect(eq(ptr, strstr(text, "as told"), NULL), "%s", text);
+    sp_provider_destroy(i, &run);
 }

@@ -15,26 +15,24 @@
 struct given {
     struct sp_topics topics;
     struct sp_limits limits;
-    struct sp_request req;
-    struct sp_envelope env;
-    enum sp_verdict verdict;
-    enum sp_sb sb;
-    struct sp_error err;
+    struct sp_message out;
 };
 
 static inline void given_init(struct given *g)
 {
     *g = (struct given){.limits = {.code_bytes = 1 << 20, .files_bytes = 1 << 20}};
-    cr_assert(eq(int,
-                 sp_topics_init(&g->topics, "sandpiper.requests", "sandpiper.results",
-                                "sandpiper.control", "", "sandpiper.reply.*", NULL),
-                 SP_OK));
+    cr_assert(
+        eq(int,
+           sp_topics_init(&g->topics,
+                          &(struct sp_topic_names){"sandpiper.requests", "sandpiper.results",
+                                                   "sandpiper.control", "", "sandpiper.reply.*"},
+                          NULL),
+           SP_OK));
 }
 
 static inline void given_clear(struct given *g)
 {
-    sp_request_clear(&g->req);
-    sp_envelope_clear(&g->env);
+    sp_message_clear(&g->out);
     sp_topics_clear(&g->topics);
 }
 SP_AUTO_CLEAR(struct given, given_clear)
@@ -56,11 +54,9 @@ static inline void given_read(struct given *g, const char *value, size_t len,
         .headers = headers,
         .n_headers = n_headers,
     };
-    sp_request_clear(&g->req);
-    sp_envelope_clear(&g->env);
+    sp_message_clear(&g->out);
 
-    enum sp_code rc = sp_message_read(&record, &g->limits, &g->topics, &g->req, &g->env,
-                                      &g->verdict, &g->sb, &g->err);
+    enum sp_code rc = sp_message_read(&record, &g->limits, &g->topics, &g->out, NULL);
 
     free(copy);
     cr_assert(eq(int, rc, SP_OK));

@@ -23,10 +23,10 @@ Test(message, every_sample_is_accepted_or_refused_as_it_says)
         given_json(&g, sample->json);
 
         enum sp_verdict verdict = sample->fault ? SP_VERDICT_REJECT : SP_VERDICT_RUN;
-        cr_expect(eq(int, g.verdict, verdict), "%s: %s", sample->json, g.err.msg);
-        cr_expect(begins_with(g.err.msg, sample->fault ? sample->fault : ""), "%s: %s",
-                  sample->json, g.err.msg);
-        cr_expect(eq(int, g.sb, sample->fault ? sb : SP_SB_NONE), "%s", sample->json);
+        cr_expect(eq(int, g.out.verdict, verdict), "%s: %s", sample->json, g.out.why.msg);
+        cr_expect(begins_with(g.out.why.msg, sample->fault ? sample->fault : ""), "%s: %s",
+                  sample->json, g.out.why.msg);
+        cr_expect(eq(int, g.out.sb, sample->fault ? sb : SP_SB_NONE), "%s", sample->json);
     }
 }
 
@@ -63,11 +63,11 @@ SP_TABLE_TEST(message, a_record_that_is_no_json_object_is_unparseable, unparseab
 
     given_read(&g, row->value, row->len, NULL, 0);
 
-    cr_expect(eq(int, g.verdict, SP_VERDICT_UNPARSEABLE));
-    cr_expect(eq(int, g.sb, SP_SB012_BAD_REQUEST));
-    cr_expect(begins_with(g.err.msg, "value: "), "%s", g.err.msg);
-    cr_expect(eq(str, g.req.id, (char *)"sandpiper.requests-3-42"));
-    cr_expect(eq(str, g.env.reply_topic, (char *)"sandpiper.results"));
+    cr_expect(eq(int, g.out.verdict, SP_VERDICT_UNPARSEABLE));
+    cr_expect(eq(int, g.out.sb, SP_SB012_BAD_REQUEST));
+    cr_expect(begins_with(g.out.why.msg, "value: "), "%s", g.out.why.msg);
+    cr_expect(eq(str, g.out.req.id, (char *)"sandpiper.requests-3-42"));
+    cr_expect(eq(str, g.out.env.reply_topic, (char *)"sandpiper.results"));
 }
 
 Test(message, a_full_request_arrives_field_by_field)
@@ -84,8 +84,8 @@ Test(message, a_full_request_arrives_field_by_field)
                    "\"options\":{\"result_in_stdout\":false,\"strict_result\":true},"
                    "\"metadata\": { \"a\" : [ 1.10 , \"x \\\" y\" ] } }");
 
-    cr_assert(eq(int, g.verdict, SP_VERDICT_RUN), "%s", g.err.msg);
-    const struct sp_request *req = &g.req;
+    cr_assert(eq(int, g.out.verdict, SP_VERDICT_RUN), "%s", g.out.why.msg);
+    const struct sp_request *req = &g.out.req;
     cr_expect(eq(str, req->code, (char *)"print('\xc3\xa9')\n"));
     cr_expect(eq(sz, req->code_len, strlen(req->code)));
     cr_expect(eq(int, req->language, SP_JAVASCRIPT));
@@ -107,7 +107,7 @@ Test(message, a_full_request_arrives_field_by_field)
     cr_expect(req->strict_result);
     cr_expect(eq(str, req->metadata, (char *)"{\"a\":[1.10,\"x \\\" y\"]}"));
     cr_expect(eq(sz, req->metadata_len, strlen(req->metadata)));
-    cr_expect(eq(str, g.env.reply_topic, (char *)"sandpiper.reply.me"));
+    cr_expect(eq(str, g.out.env.reply_topic, (char *)"sandpiper.reply.me"));
 }
 
 Test(message, what_is_absent_or_null_has_its_default)
@@ -124,20 +124,20 @@ Test(message, what_is_absent_or_null_has_its_default)
 
         given_json(&g, requests[i]);
 
-        cr_assert(eq(int, g.verdict, SP_VERDICT_RUN), "%s", g.err.msg);
-        cr_expect(eq(int, g.req.language, SP_PYTHON));
-        cr_expect(eq(i64, g.req.timeout_ms, 0));
-        cr_expect(eq(ptr, g.req.arguments, NULL));
-        cr_expect(eq(sz, g.req.n_files, 0));
-        cr_expect(eq(i64, g.req.deadline_ms, 0));
-        cr_expect(eq(i64, g.req.queue_ttl_ms, 0));
-        cr_expect(eq(int, g.req.delivery, SP_AT_LEAST_ONCE));
-        cr_expect(eq(int, g.req.result_in_stdout, SP_UNSET));
-        cr_expect(not(g.req.strict_result));
-        cr_expect(eq(ptr, g.req.metadata, NULL));
-        cr_expect(eq(ptr, g.req.reply_to, NULL));
-        cr_expect(eq(str, g.env.reply_topic, (char *)"sandpiper.results"));
-        cr_expect(eq(int, g.env.reply_partition, -1));
+        cr_assert(eq(int, g.out.verdict, SP_VERDICT_RUN), "%s", g.out.why.msg);
+        cr_expect(eq(int, g.out.req.language, SP_PYTHON));
+        cr_expect(eq(i64, g.out.req.timeout_ms, 0));
+        cr_expect(eq(ptr, g.out.req.arguments, NULL));
+        cr_expect(eq(sz, g.out.req.n_files, 0));
+        cr_expect(eq(i64, g.out.req.deadline_ms, 0));
+        cr_expect(eq(i64, g.out.req.queue_ttl_ms, 0));
+        cr_expect(eq(int, g.out.req.delivery, SP_AT_LEAST_ONCE));
+        cr_expect(eq(int, g.out.req.result_in_stdout, SP_UNSET));
+        cr_expect(not(g.out.req.strict_result));
+        cr_expect(eq(ptr, g.out.req.metadata, NULL));
+        cr_expect(eq(ptr, g.out.req.reply_to, NULL));
+        cr_expect(eq(str, g.out.env.reply_topic, (char *)"sandpiper.results"));
+        cr_expect(eq(int, g.out.env.reply_partition, -1));
     }
 }
 
@@ -179,9 +179,9 @@ SP_TABLE_TEST(message, times_become_milliseconds, times, row)
 
     given_json(&g, json);
 
-    cr_expect(eq(int, g.verdict, SP_VERDICT_RUN), "%s: %s", json, g.err.msg);
-    cr_expect(eq(i64, g.req.timeout_ms, row->ms), "%s", json);
-    cr_expect(eq(i64, g.req.queue_ttl_ms, row->ms), "%s", json);
+    cr_expect(eq(int, g.out.verdict, SP_VERDICT_RUN), "%s: %s", json, g.out.why.msg);
+    cr_expect(eq(i64, g.out.req.timeout_ms, row->ms), "%s", json);
+    cr_expect(eq(i64, g.out.req.queue_ttl_ms, row->ms), "%s", json);
 }
 
 Test(message, a_deadline_without_end_does_not_overflow)
@@ -191,8 +191,8 @@ Test(message, a_deadline_without_end_does_not_overflow)
 
     given_json(&g, "{\"code\":\"x\",\"deadline_ms\":99999999999999999999}");
 
-    cr_assert(eq(int, g.verdict, SP_VERDICT_RUN), "%s", g.err.msg);
-    cr_expect(eq(i64, g.req.deadline_ms, 253402300799999));
+    cr_assert(eq(int, g.out.verdict, SP_VERDICT_RUN), "%s", g.out.why.msg);
+    cr_expect(eq(i64, g.out.req.deadline_ms, 253402300799999));
 }
 
 /* Builds "<head><fill n times><tail>". */
@@ -233,12 +233,12 @@ SP_TABLE_TEST(message, limits_hold_to_the_byte, bounds, row)
     g.limits.files_bytes = 300;
 
     given_json(&g, fits);
-    cr_expect(eq(int, g.verdict, SP_VERDICT_RUN), "%s: %s", row->what, g.err.msg);
+    cr_expect(eq(int, g.out.verdict, SP_VERDICT_RUN), "%s: %s", row->what, g.out.why.msg);
 
     given_json(&g, over);
-    cr_expect(eq(int, g.verdict, SP_VERDICT_REJECT), "%s", row->what);
-    cr_expect(eq(int, g.sb, SP_SB012_BAD_REQUEST), "%s", row->what);
-    cr_expect(begins_with(g.err.msg, row->fault), "%s: %s", row->what, g.err.msg);
+    cr_expect(eq(int, g.out.verdict, SP_VERDICT_REJECT), "%s", row->what);
+    cr_expect(eq(int, g.out.sb, SP_SB012_BAD_REQUEST), "%s", row->what);
+    cr_expect(begins_with(g.out.why.msg, row->fault), "%s: %s", row->what, g.out.why.msg);
 }
 
 Test(message, arguments_may_nest_512_levels_with_the_object_as_the_first)
@@ -253,8 +253,9 @@ Test(message, arguments_may_nest_512_levels_with_the_object_as_the_first)
 
         given_json(&g, head);
 
-        cr_expect(eq(int, g.verdict, levels == 511 ? SP_VERDICT_RUN : SP_VERDICT_REJECT));
-        cr_expect(begins_with(g.err.msg, levels == 511 ? "" : "arguments: nested deeper than 512"));
+        cr_expect(eq(int, g.out.verdict, levels == 511 ? SP_VERDICT_RUN : SP_VERDICT_REJECT));
+        cr_expect(
+            begins_with(g.out.why.msg, levels == 511 ? "" : "arguments: nested deeper than 512"));
     }
 }
 
@@ -271,8 +272,9 @@ Test(message, sixty_four_files_are_the_most)
 
         given_json(&g, json.data);
 
-        cr_expect(eq(int, g.verdict, n == 64 ? SP_VERDICT_RUN : SP_VERDICT_REJECT));
-        cr_expect(begins_with(g.err.msg, n == 64 ? "" : "files: more than 64"), "%s", g.err.msg);
+        cr_expect(eq(int, g.out.verdict, n == 64 ? SP_VERDICT_RUN : SP_VERDICT_REJECT));
+        cr_expect(begins_with(g.out.why.msg, n == 64 ? "" : "files: more than 64"), "%s",
+                  g.out.why.msg);
     }
 }
 
@@ -288,8 +290,8 @@ Test(message, a_hundred_thousand_unknown_names_are_read_quickly, .timeout = 20)
 
     given_json(&g, json.data);
 
-    cr_expect(eq(int, g.verdict, SP_VERDICT_REJECT));
-    cr_expect(eq(str, g.err.msg, (char *)"ak99999: given twice"));
+    cr_expect(eq(int, g.out.verdict, SP_VERDICT_REJECT));
+    cr_expect(eq(str, g.out.why.msg, (char *)"ak99999: given twice"));
 }
 
 Test(message, a_rejected_request_keeps_what_its_reply_needs)
@@ -303,12 +305,12 @@ Test(message, a_rejected_request_keeps_what_its_reply_needs)
 
     given_read(&g, json, sizeof(json) - 1, headers, SP_COUNT(headers));
 
-    cr_assert(eq(int, g.verdict, SP_VERDICT_REJECT));
-    cr_expect(eq(str, g.req.id, (char *)"job-2"));
-    cr_expect(eq(str, g.req.metadata, (char *)"{\"m\":1}"));
-    cr_expect(eq(i64, g.req.timeout_ms, 7000));
-    cr_expect(eq(str, g.env.reply_topic, (char *)"sandpiper.reply.me"));
-    cr_assert(eq(ptr, (void *)g.env.correlation, &headers[0]));
+    cr_assert(eq(int, g.out.verdict, SP_VERDICT_REJECT));
+    cr_expect(eq(str, g.out.req.id, (char *)"job-2"));
+    cr_expect(eq(str, g.out.req.metadata, (char *)"{\"m\":1}"));
+    cr_expect(eq(i64, g.out.req.timeout_ms, 7000));
+    cr_expect(eq(str, g.out.env.reply_topic, (char *)"sandpiper.reply.me"));
+    cr_assert(eq(ptr, (void *)g.out.env.correlation, &headers[0]));
 }
 
 /* The sources of an id, best first; only the chosen one is checked. */
@@ -380,9 +382,9 @@ SP_TABLE_TEST(message, the_first_source_of_an_id_is_chosen_and_checked, ids, row
 
     given_read(&g, row->json, strlen(row->json), headers, count_headers(headers, 3));
 
-    cr_expect(eq(str, g.req.id, (char *)row->id));
-    cr_expect(eq(int, g.verdict == SP_VERDICT_RUN, row->fault == NULL), "%s", g.err.msg);
-    cr_expect(begins_with(g.err.msg, row->fault ? row->fault : ""), "%s", g.err.msg);
+    cr_expect(eq(str, g.out.req.id, (char *)row->id));
+    cr_expect(eq(int, g.out.verdict == SP_VERDICT_RUN, row->fault == NULL), "%s", g.out.why.msg);
+    cr_expect(begins_with(g.out.why.msg, row->fault ? row->fault : ""), "%s", g.out.why.msg);
 }
 
 /* Header, then body, then the default; a denied one is answered on the default topic. */
@@ -527,11 +529,11 @@ SP_TABLE_TEST(message, the_reply_goes_to_the_header_the_body_or_the_default, add
 
     given_read(&g, row->json, strlen(row->json), headers, count_headers(headers, 3));
 
-    cr_expect(eq(str, g.env.reply_topic, (char *)row->topic));
-    cr_expect(eq(int, g.env.reply_partition, row->partition));
-    cr_expect(eq(int, g.env.partition_unusable, row->unusable));
-    cr_expect(eq(int, g.sb, row->sb), "%s", g.err.msg);
-    cr_expect(begins_with(g.err.msg, row->fault), "%s", g.err.msg);
+    cr_expect(eq(str, g.out.env.reply_topic, (char *)row->topic));
+    cr_expect(eq(int, g.out.env.reply_partition, row->partition));
+    cr_expect(eq(int, g.out.env.partition_unusable, row->unusable));
+    cr_expect(eq(int, g.out.sb, row->sb), "%s", g.out.why.msg);
+    cr_expect(begins_with(g.out.why.msg, row->fault), "%s", g.out.why.msg);
 }
 
 #define STRUCTURED HEADER("content-type", "application/cloudevents+json; charset=UTF-8")
@@ -678,12 +680,12 @@ SP_TABLE_TEST(message, cloud_events_are_read_in_both_modes, events, row)
 
     given_read(&g, row->json, strlen(row->json), headers, count_headers(headers, 3));
 
-    cr_expect(eq(int, g.env.cloud_event, row->event));
-    cr_expect(eq(int, g.verdict, row->verdict), "%s", g.err.msg);
-    cr_expect(eq(str, g.req.id, (char *)row->id));
-    cr_expect(begins_with(g.err.msg, row->fault), "%s", g.err.msg);
+    cr_expect(eq(int, g.out.env.cloud_event, row->event));
+    cr_expect(eq(int, g.out.verdict, row->verdict), "%s", g.out.why.msg);
+    cr_expect(eq(str, g.out.req.id, (char *)row->id));
+    cr_expect(begins_with(g.out.why.msg, row->fault), "%s", g.out.why.msg);
     if (row->verdict == SP_VERDICT_RUN)
-        cr_expect(eq(str, g.req.code, (char *)"x"));
+        cr_expect(eq(str, g.out.req.code, (char *)"x"));
 }
 
 #define PARENT "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -696,8 +698,8 @@ Test(message, a_valid_trace_is_carried_on)
 
     given_read(&g, "{}", 2, headers, 2);
 
-    cr_expect(begins_with(g.env.traceparent, "00-4bf92f3577b34da6a3ce929d0e0e4736-"));
-    cr_expect(eq(ptr, (void *)g.env.tracestate, &headers[1]));
+    cr_expect(begins_with(g.out.env.traceparent, "00-4bf92f3577b34da6a3ce929d0e0e4736-"));
+    cr_expect(eq(ptr, (void *)g.out.env.tracestate, &headers[1]));
 }
 
 Test(message, an_invalid_trace_counts_as_absent)
@@ -708,9 +710,9 @@ Test(message, an_invalid_trace_counts_as_absent)
 
     given_read(&g, "{\"code\":\"x\"}", 12, headers, 2);
 
-    cr_expect(eq(int, g.verdict, SP_VERDICT_RUN));
-    cr_expect(eq(str, g.env.traceparent, (char *)""));
-    cr_expect(eq(ptr, (void *)g.env.tracestate, NULL));
+    cr_expect(eq(int, g.out.verdict, SP_VERDICT_RUN));
+    cr_expect(eq(str, g.out.env.traceparent, (char *)""));
+    cr_expect(eq(ptr, (void *)g.out.env.tracestate, NULL));
 }
 
 Test(message, an_invalid_tracestate_is_dropped_alone)
@@ -721,6 +723,6 @@ Test(message, an_invalid_tracestate_is_dropped_alone)
 
     given_read(&g, "{\"code\":\"x\"}", 12, headers, 2);
 
-    cr_expect(begins_with(g.env.traceparent, "00-4bf92f3577b34da6a3ce929d0e0e4736-"));
-    cr_expect(eq(ptr, (void *)g.env.tracestate, NULL));
+    cr_expect(begins_with(g.out.env.traceparent, "00-4bf92f3577b34da6a3ce929d0e0e4736-"));
+    cr_expect(eq(ptr, (void *)g.out.env.tracestate, NULL));
 }

@@ -30,31 +30,31 @@ Test(topic, a_name_with_nul_is_illegal)
 }
 
 static const struct {
-    const char *requests, *reply, *control, *dlq, *allow;
+    struct sp_topic_names names;
     const char *fault; /* NULL: good */
 } configurations[] = {
-    {"req", "res", "ctl", "", "", NULL},
-    {" req , more ,, ", "res", "ctl", NULL, "a.*, b ,*", NULL},
-    {"req", "res", "ctl", "dead", "", NULL},
-    {"req", "res", "ctl", "req-dlq", "", NULL},
-    {"", "res", "ctl", "", "", "queue.request_topics: name at least one"},
-    {" , ", "res", "ctl", "", "", "queue.request_topics: name at least one"},
-    {"r q", "res", "ctl", "", "", "queue.request_topics: 'r?q' is not a topic name"},
-    {"req", "", "ctl", "", "", "queue.reply_topic: '' is not"},
-    {"req", "res", "..", "", "", "queue.control_topic: '..' is not"},
-    {"req", "res", "ctl", "d/d", "", "queue.dlq_topic: 'd/d' is not"},
-    {"req", "res", "ctl", "", "a*b", "queue.reply_allow: 'a*b' is not"},
-    {"req", "res", "ctl", "", "a?*", "queue.reply_allow: 'a?*' is not"},
-    {"req,res", "res", "ctl", "", "", "queue.reply_topic: 'res' is also a request topic"},
-    {"req,ctl", "res", "ctl", "", "", "queue.control_topic: 'ctl' is also a request topic"},
-    {"req,dead", "res", "ctl", "dead", "", "queue.dlq_topic: 'dead' is also a request topic"},
-    {"req,req-dlq", "res", "ctl", "", "", "queue.request_topics: 'req-dlq' is the DLQ of 'req'"},
-    {"req", "req-dlq", "ctl", "", "", "queue.reply_topic: 'req-dlq' is also the DLQ"},
-    {"req", "res", "dead", "dead", "", "queue.control_topic: 'dead' is also the DLQ"},
-    {"req", "ctl", "ctl", "", "", "queue.reply_topic: 'ctl' is also the control topic"},
-    {"req", "__res", "ctl", "", "", "queue.reply_topic: '__res' belongs to Kafka"},
-    {NAME_246, "res", "ctl", "", "", "queue.request_topics: '0123"},
-    {NAME_246, "res", "ctl", "dead", "", NULL},
+    {{"req", "res", "ctl", "", ""}, NULL},
+    {{" req , more ,, ", "res", "ctl", NULL, "a.*, b ,*"}, NULL},
+    {{"req", "res", "ctl", "dead", ""}, NULL},
+    {{"req", "res", "ctl", "req-dlq", ""}, NULL},
+    {{"", "res", "ctl", "", ""}, "queue.request_topics: name at least one"},
+    {{" , ", "res", "ctl", "", ""}, "queue.request_topics: name at least one"},
+    {{"r q", "res", "ctl", "", ""}, "queue.request_topics: 'r?q' is not a topic name"},
+    {{"req", "", "ctl", "", ""}, "queue.reply_topic: '' is not"},
+    {{"req", "res", "..", "", ""}, "queue.control_topic: '..' is not"},
+    {{"req", "res", "ctl", "d/d", ""}, "queue.dlq_topic: 'd/d' is not"},
+    {{"req", "res", "ctl", "", "a*b"}, "queue.reply_allow: 'a*b' is not"},
+    {{"req", "res", "ctl", "", "a?*"}, "queue.reply_allow: 'a?*' is not"},
+    {{"req,res", "res", "ctl", "", ""}, "queue.reply_topic: 'res' is also a request topic"},
+    {{"req,ctl", "res", "ctl", "", ""}, "queue.control_topic: 'ctl' is also a request topic"},
+    {{"req,dead", "res", "ctl", "dead", ""}, "queue.dlq_topic: 'dead' is also a request topic"},
+    {{"req,req-dlq", "res", "ctl", "", ""}, "queue.request_topics: 'req-dlq' is the DLQ of 'req'"},
+    {{"req", "req-dlq", "ctl", "", ""}, "queue.reply_topic: 'req-dlq' is also the DLQ"},
+    {{"req", "res", "dead", "dead", ""}, "queue.control_topic: 'dead' is also the DLQ"},
+    {{"req", "ctl", "ctl", "", ""}, "queue.reply_topic: 'ctl' is also the control topic"},
+    {{"req", "__res", "ctl", "", ""}, "queue.reply_topic: '__res' belongs to Kafka"},
+    {{NAME_246, "res", "ctl", "", ""}, "queue.request_topics: '0123"},
+    {{NAME_246, "res", "ctl", "dead", ""}, NULL},
 };
 
 SP_TABLE_TEST(topic, a_wrong_configuration_is_named, configurations, row)
@@ -62,8 +62,7 @@ SP_TABLE_TEST(topic, a_wrong_configuration_is_named, configurations, row)
     sp_auto(sp_topics_clear) struct sp_topics topics = {0};
     struct sp_error err = {0};
 
-    enum sp_code rc = sp_topics_init(&topics, row->requests, row->reply, row->control, row->dlq,
-                                     row->allow, &err);
+    enum sp_code rc = sp_topics_init(&topics, &row->names, &err);
 
     cr_expect(eq(int, rc, row->fault ? SP_E_INVALID : SP_OK), "%s", err.msg);
     if (row->fault)
@@ -74,7 +73,8 @@ Test(topic, lists_are_split_at_commas_without_blanks)
 {
     sp_auto(sp_topics_clear) struct sp_topics topics = {0};
 
-    enum sp_code rc = sp_topics_init(&topics, " a,b\t, c", "res", "ctl", "", "x.*,y", NULL);
+    enum sp_code rc = sp_topics_init(
+        &topics, &(struct sp_topic_names){" a,b\t, c", "res", "ctl", "", "x.*,y"}, NULL);
 
     cr_assert(eq(int, rc, SP_OK));
     cr_assert(eq(sz, topics.n_requests, 3));
@@ -113,8 +113,10 @@ SP_TABLE_TEST(topic, replies_go_only_where_it_is_allowed, replies, row)
     sp_auto(sp_topics_clear) struct sp_topics topics = {0};
     struct sp_error err = {0};
     cr_assert(eq(int,
-                 sp_topics_init(&topics, "all.req", "res", "all.ctl", row->dlq,
-                                "agents.reply.*,exact,all.*,__*", NULL),
+                 sp_topics_init(&topics,
+                                &(struct sp_topic_names){"all.req", "res", "all.ctl", row->dlq,
+                                                         "agents.reply.*,exact,all.*,__*"},
+                                NULL),
                  SP_OK));
 
     enum sp_code rc = sp_topic_reply_allowed(&topics, row->name, strlen(row->name), &err);
@@ -127,13 +129,18 @@ Test(topic, the_dlq_is_the_request_topics_own_or_the_configured_one)
 {
     sp_auto(sp_topics_clear) struct sp_topics topics = {0};
     char name[254];
-    cr_assert(eq(int, sp_topics_init(&topics, "a,b", "res", "ctl", "", "", NULL), SP_OK));
+    cr_assert(eq(
+        int, sp_topics_init(&topics, &(struct sp_topic_names){"a,b", "res", "ctl", "", ""}, NULL),
+        SP_OK));
 
     sp_topic_dlq(&topics, "b", name, sizeof(name));
     cr_expect(eq(str, name, (char *)"b-dlq"));
 
     sp_topics_clear(&topics);
-    cr_assert(eq(int, sp_topics_init(&topics, "a,b", "res", "ctl", "dead", "", NULL), SP_OK));
+    cr_assert(
+        eq(int,
+           sp_topics_init(&topics, &(struct sp_topic_names){"a,b", "res", "ctl", "dead", ""}, NULL),
+           SP_OK));
     sp_topic_dlq(&topics, "b", name, sizeof(name));
     cr_expect(eq(str, name, (char *)"dead"));
 }

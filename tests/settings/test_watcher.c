@@ -19,14 +19,15 @@ enum { PATIENCE_MS = 15000 };
 static struct sp_redis_server server;
 static struct sp_redis *redis; /* the administrator's */
 static struct sp_watcher *watcher;
-static atomic_int opened, closed, peer_away; /* of the fake providers */
+static atomic_int opened, checked, closed; /* fake providers */
+static atomic_int peer_away, stopping;
 
 struct fake {
-    char api_key[32];
-    bool down, denied;
+    char api_key[32], peer[16];
 };
 
-/* Settings of the fake: {"api_key": text, "peer": "down" while peer_away | "denied"}. */
+/* Settings of the fake: {"api_key": text, "peer": what it does while peer_away ("down",
+ * "busy") | "denied" once it is not}. */
 static enum sp_code fake_open(void *ctx, const struct sp_document *doc, void **value,
                               const char **name, struct sp_error *err)
 {
@@ -44,8 +45,7 @@ static enum sp_code fake_open(void *ctx, const struct sp_document *doc, void **v
         key = getenv("SP_TEST_KEY");
     struct fake *fake = calloc(1, sizeof *fake);
     snprintf(fake->api_key, sizeof fake->api_key, "%s", key);
-    fake->down = !strcmp(peer, "down");
-    fake->denied = !strcmp(peer, "denied");
+    snprintf(fake->peer, sizeof fake->peer, "%s", peer);
     *value = fake;
     *name = "fake";
     opened++;
@@ -54,13 +54,26 @@ static enum sp_code fake_open(void *ctx, const struct sp_document *doc, void **v
 
 static enum sp_code fake_check(void *ctx, void *value, struct sp_error *err)
 {
+    static const struct {
+        const char *peer, *message;
+        enum sp_code rc;
+    } away[] = {
+        {"down", "the peer is away", SP_E_UNAVAILABLE},
+        {"denied", "the peer is away", SP_E_UNAVAILABLE},
+        {"busy", "the peer throttles", SP_E_BUSY},
+    };
     struct fake *fake = value;
 
     (void)ctx;
-    if (fake->denied && !peer_away)
+    checked++;
+    if (stopping)
+        return sp_error_set(err, SP_E_CANCELLED, "cancelled");
+    if (!peer_away && !strcmp(fake->peer, "denied"))
         return sp_error_set(err, SP_E_DENIED, "the key is refused");
-    if ((fake->down || fake->denied) && peer_away)
-        return sp_error_set(err, SP_E_UNAVAILABLE, "the peer is away");
+    for (size_t i = 0; peer_away && i < SP_COUNT(away); i++) {
+        if (!strcmp(fake->peer, away[i].peer))
+            return sp_error_set(err, away[i].rc, "%s", away[i].message);
+    }
     return SP_OK;
 }
 
@@ -138,12 +151,13 @@ struct want {
     enum sp_settings_state state;
     int64_t version, error_version, changes, failures;
     const char *message;
-    bool redis_down, provider_down;
+    bool redis_down, provider_down, throttled;
 };
 
 static bool fits(const struct sp_settings_status *s, const struct want *w)
 {
     return s->state == w->state && s->redis_up == !w->redis_down && s->version == w->version &&
+           s->throttled == w->throttled &&
            (w->state != SP_SETTINGS_IN_FORCE || s->provider_up == !w->provider_down) &&
            (!w->message || !strcmp(s->message, w->message)) &&
            (!w->error_version || s->error_version == w->error_version) &&
@@ -338,6 +352,63 @@ Test(watcher, without_an_old_one_an_unavailable_peer_is_put_in_force_and_checked
     wait_for_version(2);
 
     cr_expect(eq(int, opened, 2), "checking again opens nothing");
+}
+
+Test(watcher, a_throttling_peer_counts_as_away)
+{
+    peer_away = 1;
+    int64_t version = set("{\"api_key\":\"one\",\"peer\":\"busy\"}");
+    wait_until((struct want){.state = SP_SETTINGS_IN_FORCE,
+                             .version = version,
+                             .message = "the peer throttles",
+                             .provider_down = true,
+                             .throttled = true});
+    peer_away = 0;
+
+    sp_watcher_poke(watcher, false);
+
+    wait_for_version(version);
+}
+
+static void wait_for_check(int n)
+{
+    int64_t deadline = sp_deadline_in(PATIENCE_MS);
+
+    while (checked < n && sp_deadline_left(deadline) > 0)
+        poll(NULL, 0, 10);
+    cr_assert(le(int, n, checked));
+}
+
+Test(watcher, a_cancelled_check_judges_nothing)
+{
+    int64_t good = set("{\"api_key\":\"one\"}");
+    wait_for_version(good);
+    stopping = 1;
+
+    set("{\"api_key\":\"two\"}");
+    wait_for_check(2);
+
+    wait_for_version(good);
+    stopping = 0;
+    int64_t last = set("{\"api_key\":\"three\"}");
+    wait_for_version(last);
+    struct sp_settings_status s = {0};
+    sp_watcher_status(watcher, &s);
+    cr_expect(eq(i64, s.failures, 0));
+}
+
+Test(watcher, a_cancelled_check_does_not_withdraw_the_one_in_force)
+{
+    peer_away = 1;
+    int64_t version = set("{\"api_key\":\"one\",\"peer\":\"down\"}");
+    struct want away = {.state = SP_SETTINGS_IN_FORCE, .version = version, .provider_down = true};
+    wait_until(away);
+    stopping = 1;
+
+    sp_watcher_poke(watcher, false);
+    wait_for_check(2);
+
+    wait_until(away);
 }
 
 Test(watcher, what_never_worked_is_withdrawn_when_its_credentials_are_refused)

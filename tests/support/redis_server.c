@@ -1,40 +1,17 @@
 #include "tests/support/redis_server.h"
 
 #include <hiredis/hiredis.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MAX_ARGS = 32, TRIES = 500, TRY_US = 20000, PORT_MIN = 20000, PORT_MAX = 32000 };
+#include "tests/support/port.h"
 
-static bool can_bind(int port)
-{
-    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    addr.sin_port = htons((uint16_t)port);
-    bool ok = fd >= 0 && bind(fd, (struct sockaddr *)&addr, sizeof addr) == 0;
-    if (fd >= 0)
-        close(fd);
-    return ok;
-}
-
-/* Below the ports of outgoing connections, so that none takes it while the server is down. */
-static int free_port(void)
-{
-    for (int i = 0; i < TRIES; i++) {
-        int port = PORT_MIN + (int)arc4random_uniform(PORT_MAX - PORT_MIN);
-        if (can_bind(port))
-            return port;
-    }
-    return 0;
-}
+enum { MAX_ARGS = 32, TRIES = 500, TRY_US = 20000 };
 
 static bool find_place(struct sp_redis_server *server)
 {
@@ -46,7 +23,7 @@ static bool find_place(struct sp_redis_server *server)
         }
         snprintf(server->socket, sizeof server->socket, "%s/redis.sock", server->dir);
         snprintf(server->url, sizeof server->url, "unix://%s", server->socket);
-        server->port = free_port();
+        server->port = sp_free_port();
     }
     return server->port > 0;
 }

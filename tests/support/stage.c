@@ -67,6 +67,14 @@ static redisContext *redis(struct sp_stage *s)
     return c;
 }
 
+struct sp_redis_server sp_stage_own_redis(struct sp_stage *s, char *const *args)
+{
+    struct sp_redis_server server = {0};
+    cr_assert(sp_redis_server_start(&server, args));
+    snprintf(s->redis, sizeof(s->redis), "127.0.0.1:%d", server.port);
+    return server;
+}
+
 char *sp_stage_redis(struct sp_stage *s, const char *fmt, ...)
 {
     redisContext *c = redis(s);

@@ -12,6 +12,8 @@
 
 #include <librdkafka/rdkafka.h>
 
+#include "tests/support/redis_server.h"
+
 struct sp_stage {
     char kafka[64], redis[64]; /* host:port */
     char prefix[64];           /* of Redis keys, topics and the group */
@@ -60,6 +62,9 @@ int64_t sp_stage_settings(struct sp_stage *s, const char *provider, const char *
 /* `local` with isolation none and a work_dir of the stage's own; extra members as JSON text ("" for
  * none). */
 int64_t sp_stage_local(struct sp_stage *s, const char *extra_members);
+/* A Redis of the test's own, which it may stop and start; the stage and the workers started after
+ * it use it. args: of redis-server, NULL-terminated, or NULL. */
+struct sp_redis_server sp_stage_own_redis(struct sp_stage *s, char *const *args);
 /* One Redis command, its answer as text (integers in decimal, NULL for nil). The caller frees. */
 char *sp_stage_redis(struct sp_stage *s, const char *fmt, ...);
 

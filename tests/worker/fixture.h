@@ -1,8 +1,8 @@
-/* What the tests of the worker share: records made by hand, and a provider whose behaviour the code
- * of the request names. */
+/* What the tests of the worker share. */
 #pragma once
 
 #include "settings/config.h"
+#include "tests/support/fake_provider.h"
 #include "tests/support/redis_server.h"
 #include "worker/job.h"
 #include "worker/redis_link.h"
@@ -24,14 +24,3 @@ struct redis_rig {
 };
 void redis_rig_open(struct redis_rig *rig);
 void redis_rig_close(struct redis_rig *rig);
-
-/*
- * The provider "fake". The code of a request is what it does: "ok" ends with 0 and prints "done";
- * "exit 3"; "big" prints BIG_BYTES zeros; "wait" runs until it is cancelled or its time is up;
- * "away" cannot be started. Settings: {"down": bool}: its check fails as unavailable.
- */
-enum { BIG_BYTES = 1500000 };
-extern const struct sp_provider_ops fake_provider;
-/* How many fake instances exist at this moment, and how many were made. */
-int fake_instances(void);
-int fake_created(void);

@@ -1,12 +1,14 @@
 #include "worker/apply.h"
 
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "providers/registry.h"
 #include "tests/support.h"
 #include "tests/worker/fixture.h"
 
-static struct sp_apply apply;
+static struct sp_apply apply = {.cancel_fd = -1};
 static void *value;
 static const char *name;
 
@@ -41,13 +43,40 @@ Test(apply, good_settings_open_the_provider)
 Test(apply, an_unavailable_peer_is_found_by_the_check)
 {
     struct sp_error err = {0};
-    cr_assert(not(open_settings("fake", "{\"down\":true}", &err)));
+    cr_assert(not(open_settings("fake", "{\"fails\":\"check\"}", &err)));
 
     enum sp_code rc = sp_apply_ops.check(&apply, value, &err);
 
     cr_expect(eq(int, rc, SP_E_UNAVAILABLE));
-    cr_expect(eq(str, err.msg, "fake: it is down"));
+    cr_expect(eq(str, err.msg, "fake: check broke"));
     sp_apply_ops.close(&apply, value);
+}
+
+Test(apply, a_throttling_peer_is_told_from_one_that_is_away)
+{
+    struct sp_error err = {0};
+    cr_assert(not(open_settings("fake", "{\"fails\":\"throttle\"}", &err)));
+
+    enum sp_code rc = sp_apply_ops.check(&apply, value, &err);
+
+    cr_expect(eq(int, rc, SP_E_BUSY));
+    cr_expect(eq(str, err.msg, "fake: too many requests"));
+    sp_apply_ops.close(&apply, value);
+}
+
+Test(apply, a_check_that_is_cancelled_ends_and_says_so)
+{
+    struct sp_error err = {0};
+    apply.cancel_fd = eventfd(1, EFD_CLOEXEC);
+    cr_assert(not(open_settings("fake", "{\"fails\":\"hang\"}", &err)));
+    int64_t before = sp_mono_ms();
+
+    enum sp_code rc = sp_apply_ops.check(&apply, value, &err);
+
+    cr_expect(eq(int, rc, SP_E_CANCELLED));
+    cr_expect(sp_mono_ms() - before < SP_CHECK_MS / 2);
+    sp_apply_ops.close(&apply, value);
+    close(apply.cancel_fd);
 }
 
 static const struct {
@@ -62,8 +91,6 @@ static const struct {
 SP_TABLE_TEST(apply, bad_settings_are_named, bad, row)
 {
     struct sp_error err = {0};
-    apply = (struct sp_apply){0};
-
     enum sp_code rc = open_settings(row->type, row->settings, &err);
 
     cr_expect(eq(int, rc, SP_E_INVALID));

@@ -187,6 +187,10 @@ static const struct {
     {SP_E_UNAVAILABLE, SP_STARTED_NO, SP_FATE_HOLD, SP_SB_NONE},
     {SP_E_UNAVAILABLE, SP_STARTED_MAYBE, SP_FATE_ANSWER, SP_SB003_CONNECTION},
     {SP_E_UNAVAILABLE, SP_STARTED_YES, SP_FATE_ANSWER, SP_SB003_CONNECTION},
+    {SP_E_BUSY, SP_STARTED_NO, SP_FATE_HOLD, SP_SB_NONE},
+    {SP_E_BUSY, SP_STARTED_MAYBE, SP_FATE_ANSWER, SP_SB003_CONNECTION},
+    {SP_E_UNSUPPORTED, SP_STARTED_NO, SP_FATE_ANSWER, SP_SB007_POLICY},
+    {SP_E_UNSUPPORTED, SP_STARTED_YES, SP_FATE_ANSWER, SP_SB004_INSTANCE},
     {SP_E_TIMEOUT, SP_STARTED_NO, SP_FATE_ANSWER, SP_SB004_INSTANCE},
     {SP_E_TIMEOUT, SP_STARTED_MAYBE, SP_FATE_ANSWER, SP_SB005_TIMEOUT},
     {SP_E_DENIED, SP_STARTED_NO, SP_FATE_ANSWER, SP_SB002_BAD_CONFIGURATION},
@@ -250,19 +254,46 @@ Test(job, a_deadline_during_the_run_is_named)
     cr_expect(eq(str, job->answer.message, "deadline_ms passed during the run"));
 }
 
-Test(job, a_job_without_an_expiry_is_answered_after_worker_hold)
+Test(job, what_the_provider_lacks_is_named_in_the_rejection)
 {
     sp_auto(job_drop) struct sp_job *job = job_of("{\"code\":\"x\"}", 1000);
+    struct sp_run run = no_limits();
+    struct sp_error err = {.code = SP_E_UNSUPPORTED, .msg = "self_managed takes no files"};
 
-    enum sp_fate first = sp_job_unavailable(job, "refused", HOLD_MS);
+    sp_job_conclude(job, SP_E_UNSUPPORTED, &err, &run, HOLD_MS);
+
+    cr_expect(eq(int, job->answer.status, SP_STATUS_REJECTED));
+    cr_expect(eq(str, job->answer.message, "self_managed takes no files"));
+}
+
+/* What was the last reason for holding a job is what it is answered with. */
+static const struct {
+    enum sp_code first, last;
+    enum sp_sb sb;
+    const char *message;
+} held[] = {
+    {SP_E_UNAVAILABLE, SP_E_UNAVAILABLE, SP_SB009_UNAVAILABLE, "provider unavailable: why"},
+    {SP_E_UNAVAILABLE, SP_E_BUSY, SP_SB008_RATE_LIMITED, "rate limited: why"},
+    {SP_E_BUSY, SP_E_UNAVAILABLE, SP_SB009_UNAVAILABLE, "provider unavailable: why"},
+    {SP_E_BUSY, SP_E_BUSY, SP_SB008_RATE_LIMITED, "rate limited: why"},
+};
+
+SP_TABLE_TEST(job, a_job_without_an_expiry_is_answered_after_worker_hold, held, row)
+{
+    sp_auto(job_drop) struct sp_job *job = job_of("{\"code\":\"x\"}", 1000);
+    struct sp_run run = no_limits();
+    const struct sp_error err = {.msg = "why"};
+
+    enum sp_fate first = sp_job_conclude(job, row->first, &err, &run, HOLD_MS);
     job->hold_until = sp_mono_ms();
-    enum sp_fate last = sp_job_unavailable(job, "refused", HOLD_MS);
+    enum sp_fate last = sp_job_conclude(job, row->last, &err, &run, HOLD_MS);
 
     cr_expect(eq(int, first, SP_FATE_HOLD));
     cr_expect(eq(int, last, SP_FATE_ANSWER));
-    cr_expect(eq(int, job->answer.sb, SP_SB009_UNAVAILABLE));
+    cr_expect(eq(int, job->answer.sb, row->sb));
     cr_expect(eq(int, job->answer.status, SP_STATUS_ERROR));
-    cr_expect(eq(str, job->answer.message, "provider unavailable: refused"));
+    cr_expect(eq(str, job->answer.message, (char *)row->message));
+    cr_expect(not(job->answer.ran));
 }
 
 Test(job, a_job_with_an_expiry_is_held_until_it_and_no_longer)
@@ -270,7 +301,7 @@ Test(job, a_job_with_an_expiry_is_held_until_it_and_no_longer)
     sp_auto(job_drop) struct sp_job *job =
         job_of("{\"code\":\"x\",\"queue_ttl\":60}", sp_wall_ms());
 
-    enum sp_fate fate = sp_job_unavailable(job, "refused", 1);
+    enum sp_fate fate = sp_job_unavailable(job, SP_SB008_RATE_LIMITED, "throttled", 1);
 
     cr_expect(eq(int, fate, SP_FATE_HOLD));
     cr_expect(gt(i64, job->hold_until, sp_mono_ms() + 50000));

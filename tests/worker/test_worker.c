@@ -2,11 +2,13 @@
 #include "worker/worker.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +36,17 @@ static char address[64]; /* of its HTTP server */
 static rd_kafka_t *client, *reader;
 static rd_kafka_mock_cluster_t *cluster;
 static const char *brokers;
+static char bootstrap[128], url[160];
+static const char *const overrides[] = {
+    bootstrap,
+    url,
+    "queue.request_topics=" REQUESTS,
+    "queue.reply_topic=" RESULTS,
+    "http.listen=127.0.0.1:0",
+    "worker.concurrency=2",
+    "worker.drain=100ms",
+    "worker.id=w1",
+};
 
 static rd_kafka_t *handle(rd_kafka_type_t type, const char *key, const char *value)
 {
@@ -62,7 +75,6 @@ static void read_topics(void)
 static void setup(void)
 {
     static const char *const topics[] = {REQUESTS, RESULTS, DLQ};
-    char bootstrap[128], url[160];
     cr_assert(sp_redis_server_start(&server, NULL));
     client = handle(RD_KAFKA_PRODUCER, "test.mock.num.brokers", "1");
     cluster = rd_kafka_handle_mock_cluster(client);
@@ -73,16 +85,6 @@ static void setup(void)
 
     snprintf(bootstrap, sizeof bootstrap, "kafka.bootstrap.servers=%s", brokers);
     snprintf(url, sizeof url, "redis.url=%s", server.url);
-    const char *const overrides[] = {
-        bootstrap,
-        url,
-        "queue.request_topics=" REQUESTS,
-        "queue.reply_topic=" RESULTS,
-        "http.listen=127.0.0.1:0",
-        "worker.concurrency=2",
-        "worker.drain=100ms",
-        "worker.id=w1",
-    };
     config = config_with(overrides, SP_COUNT(overrides));
     cr_assert(not(sp_redis_new(config, &redis, NULL)));
     sp_registry_add(&fake_provider);
@@ -104,6 +106,12 @@ static void start(void)
     struct sp_error err = {0};
     cr_assert(not(sp_worker_start(config, &worker, &err)), "%s", err.msg);
     snprintf(address, sizeof address, "%s", sp_worker_http(worker));
+}
+
+/* Of the fake provider, alive now. */
+static int instances(void)
+{
+    return fake_counts.created - fake_counts.destroyed;
 }
 
 static void set_settings(const char *version, const char *fake)
@@ -245,7 +253,7 @@ Test(worker, a_request_is_answered_shown_and_committed)
     sp_worker_stop(worker);
 
     cr_expect(eq(i64, committed(), 1));
-    cr_expect(eq(int, fake_instances(), 0));
+    cr_expect(eq(int, instances(), 0));
     sp_auto(freeReplyObject) redisReply *gone = fleet_record();
     cr_expect(eq(int, gone->type, REDIS_REPLY_NIL));
 }
@@ -330,13 +338,13 @@ Test(worker, bad_settings_are_the_reason_in_the_reply)
 
 Test(worker, jobs_are_held_while_the_provider_is_away_and_run_when_it_is_back)
 {
-    set_settings("5", "{\"down\":true}");
+    set_settings("5", "{\"fails\":\"check\"}");
     start();
     request("{\"code\":\"ok\",\"request_id\":\"patient\"}");
     request("{\"code\":\"ok\",\"request_id\":\"hasty\",\"queue_ttl\":\"5s\"}");
 
     json_auto_t *first = reply();
-    int tried = fake_created();
+    int tried = fake_counts.tried;
     await_page("/metrics", "sandpiper_jobs_held 1\n");
     set_settings("6", "{}");
     json_auto_t *second = reply();
@@ -348,6 +356,75 @@ Test(worker, jobs_are_held_while_the_provider_is_away_and_run_when_it_is_back)
     cr_expect(eq(str, (char *)text_of(second, "request_id"), "patient"));
     cr_expect(eq(str, (char *)text_of(second, "status"), "ok"));
     cr_expect(eq(i64, json_integer_value(json_object_get(second, "attempt")), 1));
+    sp_worker_stop(worker);
+}
+
+static void await_check(void)
+{
+    int64_t until = sp_deadline_in(PATIENCE_MS);
+    while (fake_counts.checks_begun == 0 && sp_deadline_left(until) > 0)
+        poll(NULL, 0, 10);
+    cr_assert(fake_counts.checks_begun > 0);
+}
+
+Test(worker, a_stop_ends_a_check_at_once_and_blames_nobody)
+{
+    set_settings("5", "{\"fails\":\"hang\"}");
+    start();
+    await_check();
+    int64_t before = sp_mono_ms();
+
+    sp_worker_stop(worker);
+
+    cr_expect(sp_mono_ms() - before < SP_CHECK_MS / 2);
+    cr_expect(eq(int, fake_counts.checks_begun, 1));
+    cr_expect(eq(int, fake_counts.closed, 1));
+}
+
+/* What throttles is held as what is away, and told apart in the end. */
+static const struct {
+    const char *settings, *code, *sb, *message;
+} held[] = {
+    {"{}", "away", "SB009", "provider unavailable: nobody there"},
+    {"{}", "busy", "SB008", "rate limited: too many requests"},
+    {"{\"fails\":\"check\"}", "ok", "SB009", "provider unavailable: fake: check broke"},
+    {"{\"fails\":\"throttle\"}", "ok", "SB008", "rate limited: fake: too many requests"},
+};
+
+SP_TABLE_TEST(worker, a_job_that_was_held_for_too_long_is_told_why, held, row)
+{
+    char code[64];
+    config->worker.hold = 1000;
+    set_settings("5", row->settings);
+    start();
+    await_page("/metrics", "sandpiper_settings_changes_total 1\n");
+    snprintf(code, sizeof code, "{\"code\":\"%s\"}", row->code);
+    request(code);
+
+    json_auto_t *got = reply();
+
+    json_t *error = json_object_get(got, "error");
+    cr_expect(eq(str, (char *)text_of(got, "status"), "error"));
+    cr_expect(eq(str, (char *)error_code(got), (char *)row->sb));
+    cr_expect(eq(str, (char *)text_of(error, "message"), (char *)row->message));
+    cr_expect(eq(int, json_typeof(json_object_get(error, "retryable")), JSON_TRUE));
+    cr_expect(eq(i64, json_integer_value(json_object_get(got, "attempt")), 1));
+    cr_expect(eq(int, instances(), 0));
+    sp_worker_stop(worker);
+}
+
+Test(worker, what_the_provider_lacks_is_rejected_by_name)
+{
+    set_settings("5", "{}");
+    start();
+    request("{\"code\":\"lacking\"}");
+
+    json_auto_t *got = reply();
+
+    cr_expect(eq(str, (char *)text_of(got, "status"), "rejected"));
+    cr_expect(eq(str, (char *)error_code(got), "SB007"));
+    cr_expect(
+        eq(str, (char *)text_of(json_object_get(got, "error"), "message"), "fake has no moon"));
     sp_worker_stop(worker);
 }
 
@@ -367,7 +444,7 @@ Test(worker, under_pause_jobs_are_held_while_redis_is_away)
     request("{\"code\":\"ok\",\"request_id\":\"hasty\",\"queue_ttl\":\"1s\"}");
     request("{\"code\":\"ok\",\"request_id\":\"patient\"}");
     json_auto_t *hasty = reply();
-    int tried = fake_created();
+    int tried = fake_counts.tried;
     cr_assert(sp_redis_server_start(&server, NULL));
     json_auto_t *patient = reply();
 
@@ -412,8 +489,8 @@ Test(worker, a_stop_ends_what_outlasts_the_drain_and_hands_it_back)
 
     cr_expect(eq(ptr, next_record(500), NULL));
     cr_expect(eq(i64, committed(), 1));
-    cr_expect(eq(int, fake_instances(), 0));
-    cr_expect(eq(int, fake_created(), 2));
+    cr_expect(eq(int, instances(), 0));
+    cr_expect(eq(int, fake_counts.tried, 2));
 }
 
 Test(worker, a_stop_lets_a_run_finish_within_the_drain)
@@ -444,7 +521,7 @@ Test(worker, a_stop_without_kafka_ends_all_the_same)
     sp_worker_stop(worker);
 
     cr_expect(sp_mono_ms() - before < 20000);
-    cr_expect(eq(int, fake_instances(), 0));
+    cr_expect(eq(int, instances(), 0));
     rd_kafka_mock_broker_set_up(cluster, 1);
     cr_expect(lt(i64, committed(), 0), "a reply that is not in Kafka must not be committed");
 }
@@ -463,7 +540,7 @@ Test(worker, what_does_not_fit_into_a_reply_is_in_redis)
     cr_expect(eq(str, (char *)text_of(attachment, "part"), "stdout"));
     sp_auto(freeReplyObject) redisReply *blob = NULL;
     cr_assert(not(sp_redis_command(redis, &blob, NULL, "GET %s", text_of(attachment, "ref") + 6)));
-    cr_expect(eq(sz, blob->len, BIG_BYTES));
+    cr_expect(eq(sz, blob->len, FAKE_BIG_BYTES));
     await_page("/metrics", "sandpiper_attachments_total 1\n");
     sp_worker_stop(worker);
 }
@@ -482,24 +559,28 @@ Test(worker, a_reply_that_kafka_finds_too_large_is_sent_again)
     cr_expect(eq(str, (char *)text_of(got, "status"), "timeout"));
     sp_worker_stop(worker);
     cr_expect(eq(i64, committed(), 1));
-    cr_expect(eq(int, fake_created(), 1));
+    cr_expect(eq(int, fake_counts.tried, 1));
 }
 
-/* A worker in a process of its own, as the command runs it. */
-static pid_t run_worker(void)
+/* A worker in a process of its own, as the command runs it. drain: "worker.drain=..." */
+static pid_t run_worker(const char *drain)
 {
     int ready[2];
-    char line[96] = "";
+    char fd[16], line[96] = "";
+    const char *argv[SP_COUNT(overrides) + 4] = {"fake_worker", fd};
+    size_t n = 2;
+    pid_t pid = 0;
     cr_assert(not(pipe(ready)));
-    pid_t pid = fork();
-    if (pid == 0) {
-        close(ready[0]);
-        _exit(sp_worker_run(config, ready[1]));
-    }
+    cr_assert(not(fcntl(ready[0], F_SETFD, FD_CLOEXEC)));
+    snprintf(fd, sizeof fd, "%d", ready[1]);
+    for (size_t i = 0; i < SP_COUNT(overrides); i++)
+        argv[n++] = overrides[i];
+    argv[n] = drain; /* after the other, so it counts */
+    cr_assert(not(posix_spawn(&pid, FAKE_WORKER, NULL, NULL, (char *const *)argv, environ)));
     close(ready[1]);
-    ssize_t n = read(ready[0], line, sizeof line - 1);
+    ssize_t got = read(ready[0], line, sizeof line - 1);
     close(ready[0]);
-    cr_assert(n > 0 && sscanf(line, "ready %63s\n", address) == 1, "%s", line);
+    cr_assert(got > 0 && sscanf(line, "ready %63s\n", address) == 1, "%s", line);
     return pid;
 }
 
@@ -523,7 +604,7 @@ Test(worker, sighup_resolves_references_anew_and_sigterm_ends_with_0)
     snprintf(settings, sizeof settings, "{\"token\":\"file:%s\"}", path);
     write_token(path, "one");
     set_settings("1", settings);
-    pid_t pid = run_worker();
+    pid_t pid = run_worker("worker.drain=100ms");
     await_page("/metrics", "sandpiper_settings_changes_total 1\n");
     write_token(path, "two");
 
@@ -536,9 +617,8 @@ Test(worker, sighup_resolves_references_anew_and_sigterm_ends_with_0)
 
 Test(worker, a_second_signal_ends_the_process_at_once)
 {
-    config->worker.drain = 10 * PATIENCE_MS;
     set_settings("5", "{}");
-    pid_t pid = run_worker();
+    pid_t pid = run_worker("worker.drain=300s");
     request("{\"code\":\"wait\"}");
     await_page("/metrics", "sandpiper_jobs_running 1\n");
 

@@ -1,0 +1,225 @@
+#include "providers/http_pool.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "providers/http.h"
+
+enum {
+    RECEIVE_BYTES = 8 * 1024, /* buffers of each handle: there are hundreds */
+    SEND_BYTES = 16 * 1024,
+    CONNECTIONS = 1, /* kept by a handle */
+    /* Common servers close an idle connection after 5 s; libcurl takes away fractions of a second
+       before it compares, so this is "up to 4 s". */
+    IDLE_S = 3,
+    KEEP_MS = 5000, /* an idle handle, once its connections are of no use */
+    PROBE_IDLE_S = 30,
+    PROBE_EVERY_S = 10,
+};
+
+/* The same for every call. */
+static const struct {
+    CURLoption option;
+    long value;
+} numbers[] = {
+    {CURLOPT_NOSIGNAL, 1},
+    {CURLOPT_QUICK_EXIT, 1}, /* a name server that hangs holds nobody up */
+    {CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1},
+    {CURLOPT_FOLLOWLOCATION, 0},
+    {CURLOPT_BUFFERSIZE, RECEIVE_BYTES},
+    {CURLOPT_UPLOAD_BUFFERSIZE, SEND_BYTES},
+    {CURLOPT_MAXAGE_CONN, IDLE_S},
+    {CURLOPT_TCP_NODELAY, 1},
+    {CURLOPT_TCP_KEEPALIVE, 1},
+    {CURLOPT_TCP_KEEPIDLE, PROBE_IDLE_S},
+    {CURLOPT_TCP_KEEPINTVL, PROBE_EVERY_S},
+};
+static const struct {
+    CURLoption option;
+    const char *value;
+} texts[] = {
+    {CURLOPT_PROTOCOLS_STR, "http,https"},
+    {CURLOPT_USERAGENT, "sandpiper/" SP_VERSION},
+};
+
+struct sp_http {
+    CURLSH *share;
+    pthread_mutex_t shared[CURL_LOCK_DATA_LAST]; /* each guards one kind of data in share */
+    const char *ca_file, *ca_dir;                /* static or of the environment; may be NULL */
+    pthread_mutex_t lock;                        /* guards idle */
+    struct sp_http_handle *idle; /* the one used last is the first: its connection lives best */
+};
+
+static void lock_shared(CURL *easy, curl_lock_data data, curl_lock_access access, void *ctx)
+{
+    struct sp_http *http = ctx;
+
+    (void)easy;
+    (void)access;
+    (void)pthread_mutex_lock(&http->shared[data]);
+}
+
+static void unlock_shared(CURL *easy, curl_lock_data data, void *ctx)
+{
+    struct sp_http *http = ctx;
+
+    (void)easy;
+    (void)pthread_mutex_unlock(&http->shared[data]);
+}
+
+static bool make_share(struct sp_http *http)
+{
+    http->share = curl_share_init();
+    return http->share && !curl_share_setopt(http->share, CURLSHOPT_LOCKFUNC, lock_shared) &&
+           !curl_share_setopt(http->share, CURLSHOPT_UNLOCKFUNC, unlock_shared) &&
+           !curl_share_setopt(http->share, CURLSHOPT_USERDATA, http) &&
+           !curl_share_setopt(http->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS) &&
+           !curl_share_setopt(http->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+}
+
+/* Of the system only the folder, where there is one: libcurl would read the whole file, which holds
+ * the same, for each connection, and that is a megabyte each. */
+static void find_authorities(struct sp_http *http)
+{
+    http->ca_file = secure_getenv("SSL_CERT_FILE");
+    http->ca_dir = secure_getenv("SSL_CERT_DIR");
+    const curl_version_info_data *built = curl_version_info(CURLVERSION_NOW);
+    if (!http->ca_file && !http->ca_dir) {
+        http->ca_dir = built->capath;
+        http->ca_file = built->capath ? NULL : built->cainfo;
+    }
+}
+
+enum sp_code sp_http_new(struct sp_http **out, struct sp_error *err)
+{
+    /* May be called by any thread and as often as one likes: since libcurl 7.84 it counts. */
+    if (curl_global_init(CURL_GLOBAL_DEFAULT))
+        return sp_error_set(err, SP_E_NOMEM, "libcurl does not start");
+    struct sp_http *http = calloc(1, sizeof *http);
+    if (!http)
+        return sp_error_set(err, SP_E_NOMEM, "no memory");
+    (void)pthread_mutex_init(&http->lock, NULL);
+    for (size_t i = 0; i < SP_COUNT(http->shared); i++)
+        (void)pthread_mutex_init(&http->shared[i], NULL);
+    find_authorities(http);
+    if (!make_share(http)) {
+        sp_http_free(http);
+        return sp_error_set(err, SP_E_NOMEM, "no memory");
+    }
+    *out = http;
+    return SP_OK;
+}
+
+/* All of the list; NULL is fine. */
+static void handles_free(struct sp_http_handle *handle)
+{
+    while (handle) {
+        struct sp_http_handle *next = handle->next;
+        curl_easy_cleanup(handle->easy);
+        (void)curl_multi_cleanup(handle->multi);
+        free(handle);
+        handle = next;
+    }
+}
+SP_AUTO(struct sp_http_handle *, handles_free)
+
+void sp_http_free(struct sp_http *http)
+{
+    if (!http)
+        return;
+    handles_free(http->idle);
+    (void)curl_share_cleanup(http->share);
+    for (size_t i = 0; i < SP_COUNT(http->shared); i++)
+        (void)pthread_mutex_destroy(&http->shared[i]);
+    (void)pthread_mutex_destroy(&http->lock);
+    free(http);
+}
+
+static struct sp_http_handle *handle_new(struct sp_http *http)
+{
+    sp_auto(handles_free) struct sp_http_handle *handle = calloc(1, sizeof *handle);
+
+    if (!handle)
+        return NULL;
+    handle->socket = CURL_SOCKET_BAD;
+    handle->easy = curl_easy_init();
+    handle->multi = curl_multi_init();
+    if (!handle->easy || !handle->multi ||
+        curl_multi_setopt(handle->multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS) ||
+        curl_easy_setopt(handle->easy, CURLOPT_SHARE, http->share))
+        return NULL;
+    return SP_TAKE(handle);
+}
+
+static CURLcode set_options(const struct sp_http *http, CURL *easy)
+{
+    CURLcode rc = curl_easy_setopt(easy, CURLOPT_CAINFO, http->ca_file);
+
+    if (!rc)
+        rc = curl_easy_setopt(easy, CURLOPT_CAPATH, http->ca_dir);
+    for (size_t i = 0; !rc && i < SP_COUNT(texts); i++)
+        rc = curl_easy_setopt(easy, texts[i].option, texts[i].value);
+    for (size_t i = 0; !rc && i < SP_COUNT(numbers); i++)
+        rc = curl_easy_setopt(easy, numbers[i].option, numbers[i].value);
+    return rc;
+}
+
+static struct sp_http_handle *pop(struct sp_http *http)
+{
+    (void)pthread_mutex_lock(&http->lock);
+    struct sp_http_handle *handle = http->idle;
+    if (handle) {
+        http->idle = handle->next;
+        handle->next = NULL;
+    }
+    (void)pthread_mutex_unlock(&http->lock);
+    return handle;
+}
+
+/* Nothing may come on an idle connection. libcurl 7.88 would take it for the next answer. */
+static bool is_spoilt(const struct sp_http_handle *handle)
+{
+    return poll(&(struct pollfd){.fd = handle->socket, .events = POLLIN}, 1, 0) > 0;
+}
+
+enum sp_code sp_http_take(struct sp_http *http, struct sp_http_handle **out, struct sp_error *err)
+{
+    sp_auto(handles_free) struct sp_http_handle *handle = pop(http);
+
+    while (handle && is_spoilt(handle)) {
+        handles_free(handle);
+        handle = pop(http);
+    }
+    if (!handle)
+        handle = handle_new(http);
+    CURLcode rc = handle ? set_options(http, handle->easy) : CURLE_OUT_OF_MEMORY;
+    if (rc)
+        return sp_error_set(err, rc == CURLE_OUT_OF_MEMORY ? SP_E_NOMEM : SP_E_INTERNAL,
+                            "libcurl: %s", curl_easy_strerror(rc));
+    *out = SP_TAKE(handle);
+    return SP_OK;
+}
+
+void sp_http_give(struct sp_http *http, struct sp_http_handle *handle)
+{
+    int64_t now = sp_mono_ms();
+
+    if (curl_easy_getinfo(handle->easy, CURLINFO_ACTIVESOCKET, &handle->socket))
+        handle->socket = CURL_SOCKET_BAD;
+    (void)curl_multi_remove_handle(handle->multi, handle->easy);
+    curl_easy_reset(handle->easy);
+    handle->idle_since = now;
+    (void)pthread_mutex_lock(&http->lock);
+    handle->next = http->idle;
+    http->idle = handle;
+    struct sp_http_handle *last = handle;
+    while (last->next && last->next->idle_since > now - KEEP_MS)
+        last = last->next;
+    struct sp_http_handle *old = last->next;
+    last->next = NULL;
+    (void)pthread_mutex_unlock(&http->lock);
+    handles_free(old);
+}

@@ -1,0 +1,20 @@
+/* Starts the load server (load_server.c says what it does) for a test; it dies with the test. Every
+ * function asserts. */
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+
+struct sp_load_peer {
+    pid_t pid;
+    int output; /* what it prints */
+    int port;   /* of 127.0.0.1 */
+};
+
+/* What it counted; see load_server.c. */
+struct sp_load_count {
+    long long connections, requests, most_waiting, cut_off;
+};
+
+struct sp_load_peer sp_load_peer_start(int64_t delay_ms);
+struct sp_load_count sp_load_peer_end(struct sp_load_peer *peer);

@@ -1,0 +1,71 @@
+#include "worker/endpoints.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "worker/health.h"
+
+static unsigned answer_alive(void *ctx, struct sp_buf *out)
+{
+    (void)ctx;
+    return sp_buf_adds(out, "ok\n") ? 500 : 200;
+}
+
+static unsigned answer_ready(void *ctx, struct sp_buf *out)
+{
+    const struct sp_endpoints *e = ctx;
+    struct sp_queue_status queue = {0};
+    struct sp_settings_status settings;
+    char policy[160];
+    bool ready = false;
+    sp_queue_status(e->queue, &queue);
+    sp_watcher_status(e->watcher, &settings);
+    sp_fleet_policy_warning(e->fleet, policy);
+    const struct sp_health health = {
+        .worker_id = e->config->worker.id,
+        .queue = &queue,
+        .settings = &settings,
+        .redis_required = strcmp(e->config->redis.outage, "pause") == 0,
+        .policy_warning = policy,
+        .stopping = atomic_load(e->stopping),
+    };
+    enum sp_code rc = sp_health_write(&health, out, &ready);
+    free(queue.partitions);
+    if (rc)
+        return 500;
+    return ready ? 200 : 503;
+}
+
+static unsigned answer_metrics(void *ctx, struct sp_buf *out)
+{
+    const struct sp_endpoints *e = ctx;
+    struct sp_queue_status queue = {0};
+    struct sp_settings_status settings;
+    sp_queue_status(e->queue, &queue);
+    sp_watcher_status(e->watcher, &settings);
+    const struct sp_metrics_view view = {
+        .queue = &queue,
+        .settings = &settings,
+        .ready = sp_ready_len(e->ready),
+        .held = sp_hold_len(e->hold),
+        .running = sp_executors_running(e->executors),
+    };
+    enum sp_code rc = sp_metrics_write(e->metrics, &view, out);
+    free(queue.partitions);
+    return rc ? 500 : 200;
+}
+
+static const struct sp_http_route routes[] = {
+    {"/healthz", "text/plain", answer_alive},
+    {"/readyz", "application/json", answer_ready},
+    {"/metrics", "text/plain; version=0.0.4; charset=utf-8", answer_metrics},
+};
+
+enum sp_code sp_endpoints_start(struct sp_endpoints *endpoints, struct sp_http **out,
+                                struct sp_error *err)
+{
+    const char *at = endpoints->config->http.listen;
+    if (!at || at[0] == '\0')
+        return SP_OK;
+    return sp_http_start(at, routes, SP_COUNT(routes), endpoints, out, err);
+}
