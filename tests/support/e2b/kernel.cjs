@@ -1,0 +1,66 @@
+// One JavaScript kernel of the e2b test server. The same protocol as kernel.py; the evaluation is Node's own REPL: top-level
+// await, the last expression's value, and declarations that stay from cell to cell and cannot be made twice.
+const domain = require("node:domain");
+const fs = require("node:fs");
+const readline = require("node:readline");
+const repl = require("node:repl");
+const { PassThrough } = require("node:stream");
+const { inspect } = require("node:util");
+
+// The REPL hands what a cell throws to its domain, not to the callback.
+const errors = domain.create();
+const session = repl.start({ input: new PassThrough(), output: new PassThrough(), useGlobal: true, domain: errors });
+let count = 0;
+
+process.on("unhandledRejection", (error) => fs.writeSync(2, `${inspect(error)}\n`));
+
+function send(event) {
+  fs.writeSync(4, `${JSON.stringify(event)}\n`);
+}
+
+function evaluate(code) {
+  return new Promise((resolve, reject) => {
+    errors.removeAllListeners("error").on("error", reject);
+    session.eval(`${code}\n`, session.context, `cell-${count}.js`, (error, value) => {
+      if (error) reject(error instanceof repl.Recoverable ? error.err : error);
+      else resolve(value); // a promise is awaited by that
+    });
+  });
+}
+
+function shown(value) {
+  return typeof value === "string" ? value : inspect(value);
+}
+
+// The count comes late: after an error, before a result. A client has to take it wherever it is.
+async function run(request) {
+  count++;
+  const before = { ...process.env };
+  Object.assign(process.env, request.environment, request.env_vars);
+  const counted = () => send({ type: "number_of_executions", execution_count: count });
+  try {
+    const value = await evaluate(request.code);
+    counted();
+    if (value !== undefined) send({ type: "result", text: shown(value), extra: {}, is_main_result: true });
+  } catch (error) {
+    const known = error instanceof Error;
+    const traceback = known ? error.stack : String(error);
+    send({ type: "error", name: known ? error.name : "Error", value: known ? error.message : String(error), traceback });
+    counted();
+  }
+  for (const name of Object.keys(request.env_vars)) {
+    if (name in before) process.env[name] = before[name];
+    else delete process.env[name];
+  }
+}
+
+const lines = readline.createInterface({ input: fs.createReadStream(null, { fd: 3 }) });
+let work = Promise.resolve();
+lines.on("line", (line) => {
+  const request = JSON.parse(line);
+  work = work.then(() => run(request)).then(() => {
+    for (const fd of [1, 2]) fs.writeSync(fd, request.mark);
+    send({ type: "done" });
+  });
+});
+lines.on("close", () => process.exit(0));
