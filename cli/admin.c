@@ -9,17 +9,21 @@
 
 #define LOOK_EVERY_MS 200
 
+enum sp_code sp_admin_read(struct sp_admin *admin, struct sp_error *err)
+{
+    sp_document_clear(&admin->doc);
+    enum sp_code rc = sp_store_read(admin->redis, admin->config->redis.prefix, &admin->doc, err);
+    if (rc == SP_E_UNAVAILABLE)
+        return sp_error_wrap(err, rc, "settings are in Redis (redis.url), which cannot be used");
+    return rc;
+}
+
 enum sp_code sp_admin_open(const struct sp_call *call, struct sp_admin *out, struct sp_error *err)
 {
     enum sp_code rc = sp_call_config(call, &out->config, err);
     if (!rc)
         rc = sp_redis_new(out->config, &out->redis, err);
-    if (rc)
-        return rc;
-    rc = sp_store_read(out->redis, out->config->redis.prefix, &out->doc, err);
-    if (rc == SP_E_UNAVAILABLE)
-        return sp_error_wrap(err, rc, "settings are in Redis (redis.url), which cannot be used");
-    return rc;
+    return rc ? rc : sp_admin_read(out, err);
 }
 
 void sp_admin_clear(struct sp_admin *admin)

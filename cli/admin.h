@@ -14,6 +14,8 @@ struct sp_admin {
 /* Loads the configuration and reads the settings. SP_E_UNAVAILABLE: Redis, with what to do. */
 SP_MUST_CHECK enum sp_code sp_admin_open(const struct sp_call *call, struct sp_admin *out,
                                          struct sp_error *err);
+/* Reads the settings again. */
+SP_MUST_CHECK enum sp_code sp_admin_read(struct sp_admin *admin, struct sp_error *err);
 void sp_admin_clear(struct sp_admin *admin);
 SP_AUTO_CLEAR(struct sp_admin, sp_admin_clear)
 

@@ -26,8 +26,7 @@ static void become_child(pid_t parent)
         _exit(EXIT_FAILURE);
 }
 
-enum sp_code sp_child_start(struct sp_child *child, int (*body)(void *ctx, int fd), void *ctx,
-                            int *ready_fd, struct sp_error *err)
+enum sp_code sp_child_start(struct sp_child *child, int *ready_fd, struct sp_error *err)
 {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC))
@@ -38,7 +37,7 @@ enum sp_code sp_child_start(struct sp_child *child, int (*body)(void *ctx, int f
     if (pid == 0) {
         close(ends[0]);
         become_child(parent);
-        int code = body(ctx, ends[1]);
+        int code = child->body(child->ctx, ends[1]);
         (void)fflush(NULL);
         _exit(code);
     }

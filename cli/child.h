@@ -11,7 +11,9 @@
 
 struct sp_child {
     const char *name; /* for messages */
-    pid_t pid;        /* 0: not running */
+    int (*body)(void *ctx, int ready_fd);
+    void *ctx;
+    pid_t pid; /* 0: not running */
 };
 
 /*
@@ -20,8 +22,8 @@ struct sp_child {
  * leaves it at its end. Signals that the parent blocks are free in the child. Call from the main
  * thread while there is no other.
  */
-SP_MUST_CHECK enum sp_code sp_child_start(struct sp_child *child, int (*body)(void *ctx, int fd),
-                                          void *ctx, int *ready_fd, struct sp_error *err);
+SP_MUST_CHECK enum sp_code sp_child_start(struct sp_child *child, int *ready_fd,
+                                          struct sp_error *err);
 /* True once it has ended; it is then reaped and *status filled. Does not block. */
 bool sp_child_ended(struct sp_child *child, int *status);
 /* Sends SIGTERM, waits limit_ms, then kills. Nothing where it is not running. */

@@ -3,28 +3,20 @@
  * (cli/mock_broker.h), a private redis-server and the worker are its children, so the worker runs
  * as it does in production, and all of it ends together.
  */
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/signalfd.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "cli/child.h"
 #include "cli/commands.h"
+#include "cli/dev_dir.h"
 #include "cli/files.h"
 #include "cli/mock_broker.h"
+#include "cli/supervisor.h"
 #include "providers/registry.h"
 #include "settings/store.h"
 #include "worker/queue_config.h"
@@ -33,243 +25,27 @@
 #define START_MS 30000
 #define STOP_MS 5000
 #define PARTITIONS 4
-#define LINE_MAX_BYTES 256
-/* Of the folders that are made where none is named. */
-#define TEMPORARY "sandpiper-dev-"
-#define STALE_S 60
-/* The path of a unix socket has to fit into its address. */
-#define DIR_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - sizeof("/redis.sock"))
 
 struct dev_options {
     struct sp_common_options common;
     const char *dir, *ready_file;
 };
 
+/* In the order of their start. */
+enum { BROKER, REDIS, WORKER, CHILDREN };
+
 struct dev {
     const struct sp_call *call;
-    char dir[DIR_MAX];
-    bool made_dir; /* it is ours to remove, and not only what is in it */
-    int lock;      /* on dir, while any process of this set-up lives; -1: none */
+    struct sp_dev_dir dir;
     char conf[PATH_MAX];
-    char address[LINE_MAX_BYTES]; /* of the broker */
-    char http[LINE_MAX_BYTES];    /* of the worker */
+    char address[SP_READY_LINE_MAX]; /* of the broker */
+    char http[SP_READY_LINE_MAX];    /* of the worker */
     char redis_url[512];
     struct sp_config *config;
     struct sp_topics topics;
-    struct sp_child broker, redis, worker;
-    int signals; /* signalfd */
+    struct sp_child children[CHILDREN];
+    struct sp_supervisor supervisor;
 };
-
-enum happening {
-    HAPPENED_READY, /* the descriptor that was given is readable */
-    HAPPENED_STOP,
-    HAPPENED_RELOAD,
-    HAPPENED_CHILD,
-    HAPPENED_NOTHING, /* the time is over */
-};
-
-/* ---- the folder ---- */
-
-static bool is_empty(const char *path)
-{
-    DIR *dir = opendir(path);
-    size_t n = 0;
-    while (dir && n < 3 && readdir(dir)) /* NOLINT(concurrency-mt-unsafe): a stream of its own */
-        n++;
-    if (dir)
-        closedir(dir);
-    return n == 2; /* "." and ".." */
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    if (ftw->level > 0)
-        (void)remove(path);
-    return 0;
-}
-
-static void empty_dir(const char *path)
-{
-    /* NOLINTNEXTLINE(concurrency-mt-unsafe): this process has one thread */
-    (void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-/* The descriptor that holds the lock; -1: it cannot be opened, or another has it (EWOULDBLOCK). */
-static int lock_dir(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0)
-        return fd;
-    int reason = errno;
-    close(fd);
-    errno = reason;
-    return -1;
-}
-
-static enum sp_code use_dir(struct dev *dev, const char *path, struct sp_error *err)
-{
-    sp_auto(sp_free_str) char *whole = NULL;
-    dev->made_dir = mkdir(path, 0700) == 0;
-    if (!dev->made_dir && errno != EEXIST)
-        return sp_error_errno(err, SP_E_INVALID, errno, "--dir: %s", path);
-    whole = realpath(path, NULL);
-    if (!whole)
-        return sp_error_errno(err, SP_E_INVALID, errno, "--dir: %s", path);
-    if (strlen(whole) >= sizeof(dev->dir))
-        return sp_error_set(err, SP_E_INVALID, "--dir: %s is too long for a socket's path", path);
-    dev->lock = lock_dir(whole);
-    if (dev->lock < 0 && errno == EWOULDBLOCK)
-        return sp_error_set(err, SP_E_INVALID, "--dir: another 'sandpiper dev' uses %s", path);
-    if (dev->lock < 0)
-        return sp_error_errno(err, SP_E_INVALID, errno, "--dir: %s", path);
-    if (!is_empty(path)) {
-        return sp_error_set(err, SP_E_INVALID,
-                            "--dir: %s is no empty folder; name another, or remove what is in it",
-                            path);
-    }
-    memcpy(dev->dir, whole, strlen(whole) + 1);
-    return SP_OK;
-}
-
-/* Left by one that was killed: ours, not just made, and nobody holds its lock. */
-static void sweep_one(const char *path)
-{
-    struct stat st;
-    if (lstat(path, &st) || !S_ISDIR(st.st_mode) || st.st_uid != geteuid() ||
-        st.st_mtime > sp_wall_ms() / 1000 - STALE_S)
-        return;
-    int lock = lock_dir(path);
-    if (lock < 0)
-        return;
-    empty_dir(path);
-    (void)rmdir(path);
-    close(lock);
-}
-
-static void sweep(const char *base)
-{
-    char path[PATH_MAX];
-    const struct dirent *entry = NULL;
-    DIR *dir = opendir(base);
-    while (dir && (entry = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe): as above */
-        if (strncmp(entry->d_name, TEMPORARY, sizeof(TEMPORARY) - 1) == 0 &&
-            (size_t)snprintf(path, sizeof(path), "%s/%s", base, entry->d_name) < sizeof(path))
-            sweep_one(path);
-    }
-    if (dir)
-        closedir(dir);
-}
-
-static enum sp_code make_dir(struct dev *dev, struct sp_error *err)
-{
-    const struct dev_options *options = dev->call->options;
-    if (options->dir)
-        return use_dir(dev, options->dir, err);
-    const char *base = secure_getenv("XDG_RUNTIME_DIR");
-    char path[DIR_MAX];
-    if (!base || !*base || strlen(base) > sizeof(path) / 2)
-        base = "/tmp";
-    sweep(base);
-    (void)snprintf(path, sizeof(path), "%s/" TEMPORARY "XXXXXX", base);
-    if (!mkdtemp(path))
-        return sp_error_errno(err, SP_E_UNAVAILABLE, errno, "%s", path);
-    dev->made_dir = true;
-    dev->lock = lock_dir(path);
-    memcpy(dev->dir, path, sizeof(path));
-    return SP_OK;
-}
-
-static void remove_dir(const struct dev *dev)
-{
-    if (!dev->dir[0])
-        return;
-    empty_dir(dev->dir);
-    if (dev->made_dir)
-        (void)rmdir(dev->dir);
-}
-
-/* ---- what happens while it runs ---- */
-
-static enum happening read_signal(const struct dev *dev)
-{
-    struct signalfd_siginfo info;
-    if (read(dev->signals, &info, sizeof(info)) != sizeof(info))
-        return HAPPENED_NOTHING;
-    if (info.ssi_signo == SIGCHLD)
-        return HAPPENED_CHILD;
-    return info.ssi_signo == SIGHUP ? HAPPENED_RELOAD : HAPPENED_STOP;
-}
-
-/* fd: -1 for none. */
-static enum happening next_happening(const struct dev *dev, int fd, int64_t deadline)
-{
-    struct pollfd fds[] = {{.fd = dev->signals, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
-    while (poll(fds, 2, sp_deadline_left(deadline)) < 0 && errno == EINTR)
-        continue;
-    if (fds[0].revents)
-        return read_signal(dev);
-    return fds[1].revents ? HAPPENED_READY : HAPPENED_NOTHING;
-}
-
-/* A child that has ended by itself; NULL: all that were started are running. */
-static const char *find_ended(struct dev *dev)
-{
-    struct sp_child *children[] = {&dev->broker, &dev->redis, &dev->worker};
-    int status = 0;
-    for (size_t i = 0; i < SP_COUNT(children); i++) {
-        if (sp_child_ended(children[i], &status))
-            return children[i]->name;
-    }
-    return NULL;
-}
-
-/* Reads the one line that a child writes when it is ready. */
-static enum sp_code read_line(int fd, const char *name, char line[LINE_MAX_BYTES],
-                              struct sp_error *err)
-{
-    size_t len = 0;
-    ssize_t n = 1;
-    while (n > 0 && len < LINE_MAX_BYTES - 1 && !memchr(line, '\n', len)) {
-        n = read(fd, line + len, LINE_MAX_BYTES - 1 - len);
-        len += n > 0 ? (size_t)n : 0;
-    }
-    line[len] = '\0';
-    char *end = strchr(line, '\n');
-    if (!end)
-        return sp_error_set(err, SP_E_UNAVAILABLE, "%s did not start", name);
-    *end = '\0';
-    return SP_OK;
-}
-
-/* Starts a child and waits for its line. */
-static enum sp_code start(struct dev *dev, struct sp_child *child, int (*body)(void *ctx, int fd),
-                          char line[LINE_MAX_BYTES], struct sp_error *err)
-{
-    int fd = -1;
-    int64_t deadline = sp_deadline_in(START_MS);
-    enum sp_code rc = sp_child_start(child, body, dev, &fd, err);
-    if (rc)
-        return rc;
-    enum happening what = HAPPENED_RELOAD;
-    const char *ended = NULL;
-    /* A child that ended closed its pipe as well: its line decides. */
-    while (what == HAPPENED_RELOAD || (what == HAPPENED_CHILD && !ended)) {
-        what = next_happening(dev, fd, deadline);
-        if (what == HAPPENED_CHILD)
-            ended = find_ended(dev);
-    }
-    if (what == HAPPENED_READY) {
-        rc = read_line(fd, child->name, line, err);
-    } else if (what == HAPPENED_STOP) {
-        rc = sp_error_set(err, SP_E_CANCELLED, "stopped");
-    } else {
-        rc = sp_error_set(err, SP_E_UNAVAILABLE, "%s did not start", ended ? ended : child->name);
-    }
-    close(fd);
-    return rc;
-}
 
 /* ---- broker ---- */
 
@@ -325,7 +101,7 @@ static int broker_body(void *ctx, int fd)
 static void write_redis_url(struct dev *dev)
 {
     size_t len = (size_t)snprintf(dev->redis_url, sizeof(dev->redis_url), "unix://");
-    for (const char *c = dev->dir; *c; c++) {
+    for (const char *c = dev->dir.path; *c; c++) {
         bool plain = strchr("/-_.~", *c) || (*c >= '0' && *c <= '9') || (*c >= 'a' && *c <= 'z') ||
                      (*c >= 'A' && *c <= 'Z');
         len += (size_t)snprintf(dev->redis_url + len, sizeof(dev->redis_url) - len,
@@ -337,7 +113,7 @@ static void write_redis_url(struct dev *dev)
 static int redis_body(void *ctx, int fd)
 {
     const struct dev *dev = ctx;
-    if (chdir(dev->dir) == 0) {
+    if (chdir(dev->dir.path) == 0) {
         (void)execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", "redis.sock",
                      "--unixsocketperm", "700", "--save", "", "--appendonly", "no",
                      "--maxmemory-policy", "noeviction", "--loglevel", "warning", "--logfile",
@@ -351,9 +127,9 @@ static int redis_body(void *ctx, int fd)
 /* The executed program has closed the pipe without a line; else the line says what went wrong. */
 static enum sp_code check_redis_start(int fd, struct sp_error *err)
 {
-    char line[LINE_MAX_BYTES] = "";
+    char line[SP_READY_LINE_MAX] = "";
     struct sp_error ignored = {0};
-    if (read_line(fd, "redis-server", line, &ignored))
+    if (sp_supervisor_read_line(fd, "redis-server", line, &ignored))
         return SP_OK;
     return sp_error_set(err, SP_E_UNAVAILABLE, "%s", line);
 }
@@ -366,13 +142,13 @@ static enum sp_code await_redis(struct dev *dev, struct sp_redis *redis, struct 
         enum sp_code rc = sp_redis_command(redis, &reply, err, "PING");
         if (rc != SP_E_UNAVAILABLE || sp_deadline_left(deadline) == 0)
             return rc;
-        enum happening what = next_happening(dev, -1, sp_deadline_in(20));
-        if (what == HAPPENED_STOP)
+        enum sp_happening what = sp_supervisor_next(&dev->supervisor, -1, sp_deadline_in(20));
+        if (what == SP_HAPPENED_STOP)
             return sp_error_set(err, SP_E_CANCELLED, "stopped");
-        if (what == HAPPENED_CHILD && find_ended(dev)) {
+        if (what == SP_HAPPENED_CHILD && sp_supervisor_ended(&dev->supervisor)) {
             return sp_error_set(err, SP_E_UNAVAILABLE,
                                 "redis-server ended while starting; %s/redis.log says why",
-                                dev->dir);
+                                dev->dir.path);
         }
     }
 }
@@ -385,7 +161,7 @@ static enum sp_code import_settings(const struct dev *dev, struct sp_redis *redi
     char runs[PATH_MAX];
     int64_t version = 0;
     bool applied = false;
-    (void)snprintf(runs, sizeof(runs), "%s/runs", dev->dir);
+    (void)snprintf(runs, sizeof(runs), "%s/runs", dev->dir.path);
     json_auto_t *settings = json_pack("{s:s, s:s}", "isolation", "none", "work_dir", runs);
     json_auto_t *providers = json_pack("{s:O}", local->name, settings);
     enum sp_code rc = sp_provider_validate(local, settings, err);
@@ -404,7 +180,7 @@ static enum sp_code import_settings(const struct dev *dev, struct sp_redis *redi
 static enum sp_code start_redis(struct dev *dev, struct sp_error *err)
 {
     int fd = -1;
-    enum sp_code rc = sp_child_start(&dev->redis, redis_body, dev, &fd, err);
+    enum sp_code rc = sp_child_start(&dev->children[REDIS], &fd, err);
     if (rc)
         return rc;
     rc = check_redis_start(fd, err);
@@ -436,7 +212,7 @@ static enum sp_code write_conf(struct dev *dev, struct sp_error *err)
 {
     sp_auto(sp_buf_clear) struct sp_buf text = SP_BUF_INIT(SP_BUF_UNBOUNDED);
     const struct sp_config *c = dev->config;
-    (void)snprintf(dev->conf, sizeof(dev->conf), "%s/dev.conf", dev->dir);
+    (void)snprintf(dev->conf, sizeof(dev->conf), "%s/dev.conf", dev->dir.path);
     enum sp_code rc =
         sp_buf_addf(&text,
                     "; Written by 'sandpiper dev'; gone when it ends.\n"
@@ -460,7 +236,7 @@ static enum sp_code write_conf(struct dev *dev, struct sp_error *err)
 static enum sp_code load_config(struct dev *dev, const char *path, struct sp_error *err)
 {
     const struct dev_options *options = dev->call->options;
-    char kafka[LINE_MAX_BYTES + 32];
+    char kafka[SP_READY_LINE_MAX + 32];
     char redis[sizeof(dev->redis_url) + 16];
     size_t n = options->common.set.n;
     const char **overrides = calloc(n + 2, sizeof(*overrides));
@@ -482,7 +258,8 @@ static enum sp_code load_config(struct dev *dev, const char *path, struct sp_err
 
 static enum sp_code prepare(struct dev *dev, struct sp_error *err)
 {
-    enum sp_code rc = make_dir(dev, err);
+    const struct dev_options *options = dev->call->options;
+    enum sp_code rc = sp_dev_dir_make(&dev->dir, options->dir, err);
     if (rc)
         return rc;
     write_redis_url(dev);
@@ -534,10 +311,10 @@ static enum sp_code write_ready_file(const struct dev *dev, struct sp_error *err
 
 static enum sp_code start_all(struct dev *dev, struct sp_error *err)
 {
-    char line[LINE_MAX_BYTES];
+    char line[SP_READY_LINE_MAX];
     enum sp_code rc = prepare(dev, err);
     if (!rc)
-        rc = start(dev, &dev->broker, broker_body, dev->address, err);
+        rc = sp_supervisor_start(&dev->supervisor, &dev->children[BROKER], dev->address, err);
     if (!rc)
         rc = write_conf(dev, err);
     if (!rc)
@@ -547,7 +324,7 @@ static enum sp_code start_all(struct dev *dev, struct sp_error *err)
     if (!rc)
         rc = fill_redis(dev, err);
     if (!rc)
-        rc = start(dev, &dev->worker, worker_body, line, err);
+        rc = sp_supervisor_start(&dev->supervisor, &dev->children[WORKER], line, err);
     if (rc)
         return rc;
     const char *address = strchr(line, ' ');
@@ -559,12 +336,13 @@ static enum sp_code start_all(struct dev *dev, struct sp_error *err)
 static enum sp_code watch(struct dev *dev, struct sp_error *err)
 {
     for (;;) {
-        enum happening what = next_happening(dev, -1, SP_NEVER);
-        if (what == HAPPENED_STOP)
+        enum sp_happening what = sp_supervisor_next(&dev->supervisor, -1, SP_NEVER);
+        if (what == SP_HAPPENED_STOP)
             return SP_OK;
-        if (what == HAPPENED_RELOAD)
-            (void)kill(dev->worker.pid, SIGHUP);
-        const char *ended = what == HAPPENED_CHILD ? find_ended(dev) : NULL;
+        if (what == SP_HAPPENED_RELOAD)
+            (void)kill(dev->children[WORKER].pid, SIGHUP);
+        const char *ended =
+            what == SP_HAPPENED_CHILD ? sp_supervisor_ended(&dev->supervisor) : NULL;
         if (ended)
             return sp_error_set(err, SP_E_UNAVAILABLE, "%s has ended; so does the rest", ended);
     }
@@ -574,13 +352,14 @@ static enum sp_code watch(struct dev *dev, struct sp_error *err)
  * makes it leave at once. */
 static void stop_worker(struct dev *dev)
 {
+    struct sp_child *worker = &dev->children[WORKER];
     int status = 0;
-    if (dev->worker.pid > 0)
-        (void)kill(dev->worker.pid, SIGTERM);
-    while (dev->worker.pid > 0) {
-        if (next_happening(dev, -1, sp_deadline_in(1000)) == HAPPENED_STOP)
-            (void)kill(dev->worker.pid, SIGTERM);
-        (void)sp_child_ended(&dev->worker, &status);
+    if (worker->pid > 0)
+        (void)kill(worker->pid, SIGTERM);
+    while (worker->pid > 0) {
+        if (sp_supervisor_next(&dev->supervisor, -1, sp_deadline_in(1000)) == SP_HAPPENED_STOP)
+            (void)kill(worker->pid, SIGTERM);
+        (void)sp_child_ended(worker, &status);
     }
 }
 
@@ -588,39 +367,24 @@ static void stop_all(struct dev *dev)
 {
     const struct dev_options *options = dev->call->options;
     stop_worker(dev);
-    sp_child_stop(&dev->redis, STOP_MS);
-    sp_child_stop(&dev->broker, STOP_MS);
+    sp_child_stop(&dev->children[REDIS], STOP_MS);
+    sp_child_stop(&dev->children[BROKER], STOP_MS);
     if (options->ready_file && dev->http[0])
         (void)unlink(options->ready_file);
-    remove_dir(dev);
-    if (dev->lock >= 0)
-        close(dev->lock);
+    sp_dev_dir_remove(&dev->dir);
     sp_topics_clear(&dev->topics);
     sp_config_free(dev->config);
-    close(dev->signals);
-}
-
-static int open_signals(void)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
-    sigaddset(&set, SIGCHLD);
-    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
-    return signalfd(-1, &set, SFD_CLOEXEC);
+    sp_supervisor_close(&dev->supervisor);
 }
 
 static int run_dev(const struct sp_call *call)
 {
     struct dev dev = {
         .call = call,
-        .lock = -1,
-        .broker = {.name = "the mock broker"},
-        .redis = {.name = "redis-server"},
-        .worker = {.name = "the worker"},
-        .signals = open_signals(),
+        .children = {[BROKER] = {"the mock broker", broker_body, &dev, 0},
+                     [REDIS] = {"redis-server", redis_body, &dev, 0},
+                     [WORKER] = {"the worker", worker_body, &dev, 0}},
+        .supervisor = sp_supervisor_open(dev.children, CHILDREN),
     };
     struct sp_error err = {0};
     enum sp_code rc = start_all(&dev, &err);

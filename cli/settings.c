@@ -9,6 +9,8 @@
 #include "cli/probe.h"
 #include "worker/host.h"
 
+enum { SET_AGAIN = 10 };
+
 struct settings_options {
     struct sp_common_options common;
     const char *from, *author, *comment;
@@ -144,29 +146,46 @@ static int await_fleet(const struct sp_call *call, struct sp_admin *admin, int64
     return SP_EXIT_OK;
 }
 
+struct outcome {
+    int64_t version;
+    bool applied;
+};
+
+static int announce(const struct sp_call *call, struct sp_admin *admin,
+                    const struct outcome *outcome)
+{
+    const struct settings_options *options = call->options;
+    if (options->common.json) {
+        json_auto_t *answer = json_pack("{s:I, s:b}", "version", (json_int_t)outcome->version,
+                                        "applied", outcome->applied);
+        sp_call_print_json(call, answer);
+    } else if (outcome->applied) {
+        fprintf(call->out, "version %lld\n", (long long)outcome->version);
+    } else {
+        fprintf(call->out, "there are settings already; nothing was changed (version %lld)\n",
+                (long long)outcome->version);
+    }
+    return outcome->applied ? await_fleet(call, admin, outcome->version) : SP_EXIT_OK;
+}
+
+static enum sp_code store(const struct sp_call *call, const struct sp_admin *admin,
+                          struct sp_change *change, struct outcome *outcome, struct sp_error *err)
+{
+    const struct settings_options *options = call->options;
+    change->author = options->author;
+    change->comment = options->comment;
+    return sp_store_change(admin->redis, admin->config->redis.prefix, change, &outcome->version,
+                           &outcome->applied, err);
+}
+
 static int store_change(const struct sp_call *call, struct sp_admin *admin,
                         struct sp_change *change)
 {
-    const struct settings_options *options = call->options;
     struct sp_error err = {0};
-    int64_t version = 0;
-    bool applied = false;
-    change->author = options->author;
-    change->comment = options->comment;
-    if (sp_store_change(admin->redis, admin->config->redis.prefix, change, &version, &applied,
-                        &err))
+    struct outcome outcome = {0};
+    if (store(call, admin, change, &outcome, &err))
         return sp_call_fail(call, &err);
-    if (options->common.json) {
-        json_auto_t *answer =
-            json_pack("{s:I, s:b}", "version", (json_int_t)version, "applied", applied);
-        sp_call_print_json(call, answer);
-    } else if (applied) {
-        fprintf(call->out, "version %lld\n", (long long)version);
-    } else {
-        fprintf(call->out, "there are settings already; nothing was changed (version %lld)\n",
-                (long long)version);
-    }
-    return applied ? await_fleet(call, admin, version) : SP_EXIT_OK;
+    return announce(call, admin, &outcome);
 }
 
 static struct sp_candidate candidate_of(const struct sp_call *call)
@@ -180,30 +199,60 @@ static struct sp_candidate candidate_of(const struct sp_call *call)
     };
 }
 
+/* Keys are set on top of what is stored; --from replaces it, whatever it is. */
+static enum sp_code set_once(const struct sp_call *call, const struct sp_admin *admin,
+                             const struct sp_provider_ops *ops, struct outcome *outcome,
+                             struct sp_error *err)
+{
+    const struct settings_options *options = call->options;
+    const struct sp_candidate candidate = candidate_of(call);
+    json_auto_t *settings = NULL;
+    enum sp_code rc = sp_candidate_make(admin, ops, &candidate, &settings, err);
+    if (rc)
+        return rc;
+    json_auto_t *providers = json_pack("{s:O}", ops->name, settings);
+    struct sp_change change = {
+        .provider_type = options->activate ? ops->name : NULL,
+        .providers = providers,
+        .base = options->from ? NULL : ops->name,
+        .base_text = json_string_value(json_object_get(admin->doc.providers, ops->name)),
+    };
+    return store(call, admin, &change, outcome, err);
+}
+
+/* Another administrator may have changed the same provider since it was read: then once more. */
+static enum sp_code set_provider(const struct sp_call *call, struct sp_admin *admin,
+                                 const struct sp_provider_ops *ops, struct outcome *outcome,
+                                 struct sp_error *err)
+{
+    enum sp_code rc = set_once(call, admin, ops, outcome, err);
+    for (int i = 0; !rc && !outcome->applied && i < SET_AGAIN; i++) {
+        rc = sp_admin_read(admin, err);
+        if (!rc)
+            rc = set_once(call, admin, ops, outcome, err);
+    }
+    if (rc || outcome->applied)
+        return rc;
+    return sp_error_set(err, SP_E_UNAVAILABLE, "%s: others keep changing it; try again later",
+                        ops->name);
+}
+
 static int run_set(const struct sp_call *call)
 {
     const struct settings_options *options = call->options;
     sp_auto(sp_admin_clear) struct sp_admin admin = {0};
     const struct sp_provider_ops *ops = NULL;
-    json_auto_t *settings = NULL;
+    struct outcome outcome = {0};
     struct sp_error err = {0};
-    const struct sp_candidate candidate = candidate_of(call);
-    if (!candidate.from && !candidate.n_assignments && !options->unset.n) {
+    if (!options->from && call->n_operands < 2 && !options->unset.n) {
         (void)sp_error_set(&err, SP_E_INVALID, "nothing to set: give KEY=VALUE, --from or --unset");
         return sp_call_misuse(call, &err);
     }
     if (sp_registry_get(call->operands[0], &ops, &err))
         return sp_call_misuse(call, &err);
-    if (sp_admin_open(call, &admin, &err))
+    if (sp_admin_open(call, &admin, &err) || set_provider(call, &admin, ops, &outcome, &err))
         return sp_call_fail(call, &err);
-    if (sp_candidate_make(&admin, ops, &candidate, &settings, &err))
-        return sp_call_fail(call, &err);
-    json_auto_t *providers = json_pack("{s:O}", ops->name, settings);
-    struct sp_change change = {
-        .provider_type = options->activate ? ops->name : NULL,
-        .providers = providers,
-    };
-    return store_change(call, &admin, &change);
+    return announce(call, &admin, &outcome);
 }
 
 static int run_activate(const struct sp_call *call)

@@ -184,10 +184,11 @@ static size_t take_body(char *data, size_t size, size_t n, void *ctx)
         return CURL_WRITEFUNC_ERROR;
     }
     call->taken += len;
-    if (request->on_body)
+    if (request->on_body) {
         call->body_rc = request->on_body(request->on_body_ctx, data, len, call->err);
-    else if (sp_buf_add(&call->out->body, data, len))
+    } else if (sp_buf_add(&call->out->body, data, len)) {
         call->body_rc = fail(call, SP_E_NOMEM, "no memory");
+    }
     return call->body_rc ? CURL_WRITEFUNC_ERROR : len;
 }
 

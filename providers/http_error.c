@@ -41,14 +41,14 @@ static void endpoint(const char *url, char *out, size_t size)
     sp_auto(curl_free) char *host = NULL;
     sp_auto(curl_free) char *port = NULL;
 
+    (void)snprintf(out, size, "the URL");
     if (parts &&
         !curl_url_set(parts, CURLUPART_URL, url, CURLU_GUESS_SCHEME | CURLU_NON_SUPPORT_SCHEME) &&
         !curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) &&
         !curl_url_get(parts, CURLUPART_HOST, &host, 0) &&
-        !curl_url_get(parts, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT))
+        !curl_url_get(parts, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT)) {
         (void)snprintf(out, size, "%s://%s:%s", scheme, host, port);
-    else
-        (void)snprintf(out, size, "the URL");
+    }
 }
 
 enum sp_code sp_http_error(struct sp_error *err, enum sp_code code, const char *url,

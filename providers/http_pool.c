@@ -124,7 +124,6 @@ static void handles_free(struct sp_http_handle *handle)
         handle = next;
     }
 }
-SP_AUTO(struct sp_http_handle *, handles_free)
 
 void sp_http_free(struct sp_http *http)
 {
@@ -140,18 +139,19 @@ void sp_http_free(struct sp_http *http)
 
 static struct sp_http_handle *handle_new(struct sp_http *http)
 {
-    sp_auto(handles_free) struct sp_http_handle *handle = calloc(1, sizeof *handle);
+    struct sp_http_handle *handle = calloc(1, sizeof *handle);
 
     if (!handle)
         return NULL;
     handle->socket = CURL_SOCKET_BAD;
     handle->easy = curl_easy_init();
     handle->multi = curl_multi_init();
-    if (!handle->easy || !handle->multi ||
-        curl_multi_setopt(handle->multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS) ||
-        curl_easy_setopt(handle->easy, CURLOPT_SHARE, http->share))
-        return NULL;
-    return SP_TAKE(handle);
+    if (handle->easy && handle->multi &&
+        !curl_multi_setopt(handle->multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS) &&
+        !curl_easy_setopt(handle->easy, CURLOPT_SHARE, http->share))
+        return handle;
+    handles_free(handle);
+    return NULL;
 }
 
 static CURLcode set_options(const struct sp_http *http, CURL *easy)
@@ -187,7 +187,7 @@ static bool is_spoilt(const struct sp_http_handle *handle)
 
 enum sp_code sp_http_take(struct sp_http *http, struct sp_http_handle **out, struct sp_error *err)
 {
-    sp_auto(handles_free) struct sp_http_handle *handle = pop(http);
+    struct sp_http_handle *handle = pop(http);
 
     while (handle && is_spoilt(handle)) {
         handles_free(handle);
@@ -196,11 +196,13 @@ enum sp_code sp_http_take(struct sp_http *http, struct sp_http_handle **out, str
     if (!handle)
         handle = handle_new(http);
     CURLcode rc = handle ? set_options(http, handle->easy) : CURLE_OUT_OF_MEMORY;
-    if (rc)
-        return sp_error_set(err, rc == CURLE_OUT_OF_MEMORY ? SP_E_NOMEM : SP_E_INTERNAL,
-                            "libcurl: %s", curl_easy_strerror(rc));
-    *out = SP_TAKE(handle);
-    return SP_OK;
+    if (!rc) {
+        *out = handle;
+        return SP_OK;
+    }
+    handles_free(handle);
+    return sp_error_set(err, rc == CURLE_OUT_OF_MEMORY ? SP_E_NOMEM : SP_E_INTERNAL, "libcurl: %s",
+                        curl_easy_strerror(rc));
 }
 
 void sp_http_give(struct sp_http *http, struct sp_http_handle *handle)

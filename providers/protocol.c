@@ -37,8 +37,7 @@ static enum sp_code set_value(struct sp_result *result, struct sp_bytes raw)
     return SP_OK;
 }
 
-/* A value that is nested too deep for the readers of a reply gives way to null. */
-static enum sp_code keep_value(struct sp_result *result, const struct sp_json_value *value)
+enum sp_code sp_protocol_keep_value(struct sp_result *result, const struct sp_json_value *value)
 {
     if (value->depth <= SP_VALUE_DEPTH_MAX)
         return set_value(result, value->raw);
@@ -118,7 +117,7 @@ static enum sp_code take_document(const struct document *doc, struct sp_result *
     enum sp_code rc = SP_OK;
 
     if (doc->has[VALUE])
-        rc = keep_value(result, &doc->member[VALUE]);
+        rc = sp_protocol_keep_value(result, &doc->member[VALUE]);
     if (!rc && doc->has[WARNING])
         rc = sp_json_unescape(&doc->member[WARNING], &text);
     if (rc)
@@ -158,6 +157,7 @@ enum sp_code sp_protocol_read(const char *doc, size_t len, struct sp_result *res
 
 /* One pass over the lines of stdout, which closes the gaps of the lines that it takes out. */
 struct scan {
+    struct sp_result *result;
     const char *own; /* this run's marker; NULL: there is none */
     struct sp_buf json;
     struct sp_buf best; /* the value so far, raw */
@@ -171,8 +171,22 @@ static void scan_clear(struct scan *scan)
 }
 SP_AUTO_CLEAR(struct scan, scan_clear)
 
+/* Our own text was printed there: its warning is the run's. */
+static enum sp_code take_warning(struct scan *scan, const struct sp_json_value *root)
+{
+    sp_auto(sp_buf_clear) struct sp_buf text = SP_BUF_INIT(WARNING_MAX);
+    struct sp_json_value warning;
+
+    if (!sp_json_get(root, "warning", &warning) || warning.type != SP_JSON_STRING)
+        return SP_OK;
+    enum sp_code rc = sp_json_unescape(&warning, &text);
+    if (!rc)
+        sp_result_warn(scan->result, "%s", sp_buf_str(&text));
+    return rc == SP_E_LIMIT ? SP_OK : rc;
+}
+
 /* SP_E_INVALID: not base64 of a JSON object. A marker without a value leaves *value untouched. */
-static enum sp_code decode_payload(struct scan *scan, struct sp_bytes payload,
+static enum sp_code decode_payload(struct scan *scan, struct sp_bytes payload, bool own,
                                    struct sp_json_value *value)
 {
     struct sp_json_value root, present;
@@ -187,11 +201,10 @@ static enum sp_code decode_payload(struct scan *scan, struct sp_bytes payload,
         return rc;
     if (root.type != SP_JSON_OBJECT)
         return SP_E_INVALID;
-    if (!sp_json_get(&root, "present", &present) || !is_true(&present))
-        return SP_OK;
-    if (!sp_json_get(&root, "value", value))
+    if (sp_json_get(&root, "present", &present) && is_true(&present) &&
+        !sp_json_get(&root, "value", value))
         *value = json_null;
-    return SP_OK;
+    return own ? take_warning(scan, &root) : SP_OK;
 }
 
 /* The last value wins, but never over one with this run's own marker. */
@@ -223,7 +236,7 @@ static enum sp_code take_line(struct scan *scan, struct sp_bytes line, bool *tak
     if (len == 0)
         return SP_OK;
     enum sp_code rc =
-        decode_payload(scan, (struct sp_bytes){line.data + len, line.len - len}, &value);
+        decode_payload(scan, (struct sp_bytes){line.data + len, line.len - len}, *own, &value);
     if (rc == SP_E_INVALID)
         return SP_OK;
     *taken = true;
@@ -263,7 +276,8 @@ void sp_marker_own(char out[SP_MARKER_MAX], const char *suffix)
 enum sp_code sp_protocol_take_marker(struct sp_result *result, const char *suffix)
 {
     char own[SP_MARKER_MAX];
-    sp_auto(scan_clear) struct scan scan = {.json = SP_BUF_INIT(SP_BUF_UNBOUNDED),
+    sp_auto(scan_clear) struct scan scan = {.result = result,
+                                            .json = SP_BUF_INIT(SP_BUF_UNBOUNDED),
                                             .best = SP_BUF_INIT(SP_BUF_UNBOUNDED)};
     struct sp_json_value value;
 
@@ -275,7 +289,7 @@ enum sp_code sp_protocol_take_marker(struct sp_result *result, const char *suffi
     if (rc || result->result_present || scan.best.len == 0)
         return rc;
     rc = sp_json_scan(sp_buf_str(&scan.best), scan.best.len, &value, NULL);
-    return rc ? rc : keep_value(result, &value);
+    return rc ? rc : sp_protocol_keep_value(result, &value);
 }
 
 /* The value without the blanks between its tokens. */

@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include "base/json_slice.h"
 #include "base/request.h"
 #include "base/result.h"
 
@@ -42,15 +43,20 @@ const struct sp_wrapper *sp_wrapper(enum sp_language language);
  */
 SP_MUST_CHECK enum sp_code sp_protocol_read(const char *doc, size_t len, struct sp_result *result,
                                             struct sp_error *err);
+/* The value, wherever it was found; one that is nested too deep gives way to null, with a warning.
+ * SP_E_NOMEM. */
+SP_MUST_CHECK enum sp_code sp_protocol_keep_value(struct sp_result *result,
+                                                  const struct sp_json_value *value);
 /* The marker with a run's random suffix: `__RAGFLOW_RESULT_<suffix>__:`. It is printed with a
  * newline before it, so that output without an end of line cannot hide it, and one behind its
  * base64. */
 void sp_marker_own(char out[SP_MARKER_MAX], const char *suffix);
 /*
  * Takes the marker lines out of result->out (reference ragflow 3.1): SP_MARKER and, where suffix is
- * not NULL, the marker with this run's suffix, which wins and takes the newline before it along.
- * The last one that can be decoded (base64 of an object) is the value, unless result_present is set
- * already; one that cannot stays in the output. SP_E_NOMEM.
+ * not NULL, the marker with this run's suffix, which wins, takes the newline before it along and
+ * may carry a warning, as the result document does. The last one that can be decoded (base64 of an
+ * object) is the value, unless result_present is set already; one that cannot stays in the output.
+ * SP_E_NOMEM.
  */
 SP_MUST_CHECK enum sp_code sp_protocol_take_marker(struct sp_result *result, const char *suffix);
 /* The option result_in_stdout: the value on a line of its own behind stdout, strings as they are,

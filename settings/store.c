@@ -10,13 +10,17 @@
 #define PROVIDER_TYPE FIELD_PREFIX "provider_type"
 
 /*
- * KEYS: the hash. ARGV: the channel, replace, if_absent, then fields and values.
- * Answers {applied, version}. A version that is no number to Redis (edited by hand; "007" is none)
- * would fail the increment when the fields are written already, so it is mended first. The message
- * is only a hint: an ACL that forbids the channel does not fail a change that is already made.
+ * KEYS: the hash. ARGV: the channel, replace, if_absent, a field and the text that it must have
+ * ("" twice: none), then fields and values. Answers {applied, version}. A version that is no number
+ * to Redis (edited by hand; "007" is none) would fail the increment when the fields are written
+ * already, so it is mended first. The message is only a hint: an ACL that forbids the channel does
+ * not fail a change that is already made.
  */
 static const char change_script[] =
     "local key, channel, replace, if_absent = KEYS[1], ARGV[1], ARGV[2], ARGV[3]\n"
+    "if ARGV[4] ~= '' and (redis.call('HGET', key, ARGV[4]) or '') ~= ARGV[5] then\n"
+    "  return {0, 0}\n"
+    "end\n"
     "local version = redis.call('HGET', key, 'version')\n"
     "local number = version and string.match(version, '^[1-9]%d*$') or version == '0'\n"
     "if version and not (number and #version < 16) then\n"
@@ -30,7 +34,7 @@ static const char change_script[] =
     "    redis.call('HDEL', key, field)\n"
     "  end\n"
     "end\n"
-    "for i = 4, #ARGV, 2 do redis.call('HSET', key, ARGV[i], ARGV[i + 1]) end\n"
+    "for i = 6, #ARGV, 2 do redis.call('HSET', key, ARGV[i], ARGV[i + 1]) end\n"
     "version = redis.call('HINCRBY', key, 'version', 1)\n"
     "redis.pcall('PUBLISH', channel, version)\n"
     "return {1, version}\n";
@@ -260,6 +264,12 @@ static void add_change(struct arguments *a, const char *prefix, const struct sp_
     add_joined(a, prefix, ":settings:changed");
     add(a, change->replace ? "1" : "0");
     add(a, change->if_absent ? "1" : "0");
+    if (change->base) {
+        add_joined(a, FIELD_PREFIX, change->base);
+    } else {
+        add(a, "");
+    }
+    add(a, change->base_text ? change->base_text : "");
     add_pair(a, PROVIDER_TYPE, change->provider_type);
     add_pair(a, "author", change->author);
     add_pair(a, "comment", change->comment);
@@ -291,7 +301,7 @@ enum sp_code sp_store_change(struct sp_redis *redis, const char *prefix,
                              const struct sp_change *change, int64_t *version, bool *applied,
                              struct sp_error *err)
 {
-    struct arguments a = {.cap = 13 + 2 * json_object_size(change->providers)};
+    struct arguments a = {.cap = 15 + 2 * json_object_size(change->providers)};
     enum sp_code rc;
 
     a.items = calloc(a.cap, sizeof *a.items);

@@ -32,15 +32,17 @@ SP_MUST_CHECK enum sp_code sp_document_provider(const struct sp_document *doc, c
 /* A change. Members that are NULL stay as they are. */
 struct sp_change {
     const char *provider_type;
-    json_t *providers; /* {"<name>": {…}} to set */
-    bool replace;      /* import: fields not named are removed, author and comment too */
-    bool if_absent;    /* does nothing where the hash holds settings */
+    json_t *providers;     /* {"<name>": {…}} to set */
+    bool replace;          /* import: fields not named are removed, author and comment too */
+    bool if_absent;        /* does nothing where the hash holds settings */
+    const char *base;      /* a provider; does nothing unless its stored text still is base_text */
+    const char *base_text; /* as in sp_document.providers; NULL: it was absent */
     const char *author, *comment;
 };
 /*
  * Runs the one script: sets the fields, raises version once, publishes it. *version is the new one;
- * *applied is false when if_absent found settings. The change must be valid already. The position
- * in the control topic (CONTRACT.md 5) will join struct sp_change.
+ * *applied is false when if_absent found settings, or the base has changed. The change must be
+ * valid already. The position in the control topic (CONTRACT.md 5) will join struct sp_change.
  */
 SP_MUST_CHECK enum sp_code sp_store_change(struct sp_redis *redis, const char *prefix,
                                            const struct sp_change *change, int64_t *version,

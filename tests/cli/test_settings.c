@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/files.h"
@@ -420,6 +421,41 @@ Test(settings, without_redis_the_address_is_named_and_providers_are_still_listed
     t = CALL(1, "providers", REDIS);
     cr_expect(ne(ptr, strstr(t.out, "  local "), NULL), "%s", t.out);
     tool_clear(&t);
+}
+
+/* Sets one key again and again, and looks each time whether it is still there. */
+static int keep_setting(const char *key)
+{
+    for (int i = 0; i < 25; i++) {
+        char word[32], expected[32];
+        snprintf(word, sizeof(word), "%s=v%d", key, i);
+        snprintf(expected, sizeof(expected), "\"%s\":\"v%d\"", key, i);
+        struct tool t = TOOL("settings", "set", REDIS, "fake", word);
+        tool_clear(&t);
+        if (t.code || !stored("sandbox.fake", expected))
+            return 1;
+    }
+    return 0;
+}
+
+Test(settings, administrators_who_set_different_keys_lose_nothing)
+{
+    static const char *const keys[] = {"fails", "token"};
+    pid_t pids[SP_COUNT(keys)];
+    int status = 0;
+
+    for (size_t i = 0; i < SP_COUNT(keys); i++) {
+        pids[i] = fork();
+        if (pids[i] == 0) {
+            redis = redisConnectUnix(server.socket);
+            _exit(keep_setting(keys[i]));
+        }
+    }
+
+    for (size_t i = 0; i < SP_COUNT(keys); i++) {
+        cr_assert(eq(int, waitpid(pids[i], &status, 0), pids[i]));
+        cr_expect(eq(int, status, 0), "%s was lost", keys[i]);
+    }
 }
 
 Test(settings, a_test_goes_through_every_step_and_cleans_up)

@@ -109,6 +109,7 @@ SP_TABLE_TEST(http, an_answer_is_read_whole_however_it_comes, answers, row)
         cr_expect(eq(int, stage.response.status, row->status), "%s", row->name);
         cr_expect(eq(str, (char *)body(), (char *)row->body), "%s", row->name);
         cr_expect(eq(int, sp_http_server_requests(&stage.server), i + 1), "%s", row->name);
+        cr_assert(sp_http_server_wait_ended(&stage.server, i + 1));
     }
 }
 

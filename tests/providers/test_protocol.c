@@ -251,3 +251,34 @@ SP_TABLE_TEST(protocol, the_value_is_shown_behind_stdout, echoes, row)
     cr_expect(eq(str, r.out.text, (char *)row->after));
     cr_expect(eq(sz, r.out.len, strlen(row->after)));
 }
+
+Test(protocol, a_marker_of_our_own_may_carry_a_warning)
+{
+    /* {"present":true,"value":null,"warning":"w"}, then the same with RAGFlow's marker */
+    static const char text[] =
+        "a\n__RAGFLOW_RESULT_s__:eyJwcmVzZW50Ijp0cnVlLCJ2YWx1ZSI6bnVsbCwid2FybmluZyI6IncifQ==\n"
+        "__RAGFLOW_RESULT__:eyJwcmVzZW50Ijp0cnVlLCJ2YWx1ZSI6bnVsbCwid2FybmluZyI6IncifQ==\n";
+    sp_auto(sp_result_clear) struct sp_result r = {0};
+    r.out = (struct sp_stream){.text = sp_strdup(text), .len = sizeof(text) - 1};
+
+    cr_assert(eq(int, sp_protocol_take_marker(&r, "s"), SP_OK));
+
+    cr_expect(eq(str, r.out.text, "a"));
+    cr_expect(eq(str, r.warning, "w"));
+    cr_expect(eq(str, r.result_value, "null"));
+}
+
+Test(protocol, a_value_from_elsewhere_is_kept_as_it_is_unless_it_is_too_deep)
+{
+    sp_auto(sp_result_clear) struct sp_result r = {0};
+    struct sp_json_value value;
+
+    cr_assert(eq(int, sp_json_scan(" 1.10 ", 6, &value, NULL), SP_OK));
+    cr_assert(eq(int, sp_protocol_keep_value(&r, &value), SP_OK));
+    cr_expect(eq(str, r.result_value, "1.10"));
+
+    value.depth = SP_VALUE_DEPTH_MAX + 1;
+    cr_assert(eq(int, sp_protocol_keep_value(&r, &value), SP_OK));
+    cr_expect(eq(str, r.result_value, "null"));
+    cr_expect(r.warning != NULL);
+}

@@ -2,12 +2,6 @@
  * ragflow 3.3, 3.6). */
 #include "tests/providers/wrapper_run.h"
 
-#define VALUE(json) "{\"present\":true,\"value\":" json "}"
-#define WARNED(json)                                                                               \
-    "{\"present\":true,\"value\":" json                                                            \
-    ",\"warning\":\"NaN and infinite numbers in the value became null\"}"
-#define NO_MAIN                                                                                    \
-    "{\"present\":false,\"warning\":\"arguments were given, but the program defines no main\"}"
 #define GUARD "\nif (require.main === module || !module.parent) console.log('guard')\n"
 
 static const struct run_case mains[] = {

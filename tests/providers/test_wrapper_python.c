@@ -1,12 +1,6 @@
 /* What a Python program sees and leaves behind (CONTRACT.md 3.4, 9; reference ragflow 3.3, 3.6). */
 #include "tests/providers/wrapper_run.h"
 
-#define VALUE(json) "{\"present\":true,\"value\":" json "}"
-#define WARNED(json)                                                                               \
-    "{\"present\":true,\"value\":" json                                                            \
-    ",\"warning\":\"NaN and infinite numbers in the value became null\"}"
-#define NO_MAIN                                                                                    \
-    "{\"present\":false,\"warning\":\"arguments were given, but the program defines no main\"}"
 #define GUARD "\nif __name__ == '__main__':\n    print('guard')\n"
 
 static const struct run_case mains[] = {

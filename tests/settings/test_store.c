@@ -119,6 +119,43 @@ Test(store, replacing_removes_what_is_not_named)
     cr_expect(eq(str, reply->str, "7:1"));
 }
 
+static const struct {
+    const char *base_text;
+    bool applied;
+} bases[] = {
+    {"{\"timeout\":5}", true},
+    {"{\"timeout\":6}", false},
+    {NULL, false},
+};
+
+SP_TABLE_TEST(store, a_change_may_insist_on_what_it_was_made_from, bases, row)
+{
+    json_auto_t *first = json_pack("{s:{s:i}}", "local", "timeout", 5);
+    json_auto_t *second = json_pack("{s:{s:i}}", "local", "timeout", 7);
+    struct sp_change c = {.providers = second, .base = "local", .base_text = row->base_text};
+    int64_t version = 0;
+    bool applied = !row->applied;
+    change(&(struct sp_change){.providers = first});
+
+    cr_assert(eq(int, sp_store_change(redis, "sandpiper", &c, &version, &applied, NULL), SP_OK));
+
+    sp_auto(sp_document_clear) struct sp_document doc = read_now();
+    cr_expect(eq(int, applied, row->applied));
+    cr_expect(eq(i64, doc.version, row->applied ? 2 : 1));
+    cr_expect(eq(str, (char *)stored(&doc, "local"),
+                 row->applied ? "{\"timeout\":7}" : "{\"timeout\":5}"));
+}
+
+Test(store, a_change_may_insist_that_there_is_nothing_yet)
+{
+    json_auto_t *providers = json_pack("{s:{}}", "local");
+
+    change(&(struct sp_change){.providers = providers, .base = "local"});
+
+    sp_auto(sp_document_clear) struct sp_document doc = read_now();
+    cr_expect(eq(str, (char *)stored(&doc, "local"), "{}"));
+}
+
 Test(store, if_absent_does_nothing_where_there_are_settings)
 {
     struct sp_change c = {.provider_type = "e2b", .if_absent = true, .replace = true};

@@ -110,7 +110,7 @@ Test(apply, no_provider_type_means_self_managed)
 {
     struct sp_error err = {0};
 
-    (void)open_settings(NULL, "{}", &err);
+    (void)open_settings(NULL, "{\"colour\":1}", &err);
 
     cr_expect(strstr(err.msg, "sandbox.self_managed") != NULL, "%s", err.msg);
 }

@@ -1,0 +1,77 @@
+#include "providers/self_managed/program.h"
+
+#include <string.h>
+
+#include "base/json_out.h"
+#include "epilogue_texts.h" /* made by the build */
+
+static const struct {
+    const char *name, *epilogue;
+} languages[] = {
+    [SP_PYTHON] = {"python", python_text},
+    [SP_JAVASCRIPT] = {"nodejs", javascript_text},
+};
+
+const char *sp_program_language(enum sp_language language)
+{
+    return languages[language].name;
+}
+
+/* The text with each placeholder that comes first replaced. */
+static enum sp_code add_epilogue(struct sp_buf *out, const char *text, const char *suffix,
+                                 bool strict)
+{
+    const char *const words[][2] = {{"RUNID", suffix}, {"STRICT", strict ? "true" : "false"}};
+    enum sp_code rc = SP_OK;
+
+    while (*text && !rc) {
+        const char *next = NULL;
+        size_t word = 0;
+        for (size_t i = 0; i < SP_COUNT(words); i++) {
+            const char *found = strstr(text, words[i][0]);
+            if (found && (!next || found < next)) {
+                next = found;
+                word = i;
+            }
+        }
+        if (!next)
+            return sp_buf_adds(out, text);
+        rc = sp_buf_add(out, text, (size_t)(next - text));
+        if (!rc)
+            rc = sp_buf_adds(out, words[word][1]);
+        text = next + strlen(words[word][0]);
+    }
+    return rc;
+}
+
+/* The manager's check takes a byte-order mark for a wrong character. */
+static struct sp_bytes without_mark(const char *code, size_t len)
+{
+    size_t mark = len >= 3 && memcmp(code, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
+    return (struct sp_bytes){code + mark, len - mark};
+}
+
+enum sp_code sp_program_body(const struct sp_request *req, const char *suffix, struct sp_buf *out,
+                             struct sp_error *err)
+{
+    sp_auto(sp_buf_clear) struct sp_buf code = SP_BUF_INIT(SP_BUF_UNBOUNDED);
+    struct sp_bytes program = without_mark(req->code, req->code_len);
+    struct sp_json_out j = SP_JSON_OUT(out);
+
+    enum sp_code rc = sp_buf_add(&code, program.data, program.len);
+    if (!rc)
+        rc = add_epilogue(&code, languages[req->language].epilogue, suffix, req->strict_result);
+    if (!rc) {
+        sp_json_object(&j, NULL);
+        sp_json_base64(&j, "code_b64", sp_buf_str(&code), code.len);
+        sp_json_str(&j, "language", languages[req->language].name);
+        if (req->arguments) {
+            sp_json_raw(&j, "arguments", req->arguments, req->arguments_len);
+        } else {
+            sp_json_raw(&j, "arguments", "{}", 2);
+        }
+        sp_json_object_end(&j);
+        rc = j.rc;
+    }
+    return rc ? sp_error_set(err, rc, "no memory for the request's body") : SP_OK;
+}
