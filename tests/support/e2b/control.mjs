@@ -134,7 +134,12 @@ export class ControlPlane {
       ["timeout", "POST", /^\/sandboxes\/([^/]+)\/timeout$/, (req, res, url, id) => this.setTimeout(req, res, id)],
       ["refresh", "POST", /^\/sandboxes\/([^/]+)\/refreshes$/, (req, res, url, id) => this.refresh(req, res, id)],
       ["connect", "POST", /^\/sandboxes\/([^/]+)\/connect$/, (req, res, url, id) => this.connect(req, res, id, false)],
-      ["connect", "POST", /^\/v2\/sandboxes\/([^/]+)\/connect$/, (req, res, url, id) => this.connect(req, res, id, true)],
+      [
+        "connect",
+        "POST",
+        /^\/v2\/sandboxes\/([^/]+)\/connect$/,
+        (req, res, url, id) => this.connect(req, res, id, true),
+      ],
       ["resume", "POST", /^\/sandboxes\/([^/]+)\/resume$/, (req, res, url, id) => this.resume(req, res, id)],
     ];
   }
@@ -200,14 +205,17 @@ export class ControlPlane {
     const alive = this.sandboxes.alive().length;
     if (alive >= this.config.max_sandboxes)
       return sendError(res, 429, `you have reached the maximum number of concurrent E2B sandboxes (${alive})`);
-    const sandbox = this.sandboxes.create({
-      ...template,
-      secure: body.secure,
-      publicTraffic: body.network?.allowPublicTraffic ?? true,
-      internet: body.allow_internet_access ?? true,
-      metadata: body.metadata ?? {},
-      envVars: body.envVars ?? {},
-    }, body.timeout * 1000);
+    const sandbox = this.sandboxes.create(
+      {
+        ...template,
+        secure: body.secure,
+        publicTraffic: body.network?.allowPublicTraffic ?? true,
+        internet: body.allow_internet_access ?? true,
+        metadata: body.metadata ?? {},
+        envVars: body.envVars ?? {},
+      },
+      body.timeout * 1000,
+    );
     this.remember(req, body, sandbox);
     return sendJson(res, 201, handle(sandbox));
   }
@@ -274,7 +282,8 @@ export class ControlPlane {
     this.checkQuery(url, ["metadata", "state", "limit", "nextToken", "template", "startedAfter", "order"]);
     const query = url.searchParams;
     const limit = query.has("limit") ? Number(query.get("limit")) : PAGE_MAX;
-    if (!Number.isInteger(limit) || limit < 1 || limit > PAGE_MAX) throw new Refusal(400, "limit must be 1 to 100", true);
+    if (!Number.isInteger(limit) || limit < 1 || limit > PAGE_MAX)
+      throw new Refusal(400, "limit must be 1 to 100", true);
     const states = (query.get("state") ?? "running,paused").split(",");
     if (!states.every((state) => ["running", "paused"].includes(state))) throw new Refusal(400, "unknown state", true);
     const matching = states.includes("running") ? this.filtered(url) : [];
@@ -304,8 +313,13 @@ export class ControlPlane {
     const pairs = [...new URLSearchParams(query.get("metadata") ?? "")].map((pair) => pair.map(decodeURIComponent));
     const after = query.has("startedAfter") ? Date.parse(query.get("startedAfter")) : 0;
     const template = query.get("template");
-    return this.sandboxes.alive().filter((sandbox) =>
-      pairs.every(([key, value]) => sandbox.metadata[key] === value) && sandbox.startedAt > after &&
-      (template === null || [sandbox.alias, sandbox.templateID].includes(template)));
+    return this.sandboxes
+      .alive()
+      .filter(
+        (sandbox) =>
+          pairs.every(([key, value]) => sandbox.metadata[key] === value) &&
+          sandbox.startedAt > after &&
+          (template === null || [sandbox.alias, sandbox.templateID].includes(template)),
+      );
   }
 }

@@ -12,16 +12,28 @@ import { DOMAIN_USERS } from "./sandboxes.mjs";
 import { readBody, send, sendError, sendJson, sendText, strangeHeaders } from "./http.mjs";
 
 const ALLOWED_HEADERS = new Set(
-  ("e2b-sandbox-id e2b-sandbox-port x-access-token e2b-traffic-access-token authorization connect-protocol-version " +
-    "connect-timeout-ms connect-accept-encoding keepalive-ping-interval content-encoding range").split(" "),
+  (
+    "e2b-sandbox-id e2b-sandbox-port x-access-token e2b-traffic-access-token authorization connect-protocol-version " +
+    "connect-timeout-ms connect-accept-encoding keepalive-ping-interval content-encoding range"
+  ).split(" "),
 );
 
+const UNAUTHORIZED = "unauthorized access, please provide a valid access token or method signing if supported";
+
 const TYPES = {
-  ".txt": "text/plain; charset=utf-8", ".html": "text/html; charset=utf-8", ".json": "application/json", ".png": "image/png",
-  ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".svg": "image/svg+xml", ".pdf": "application/pdf", ".csv": "text/csv; charset=utf-8",
+  ".txt": "text/plain; charset=utf-8",
+  ".html": "text/html; charset=utf-8",
+  ".json": "application/json",
+  ".png": "image/png",
+  ".jpg": "image/jpeg",
+  ".jpeg": "image/jpeg",
+  ".svg": "image/svg+xml",
+  ".pdf": "application/pdf",
+  ".csv": "text/csv; charset=utf-8",
 };
 
-// What a signed URL carries instead of the token: path, operation, user and token, and the end of its validity if it has one.
+// What a signed URL carries instead of the token: a hash over path, operation, user and token, and over the end of its
+// validity if it has one.
 export function signature(name, operation, user, token, expiration) {
   const text = [name, operation, user, token, ...(expiration === null ? [] : [expiration])].join(":");
   return `v1_${createHash("sha256").update(text).digest("base64").replace(/=+$/, "")}`;
@@ -30,10 +42,16 @@ export function signature(name, operation, user, token, expiration) {
 function filesAllowed(req, url, sandbox) {
   if (!sandbox.secure || req.headers["x-access-token"] === sandbox.token) return undefined;
   const query = url.searchParams;
-  if (!query.has("signature")) return "unauthorized access, please provide a valid access token or method signing if supported";
+  if (!query.has("signature")) return UNAUTHORIZED;
   const expiration = query.get("signature_expiration");
   const operation = req.method === "GET" ? "read" : "write";
-  const expected = signature(query.get("path") ?? "", operation, query.get("username") ?? "", sandbox.token, expiration);
+  const expected = signature(
+    query.get("path") ?? "",
+    operation,
+    query.get("username") ?? "",
+    sandbox.token,
+    expiration,
+  );
   if (query.get("signature") !== expected) return "invalid signature";
   return expiration !== null && Number(expiration) < Date.now() / 1000 ? "signature is already expired" : undefined;
 }
@@ -68,14 +86,17 @@ async function formParts(body, type) {
 export class Envd {
   constructor({ sandboxes, violation }) {
     this.violation = violation;
-    this.rpc = new Rpc({
-      "process.Process": processService(() => sandboxes.counters),
-      "filesystem.Filesystem": filesystemService,
-    }, violation);
+    this.rpc = new Rpc(
+      {
+        "process.Process": processService(() => sandboxes.counters),
+        "filesystem.Filesystem": filesystemService,
+      },
+      violation,
+    );
     this.plain = {
       "GET /health": ["envd.health", (req, res) => send(res, 204, {})],
-      "GET /envs": ["envd.envs", (req, res, url, sandbox) => this.secured(req, res, sandbox, () => sendJson(res, 200, sandbox.envVars))],
-      "GET /metrics": ["envd.metrics", (req, res, url, sandbox) => this.secured(req, res, sandbox, () => this.metrics(res))],
+      "GET /envs": ["envd.envs", this.secured((req, res, url, sandbox) => sendJson(res, 200, sandbox.envVars))],
+      "GET /metrics": ["envd.metrics", this.secured((req, res) => this.metrics(res))],
       "GET /files": ["files.read", (req, res, url, sandbox) => this.files(req, res, url, sandbox)],
       "POST /files": ["files.write", (req, res, url, sandbox) => this.files(req, res, url, sandbox)],
     };
@@ -86,7 +107,7 @@ export class Envd {
     if (run) return { operation, run };
     const call = this.rpc.operation(url.pathname);
     if (!call) return { operation: "unknown", run: (request, res) => this.unknown(request, res) };
-    return { operation: call, run: (request, res, at, sandbox) => this.secured(request, res, sandbox, () => this.rpc.answer(request, res, at, sandbox)) };
+    return { operation: call, run: this.secured((...args) => this.rpc.answer(...args)) };
   }
 
   answer(route, req, res, url, sandbox) {
@@ -99,16 +120,26 @@ export class Envd {
     sendText(res, 404, "404 page not found\n");
   }
 
-  secured(req, res, sandbox, run) {
-    if (!sandbox.secure || req.headers["x-access-token"] === sandbox.token) return run();
-    return sendError(res, 401, "unauthorized access, please provide a valid access token or method signing if supported");
+  // The same call for those who know the sandbox's token.
+  secured(run) {
+    return (req, res, url, sandbox) => {
+      if (!sandbox.secure || req.headers["x-access-token"] === sandbox.token) return run(req, res, url, sandbox);
+      return sendError(res, 401, UNAUTHORIZED);
+    };
   }
 
   metrics(res) {
     const used = totalmem() - freemem();
     sendJson(res, 200, {
-      ts: Math.floor(Date.now() / 1000), cpu_count: cpus().length, cpu_used_pct: 1.5, mem_total: totalmem(), mem_used: used,
-      mem_total_mib: Math.floor(totalmem() / 2 ** 20), mem_used_mib: Math.floor(used / 2 ** 20), disk_total: 2 ** 30, disk_used: 0,
+      ts: Math.floor(Date.now() / 1000),
+      cpu_count: cpus().length,
+      cpu_used_pct: 1.5,
+      mem_total: totalmem(),
+      mem_used: used,
+      mem_total_mib: Math.floor(totalmem() / 2 ** 20),
+      mem_used_mib: Math.floor(used / 2 ** 20),
+      disk_total: 2 ** 30,
+      disk_used: 0,
     });
   }
 
@@ -136,7 +167,10 @@ export class Envd {
     if (info.isDirectory()) throw new FileError(400, `path '${name}' is a directory`);
     // The real one opens a FIFO and waits for ever.
     if (!info.isFile()) return this.violation(req, "reads what is no regular file");
-    const headers = { "Content-Type": TYPES[path.extname(name)] ?? "application/octet-stream", "Accept-Ranges": "bytes" };
+    const headers = {
+      "Content-Type": TYPES[path.extname(name)] ?? "application/octet-stream",
+      "Accept-Ranges": "bytes",
+    };
     const range = /^bytes=(\d+)-(\d*)$/.exec(req.headers.range ?? "");
     const from = range ? Number(range[1]) : 0;
     const to = range && range[2] !== "" ? Math.min(Number(range[2]), info.size - 1) : info.size - 1;
@@ -154,7 +188,8 @@ export class Envd {
     const raw = await readBody(req);
     const body = req.headers["content-encoding"] === "gzip" ? gunzipSync(raw) : raw;
     let saved;
-    if (type.startsWith("multipart/form-data")) saved = await this.saveForm(req, await formParts(body, type), target, resolve);
+    if (type.startsWith("multipart/form-data"))
+      saved = await this.saveForm(req, await formParts(body, type), target, resolve);
     else if (type === "application/octet-stream") saved = [await save(this.target(resolve, target), body)];
     else throw new FileError(400, `unsupported content type ${type}`);
     // JSON, yet labelled as text.

@@ -1,5 +1,5 @@
-// Misbehaviour on demand. A fault is aimed at an operation ("create", "process.Start", "execute", …; "*" is any) and used up
-// after "times" requests. All members but "on" are optional:
+// Misbehaviour on demand. A fault is aimed at an operation ("create", "delete", "process.Start", "files.write", "execute";
+// "*" is any) and used up after "times" requests. All members but "on" are optional:
 //
 //   on, times (1; 0: for ever), skip (requests to spare first), chance (0 to 1), metadata (only sandboxes that have these)
 //
@@ -22,8 +22,10 @@
 //   die_at      a kind: the sandbox dies before the first frame or line of that kind
 
 const MEMBERS = new Set(
-  ("on times skip chance metadata reset delay_ms die answer work late_ms status headers patch drop insert split " +
-    "cut_after stall_after cut_at stall_at die_at").split(" "),
+  (
+    "on times skip chance metadata reset delay_ms die answer work late_ms status headers patch drop insert split " +
+    "cut_after stall_after cut_at stall_at die_at"
+  ).split(" "),
 );
 
 export class Faults {
@@ -49,10 +51,13 @@ export class Faults {
   }
 
   take(operation, sandbox) {
-    const at = this.list.findIndex((fault) =>
-      (fault.on === "*" || fault.on === operation) &&
-      Object.entries(fault.metadata).every(([key, value]) => sandbox?.metadata[key] === value) &&
-      (fault.chance === 1 || this.#random() < fault.chance) && (fault.skip === 0 || fault.skip-- < 0));
+    const at = this.list.findIndex(
+      (fault) =>
+        (fault.on === "*" || fault.on === operation) &&
+        Object.entries(fault.metadata).every(([key, value]) => sandbox?.metadata[key] === value) &&
+        (fault.chance === 1 || this.#random() < fault.chance) &&
+        (fault.skip === 0 || fault.skip-- < 0),
+    );
     if (at < 0) return {};
     const fault = this.list[at];
     if (fault.times === 1) this.list.splice(at, 1);
@@ -107,22 +112,33 @@ function patched(bytes, patch) {
 export class Shaper {
   constructor(res, operation, fault, die) {
     Object.assign(this, { res, operation, fault, die });
-    this.real = { write: res.write.bind(res), end: res.end.bind(res), writeHead: res.writeHead.bind(res),
-      flushHeaders: res.flushHeaders.bind(res) };
+    this.real = {
+      write: res.write.bind(res),
+      end: res.end.bind(res),
+      writeHead: res.writeHead.bind(res),
+      flushHeaders: res.flushHeaders.bind(res),
+    };
     this.rest = Buffer.alloc(0);
     this.sent = 0;
     this.stalled = false;
     this.inserted = false;
     this.work = fault.late_ms ? new Promise((resolve) => setTimeout(resolve, fault.late_ms)) : Promise.resolve();
     res.writeHead = (status, headers) => this.#head(status, headers);
-    res.write = (chunk, ...more) => this.#queue(chunk, false, more.find((item) => typeof item === "function"));
+    res.write = (chunk, ...more) =>
+      this.#queue(
+        chunk,
+        false,
+        more.find((item) => typeof item === "function"),
+      );
     res.flushHeaders = () => this.#queue("", false);
     res.end = (chunk) => this.#queue(chunk ?? "", true);
   }
 
   #head(status, headers = {}) {
-    const kept = Object.entries({ ...headers, ...this.fault.headers }).filter(([name]) =>
-      !(name.toLowerCase() === "content-length" && (this.fault.patch || this.fault.insert || this.fault.split)));
+    const kept = Object.entries({ ...headers, ...this.fault.headers }).filter(
+      ([name]) =>
+        !(name.toLowerCase() === "content-length" && (this.fault.patch || this.fault.insert || this.fault.split)),
+    );
     this.form = formOf(this.operation, status, headers);
     this.head = [this.fault.status ?? status, Object.fromEntries(kept)];
     return this.res;
@@ -130,7 +146,12 @@ export class Shaper {
 
   #queue(chunk, last, done = () => {}) {
     const bytes = Buffer.from(chunk); // a copy: the writer may use its memory again
-    this.work = this.work.then(() => this.#pass(bytes, last)).then(() => done(), () => this.res.destroy());
+    this.work = this.work
+      .then(() => this.#pass(bytes, last))
+      .then(
+        () => done(),
+        () => this.res.destroy(),
+      );
     return true;
   }
 

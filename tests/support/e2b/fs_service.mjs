@@ -6,10 +6,17 @@ import path from "node:path";
 import { callerOf } from "./rpc.mjs";
 
 const PERMISSIONS = ["---", "--x", "-w-", "-wx", "r--", "r-x", "rw-", "rwx"];
-const KIND_LETTERS = [["isSymbolicLink", "L"], ["isDirectory", "d"], ["isFIFO", "p"], ["isSocket", "S"]];
+const KIND_LETTERS = [
+  ["isSymbolicLink", "L"],
+  ["isDirectory", "d"],
+  ["isFIFO", "p"],
+  ["isSocket", "S"],
+];
 
 function namesById(file) {
-  const rows = readFileSync(file, "utf8").split("\n").map((line) => line.split(":"));
+  const rows = readFileSync(file, "utf8")
+    .split("\n")
+    .map((line) => line.split(":"));
   return new Map(rows.map(([name, , id]) => [Number(id), name]));
 }
 

@@ -4,9 +4,10 @@ const BODY_MAX = 64 * 1024 * 1024;
 
 // Headers that any HTTP client may send, and those that the official SDKs add for statistics.
 const COMMON_HEADERS = new Set(
-  ("host connection keep-alive content-type content-length transfer-encoding accept accept-encoding accept-language " +
-    "user-agent priority cache-control pragma sec-fetch-mode traceparent tracestate " +
-    "lang lang_version package_version publisher release sdk_runtime system browser").split(" "),
+  (
+    "host connection content-type content-length transfer-encoding accept accept-encoding accept-language user-agent " +
+    "sec-fetch-mode lang lang_version package_version publisher release sdk_runtime system browser"
+  ).split(" "),
 );
 
 export async function readBody(req) {

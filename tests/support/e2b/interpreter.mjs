@@ -21,7 +21,12 @@ export class Interpreter {
       ["execute", "POST", /^\/execute$/, (req, res, sandbox) => this.execute(req, res, sandbox)],
       ["contexts.create", "POST", /^\/contexts$/, (req, res, sandbox) => this.createContext(req, res, sandbox)],
       ["contexts.list", "GET", /^\/contexts$/, (req, res, sandbox) => this.listContexts(res, sandbox)],
-      ["contexts.restart", "POST", /^\/contexts\/([^/]+)\/restart$/, (req, res, sandbox, id) => this.restart(res, sandbox, id)],
+      [
+        "contexts.restart",
+        "POST",
+        /^\/contexts\/([^/]+)\/restart$/,
+        (req, res, sandbox, id) => this.restart(res, sandbox, id),
+      ],
       ["contexts.delete", "DELETE", /^\/contexts\/([^/]+)$/, (req, res, sandbox, id) => this.remove(res, sandbox, id)],
     ];
   }
@@ -59,7 +64,8 @@ export class Interpreter {
       throw new Unprocessable("JSON decode error");
     }
     if (!isPlainObject(body)) throw new Unprocessable("the body is not an object");
-    if (!/^application\/json\b/.test(req.headers["content-type"] ?? "")) throw new Unprocessable("not application/json");
+    if (!/^application\/json\b/.test(req.headers["content-type"] ?? ""))
+      throw new Unprocessable("not application/json");
     const given = Object.entries(body).filter(([, value]) => value !== null);
     for (const [name, value] of given) {
       if (!(name in fields)) this.violation(req, `unknown field ${name}`);

@@ -1,5 +1,5 @@
-// One JavaScript kernel of the e2b test server. The same protocol as kernel.py; the evaluation is Node's own REPL: top-level
-// await, the last expression's value, and declarations that stay from cell to cell and cannot be made twice.
+// One JavaScript kernel of the e2b test server. The same protocol as kernel.py; the evaluation is Node's own REPL:
+// top-level await, the last expression's value, and declarations that stay from cell to cell and cannot be made twice.
 const domain = require("node:domain");
 const fs = require("node:fs");
 const readline = require("node:readline");
@@ -45,7 +45,12 @@ async function run(request) {
   } catch (error) {
     const known = error instanceof Error;
     const traceback = known ? error.stack : String(error);
-    send({ type: "error", name: known ? error.name : "Error", value: known ? error.message : String(error), traceback });
+    send({
+      type: "error",
+      name: known ? error.name : "Error",
+      value: known ? error.message : String(error),
+      traceback,
+    });
     counted();
   }
   for (const name of Object.keys(request.env_vars)) {
@@ -58,9 +63,11 @@ const lines = readline.createInterface({ input: fs.createReadStream(null, { fd: 
 let work = Promise.resolve();
 lines.on("line", (line) => {
   const request = JSON.parse(line);
-  work = work.then(() => run(request)).then(() => {
-    for (const fd of [1, 2]) fs.writeSync(fd, request.mark);
-    send({ type: "done" });
-  });
+  work = work
+    .then(() => run(request))
+    .then(() => {
+      for (const fd of [1, 2]) fs.writeSync(fd, request.mark);
+      send({ type: "done" });
+    });
 });
 lines.on("close", () => process.exit(0));

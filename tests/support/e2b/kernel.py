@@ -155,7 +155,7 @@ class Kernel:
         preamble = "".join(f"import os; os.environ['{k}'] = '{v}'\n" for k, v in request["env_vars"].items())
         try:
             await self.run_code(preamble + request["code"])
-        except BaseException as error:  # pylint: disable=broad-except # SystemExit is a result like others
+        except BaseException as error:  # SystemExit is a result like others
             self.report(error)
         for name in request["env_vars"]:
             os.environ.pop(name, None)

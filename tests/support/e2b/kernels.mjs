@@ -13,7 +13,13 @@ const PROGRAMS = {
   javascript: [process.execPath, [here("kernel.cjs")]],
 };
 
-const ALIASES = { python: "python", javascript: "javascript", js: "javascript", typescript: "javascript", ts: "javascript" };
+const ALIASES = {
+  python: "python",
+  javascript: "javascript",
+  js: "javascript",
+  typescript: "javascript",
+  ts: "javascript",
+};
 
 export function languageOf(name) {
   return ALIASES[(name ?? "python").trim().toLowerCase()];
@@ -74,11 +80,14 @@ export class Context {
       detached: true,
       stdio: ["ignore", "pipe", "pipe", "pipe", "pipe"],
     });
+    this.child.on("error", () => {}); // its folder is gone: "ended" says the rest
     this.child.stdio[3].on("error", () => {}); // the kernel ended before it read the request
     this.outputs = [new Output(this.child.stdout, "stdout", this), new Output(this.child.stderr, "stderr", this)];
     readline.createInterface({ input: this.child.stdio[4] }).on("line", (line) => this.#event(JSON.parse(line)));
     // A process that the kernel left behind may hold its output: then not every byte is waited for.
-    this.ended = new Promise((resolve) => this.child.once("close", resolve).once("exit", () => setTimeout(resolve, 200)));
+    this.ended = new Promise((resolve) =>
+      this.child.once("close", resolve).once("exit", () => setTimeout(resolve, 200)),
+    );
   }
 
   // What comes while no cell runs: a JavaScript timer's output turns up in the next call, a Python thread's is lost.
@@ -99,6 +108,7 @@ export class Context {
   }
 
   async #run({ code, envVars, allowed }, emit) {
+    if (this.sandbox.state !== "running") return; // it ended while this cell waited for its turn
     if (!this.child || this.child.exitCode !== null || this.child.signalCode !== null) this.#start();
     const child = this.child;
     const mark = randomBytes(16).toString("hex");

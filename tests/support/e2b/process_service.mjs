@@ -16,9 +16,19 @@ const REMEMBERED_MS = 30_000; // how long Connect still answers for a process th
 
 // Go's words for the signals, which envd reports.
 const SIGNAL_WORDS = {
-  SIGKILL: "killed", SIGTERM: "terminated", SIGINT: "interrupt", SIGSEGV: "segmentation fault", SIGABRT: "aborted",
-  SIGHUP: "hangup", SIGPIPE: "broken pipe", SIGBUS: "bus error", SIGFPE: "floating point exception", SIGQUIT: "quit",
-  SIGXCPU: "CPU time limit exceeded", SIGILL: "illegal instruction", SIGTRAP: "trace/breakpoint trap",
+  SIGKILL: "killed",
+  SIGTERM: "terminated",
+  SIGINT: "interrupt",
+  SIGSEGV: "segmentation fault",
+  SIGABRT: "aborted",
+  SIGHUP: "hangup",
+  SIGPIPE: "broken pipe",
+  SIGBUS: "bus error",
+  SIGFPE: "floating point exception",
+  SIGQUIT: "quit",
+  SIGXCPU: "CPU time limit exceeded",
+  SIGILL: "illegal instruction",
+  SIGTRAP: "trace/breakpoint trap",
 };
 
 function endEvent(code, signal) {
@@ -60,10 +70,12 @@ class Process {
     for (const [name, pipe] of Object.entries(pipes)) pipe.on("data", (bytes) => this.#output(name, bytes));
     // The end is there when nobody holds the output any more, which may be long after the program itself has ended.
     const closed = Object.values(pipes).map((pipe) => new Promise((resolve) => pipe.once("close", resolve)));
-    const exited = new Promise((resolve) => child.once("exit", (code, signal) => {
-      this.running = false;
-      resolve([code, signal]);
-    }));
+    const exited = new Promise((resolve) =>
+      child.once("exit", (code, signal) => {
+        this.running = false;
+        resolve([code, signal]);
+      }),
+    );
     this.complete = Promise.all([exited, ...closed]).then(([[code, signal]]) => {
       this.end = endEvent(code, signal);
       this.#publish(this.end);
@@ -135,11 +147,16 @@ async function launch(sandbox, config, options, stdin) {
   const shell = ["-c", 'exec /usr/bin/nice -n 0 "$@"', "sh", config.cmd, ...config.args];
   const { pipes, writers } = await openPipes(sandbox.root);
   try {
-    const child = spawn("/bin/sh", shell, { ...options, detached: true, stdio: [stdin ? "pipe" : "ignore", ...writers] });
+    const child = spawn("/bin/sh", shell, {
+      ...options,
+      detached: true,
+      stdio: [stdin ? "pipe" : "ignore", ...writers],
+    });
     child.stdin?.on("error", () => {}); // a program may end without reading its input
     await new Promise((resolve, reject) => child.once("error", reject).once("spawn", resolve));
     return { child, pipes };
   } catch (error) {
+    for (const pipe of Object.values(pipes)) pipe.destroy();
     // An argument that is too long.
     throw new ConnectError(`error starting process: ${error.message}`, Code.InvalidArgument);
   } finally {
@@ -217,7 +234,8 @@ export function processService(counters) {
 
     async sendInput(request, context) {
       const { child } = running(callerOf(context).sandbox, request.process);
-      if (request.input?.input.case !== "stdin") throw new ConnectError("tty not assigned to process", Code.FailedPrecondition);
+      if (request.input?.input.case !== "stdin")
+        throw new ConnectError("tty not assigned to process", Code.FailedPrecondition);
       if (!child.stdin?.writable) throw new ConnectError("stdin not enabled or closed", Code.FailedPrecondition);
       await new Promise((resolve) => child.stdin.write(request.input.input.value, resolve));
       return {};

@@ -60,7 +60,9 @@ export class Rpc {
 }
 
 // The library refuses another content type, but does not say what it would take.
-const ACCEPTED = { "Accept-Post": "application/connect+json, application/connect+proto, application/json, application/proto" };
+const ACCEPTED = {
+  "Accept-Post": "application/connect+json, application/connect+proto, application/json, application/proto",
+};
 
 async function write(res, answer) {
   const headers = Object.fromEntries(answer.header ?? []);

@@ -62,14 +62,16 @@ export class Sandbox {
   // Every process of this sandbox, daemons included: those whose environment names it.
   livePids() {
     const mark = Buffer.from(`E2B_SANDBOX_ID=${this.id}`);
-    return readdirSync("/proc").filter((pid) => {
-      if (!/^\d+$/.test(pid)) return false;
-      try {
-        return readFileSync(`/proc/${pid}/environ`).includes(mark);
-      } catch {
-        return false; // it ended meanwhile, or belongs to somebody else
-      }
-    }).map(Number);
+    return readdirSync("/proc")
+      .filter((pid) => {
+        if (!/^\d+$/.test(pid)) return false;
+        try {
+          return readFileSync(`/proc/${pid}/environ`).includes(mark);
+        } catch {
+          return false; // it ended meanwhile, or belongs to somebody else
+        }
+      })
+      .map(Number);
   }
 
   #killAll() {

@@ -36,7 +36,10 @@ test("a sandbox is created, found, listed and killed", async () => {
   assert.equal(info.state, "running");
   assert.equal(info.name, "base");
   assert.deepEqual(info.metadata, { run: "a b", "k/ö": "1&2" });
-  assert.deepEqual(listed.map(({ sandboxId }) => sandboxId), [sandbox.sandboxId]);
+  assert.deepEqual(
+    listed.map(({ sandboxId }) => sandboxId),
+    [sandbox.sandboxId],
+  );
   assert.equal(others.length, 0);
   assert.equal(await sandbox.isRunning(), true);
   assert.equal(await sandbox.kill(), true);
@@ -107,8 +110,10 @@ test("output streams while the command runs, and splits nowhere that matters", a
   const sandbox = await running();
   const pieces = [];
 
-  const result = await sandbox.commands.run("for i in 1 2 3; do printf 'a\\360\\237\\230'; sleep 0.1; printf '\\200'; done",
-    { onStdout: (text) => pieces.push(text) });
+  const result = await sandbox.commands.run(
+    "for i in 1 2 3; do printf 'a\\360\\237\\230'; sleep 0.1; printf '\\200'; done",
+    { onStdout: (text) => pieces.push(text) },
+  );
 
   assert.equal(result.stdout, "a😀a😀a😀");
   assert.ok(pieces.length > 1);
@@ -187,7 +192,10 @@ test("files are written, read, listed, moved and removed", async () => {
 
   const written = await files.write(name, bytes);
   await files.write("empty.txt", "");
-  await files.write([{ path: "m/1.txt", data: "one" }, { path: "m/2.txt", data: "two" }]);
+  await files.write([
+    { path: "m/1.txt", data: "one" },
+    { path: "m/2.txt", data: "two" },
+  ]);
   await files.write("gzipped.txt", "packed", { gzip: true });
 
   assert.deepEqual(Buffer.from(await files.read(name, { format: "bytes" })), bytes);
@@ -196,9 +204,17 @@ test("files are written, read, listed, moved and removed", async () => {
   assert.equal(await files.read("gzipped.txt"), "packed");
   assert.equal(await files.read(written.path.replace("ü+%&=#.bin", "../m/2.txt")), "two");
   assert.equal(await files.makeDir("m"), false);
-  assert.deepEqual((await files.list("m")).map((entry) => [entry.name, entry.type, entry.size]), [["1.txt", "file", 3], ["2.txt", "file", 3]]);
-  assert.deepEqual((await files.list("", { depth: 2 })).map((entry) => entry.name),
-    ["a dir", "ü+%&=#.bin", "empty.txt", "gzipped.txt", "m", "1.txt", "2.txt"]);
+  assert.deepEqual(
+    (await files.list("m")).map((entry) => [entry.name, entry.type, entry.size]),
+    [
+      ["1.txt", "file", 3],
+      ["2.txt", "file", 3],
+    ],
+  );
+  assert.deepEqual(
+    (await files.list("", { depth: 2 })).map((entry) => entry.name),
+    ["a dir", "ü+%&=#.bin", "empty.txt", "gzipped.txt", "m", "1.txt", "2.txt"],
+  );
   await files.rename("m/1.txt", "n/3.txt");
   assert.equal(await files.exists("m/1.txt"), false);
   assert.equal(await files.read("n/3.txt"), "one");
@@ -212,7 +228,9 @@ test("files are written, read, listed, moved and removed", async () => {
 
 test("links in a listing show their targets", async () => {
   const sandbox = await running();
-  await sandbox.commands.run("mkdir d; echo x > d/f; ln -s d/f to-file; ln -s d to-dir; ln -s gone broken; mkfifo pipe");
+  await sandbox.commands.run(
+    "mkdir d; echo x > d/f; ln -s d/f to-file; ln -s d to-dir; ln -s gone broken; mkfifo pipe",
+  );
 
   const entries = Object.fromEntries((await sandbox.files.list("", { depth: 3 })).map((entry) => [entry.name, entry]));
 
@@ -250,8 +268,9 @@ test("Python cells give output, value, error, and keep their state", async () =>
   const sandbox = await interpreter();
   const stdout = [];
 
-  const first = await sandbox.runCode("import sys\nx = 20\nprint('out')\nprint('err', file=sys.stderr)\nx + 1",
-    { onStdout: ({ line }) => stdout.push(line) });
+  const first = await sandbox.runCode("import sys\nx = 20\nprint('out')\nprint('err', file=sys.stderr)\nx + 1", {
+    onStdout: ({ line }) => stdout.push(line),
+  });
   const second = await sandbox.runCode("x += 1\n'text'");
   const failed = await sandbox.runCode("1/0");
   const exited = await sandbox.runCode("raise SystemExit(3)");
@@ -269,13 +288,21 @@ test("Python cells give output, value, error, and keep their state", async () =>
 test("Python cells show rich results, await, and cannot read input", async () => {
   const sandbox = await interpreter();
 
-  const rich = await sandbox.runCode("class Picture:\n def _repr_png_(self): return 'aGk='\n def __repr__(self): return 'pic'\n" +
-    "display(Picture())\nPicture()");
+  const rich = await sandbox.runCode(
+    "class Picture:\n def _repr_png_(self): return 'aGk='\n def __repr__(self): return 'pic'\n" +
+      "display(Picture())\nPicture()",
+  );
   const awaited = await sandbox.runCode("import asyncio\nawait asyncio.sleep(0)\n7");
   const nested = await sandbox.runCode("asyncio.run(asyncio.sleep(0))");
   const input = await sandbox.runCode("input()");
 
-  assert.deepEqual(rich.results.map(({ png, text, isMainResult }) => [png, text, isMainResult]), [["aGk=", "pic", false], ["aGk=", "pic", true]]);
+  assert.deepEqual(
+    rich.results.map(({ png, text, isMainResult }) => [png, text, isMainResult]),
+    [
+      ["aGk=", "pic", false],
+      ["aGk=", "pic", true],
+    ],
+  );
   assert.equal(awaited.text, "7");
   assert.match(nested.error.value, /running event loop/);
   assert.equal(input.error.name, "StdinNotImplementedError");
@@ -296,7 +323,9 @@ test("JavaScript cells await, keep declarations and refuse them twice", async ()
   const sandbox = await interpreter();
   const run = (code) => sandbox.runCode(code, { language: "js" });
 
-  const first = await run("const a = await Promise.resolve(4)\nfunction main() { return a * 2 }\nconsole.log('hi')\nmain()");
+  const first = await run(
+    "const a = await Promise.resolve(4)\nfunction main() { return a * 2 }\nconsole.log('hi')\nmain()",
+  );
   const promised = await run("(async () => main() + 1)()");
   const rejected = await run("Promise.reject(new TypeError('no'))");
   const thrown = await run("throw new RangeError('far')");

@@ -1,5 +1,6 @@
-// The e2b test server: control plane and data plane of the service on one loopback port, really executing what it is told,
-// and as strict as the real one, or stricter. docs: the reference is the service's wire protocol as its SDKs speak it.
+// The e2b test server: control plane and data plane of the service on one loopback port. It really executes what it is
+// told, refuses what the real one refuses, and notes what no correct client sends. sdk_test.mjs, the official SDKs at
+// work, proves it.
 //
 //   run server.mjs [--port N] [NAME=VALUE ...]      the names are those of "config" below
 //
@@ -64,7 +65,8 @@ function address(req) {
   const [id, port] = [req.headers["e2b-sandbox-id"], req.headers["e2b-sandbox-port"]];
   const byHost = /^(\d+)-([^.]*)\./.exec(host);
   if (byHost) return checked(byHost[2], byHost[1]);
-  if (id === undefined && port === undefined) return host.startsWith("sandbox.") ? { wrong: "missing header" } : undefined;
+  if (id === undefined && port === undefined)
+    return host.startsWith("sandbox.") ? { wrong: "missing header" } : undefined;
   return id === undefined || port === undefined ? { wrong: "missing header" } : checked(id, port);
 }
 
@@ -80,14 +82,19 @@ function isHealth(req, url) {
 // True once the proxy has answered by itself.
 function refusedByProxy(req, res, url, { id, port }, sandbox) {
   if (!sandbox || sandbox.state !== "running") {
-    if (sandbox?.state === "killed" && !isHealth(req, url)) violation(req, "call on a sandbox that the client has killed");
+    if (sandbox?.state === "killed" && !isHealth(req, url))
+      violation(req, "call on a sandbox that the client has killed");
     proxyError(req, res, 502, id, "The sandbox was not found");
   } else if (port === ENVD_PORT && RESERVED.includes(url.pathname)) {
     violation(req, "call of an endpoint that is the control plane's");
     proxyError(req, res, 404, id, "The endpoint is reserved");
   } else if (!isOpen(sandbox, port)) {
     proxyError(req, res, 502, id, "The sandbox is running but port is not open", { port });
-  } else if (port !== ENVD_PORT && sandbox.trafficToken && req.headers["e2b-traffic-access-token"] !== sandbox.trafficToken) {
+  } else if (
+    port !== ENVD_PORT &&
+    sandbox.trafficToken &&
+    req.headers["e2b-traffic-access-token"] !== sandbox.trafficToken
+  ) {
     proxyError(req, res, 403, id, "Sandbox is secured with traffic access token. Token header is missing or invalid.");
   } else return false;
   return true;
@@ -150,8 +157,15 @@ async function handle(req, res) {
 
 function state() {
   const alive = sandboxes.alive().map(({ id, alias, metadata, secure, internet, startedAt, endAt, ...sandbox }) => ({
-    id, template: alias, metadata, secure, internet, ttl_s: Math.round((endAt - startedAt) / 1000), root: sandbox.root,
-    processes: sandboxes.all.get(id).livePids().length, contexts: sandbox.contexts.size,
+    id,
+    template: alias,
+    metadata,
+    secure,
+    internet,
+    ttl_s: Math.round((endAt - startedAt) / 1000),
+    root: sandbox.root,
+    processes: sandboxes.all.get(id).livePids().length,
+    contexts: sandbox.contexts.size,
   }));
   return { sandboxes: alive, ...sandboxes.counters, requests, violations, faults_left: faults.list.length };
 }

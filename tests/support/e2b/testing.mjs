@@ -8,8 +8,14 @@ export const API_KEY = `e2b_${"0".repeat(40)}`;
 
 export async function startServer(...options) {
   const program = fileURLToPath(new URL("server.mjs", import.meta.url));
-  const child = spawn(process.execPath, [...process.execArgv, program, ...options], { stdio: ["ignore", "pipe", "inherit"] });
-  const [line] = await once(readline.createInterface({ input: child.stdout }), "line");
+  const child = spawn(process.execPath, [...process.execArgv, program, ...options], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const ended = once(child, "exit").then(([code]) => {
+    throw new Error(`the server ended with code ${code}`);
+  });
+  const [line] = await Promise.race([once(readline.createInterface({ input: child.stdout }), "line"), ended]);
+  ended.catch(() => {}); // how it ends later is the tests' own doing
   const url = line.replace("ready ", "");
   const call = async (method, name, body) => {
     const answer = await fetch(`${url}/_test/${name}`, { method, body: body && JSON.stringify(body) });
