@@ -240,7 +240,7 @@ SP_TABLE_TEST(cell, a_program_runs_in_a_kernel_as_anywhere, cases, c)
               c->name, sp_buf_str(&err));
     cr_expect(strstr(sp_buf_str(&err), "sandpiper_cell") == NULL, "%s: %s", c->name,
               sp_buf_str(&err));
-    nftw(folder, run_remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    run_remove(folder);
 }
 
 Test(cell, output_without_a_marker_is_a_program_that_did_not_end)

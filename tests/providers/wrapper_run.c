@@ -14,7 +14,7 @@
 
 #include "base/clock.h"
 
-static const char *run_interpreter(enum sp_language language)
+const char *run_interpreter(enum sp_language language)
 {
     static const char *const paths[][3] = {
         [SP_PYTHON] = {"/usr/bin/python3", "/usr/local/bin/python3", NULL},
@@ -27,7 +27,7 @@ static const char *run_interpreter(enum sp_language language)
     return chosen;
 }
 
-static void run_write(const char *folder, const char *name, const char *text, size_t len)
+void run_write(const char *folder, const char *name, const char *text, size_t len)
 {
     char path[256];
     snprintf(path, sizeof(path), "%s/%s", folder, name);
@@ -43,9 +43,14 @@ static int run_remove_one(const char *path, const struct stat *st, int type, str
     return remove(path);
 }
 
+void run_remove(const char *folder)
+{
+    nftw(folder, run_remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
 void run_clear(struct run *r)
 {
-    nftw(r->folder, run_remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    run_remove(r->folder);
     for (size_t i = 0; i < SP_COUNT(r->text); i++)
         sp_buf_clear(&r->text[i]);
 }

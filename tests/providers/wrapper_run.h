@@ -44,3 +44,9 @@ void run_program(struct run *r, enum sp_language language, const struct run_case
                  size_t code_len);
 /* Runs it and expects all that the case says. */
 void run_check(enum sp_language language, const struct run_case *c);
+
+/* Parts of it, for other tests that run programs. The interpreter's path; writes a file; removes a
+ * folder with all that is in it. */
+const char *run_interpreter(enum sp_language language);
+void run_write(const char *folder, const char *name, const char *text, size_t len);
+void run_remove(const char *folder);
