@@ -63,7 +63,7 @@ static const char *const statuses[] = {
 
 /* A member that is null counts as absent. */
 struct reading {
-    const struct sp_answer *answer;
+    const struct sp_service_answer *answer;
     struct sp_json_value member[N_MEMBERS];
     bool has[N_MEMBERS];
     int64_t exit_code;
@@ -246,7 +246,7 @@ static enum sp_code read_members(struct reading *r, struct sp_error *err)
 static enum sp_code report(const struct reading *r, const struct meaning *m, struct sp_error *err)
 {
     char words[SP_QUOTE_MAX] = "", code[32];
-    const struct sp_answer *a = r->answer;
+    const struct sp_service_answer *a = r->answer;
 
     if (a->http == 200) {
         snprintf(code, sizeof(code), "exit_code %lld", (long long)r->exit_code);
@@ -254,7 +254,7 @@ static enum sp_code report(const struct reading *r, const struct meaning *m, str
         snprintf(code, sizeof(code), "HTTP %d", a->http);
     }
     if (!a->to_log || m->quote == SP_QUOTE_TOKEN)
-        sp_answer_quote(m->quote, a->body, words);
+        sp_service_answer_quote(m->quote, a->body, words);
     return sp_error_set(err, m->rc, "%s (%s)%s%s", m->text, code, words[0] ? ": " : "", words);
 }
 
@@ -332,7 +332,8 @@ static enum sp_code read_artifacts(const struct reading *r, struct sp_result *ou
                                             .max_bytes = limits->artifact_bytes,
                                             .max_total = limits->artifacts_total};
 
-    return r->has[ARTIFACTS] ? sp_answer_artifacts(&r->member[ARTIFACTS], &rules, out) : SP_OK;
+    return r->has[ARTIFACTS] ? sp_service_answer_artifacts(&r->member[ARTIFACTS], &rules, out)
+                             : SP_OK;
 }
 
 static enum sp_code read_output(const struct reading *r, struct sp_result *out)
@@ -417,8 +418,8 @@ static enum sp_code apply(const struct reading *r, const struct meaning *m, stru
     return SP_OK;
 }
 
-enum sp_code sp_answer_read(const struct sp_answer *answer, struct sp_result *out,
-                            struct sp_error *err)
+enum sp_code sp_service_answer_read(const struct sp_service_answer *answer, struct sp_result *out,
+                                    struct sp_error *err)
 {
     struct reading r = {.answer = answer, .time_used_ms = -1};
 

@@ -138,7 +138,7 @@ static enum sp_code send_once(struct sending *s, struct sp_result *out, struct s
     bool is_error_page = rc == SP_E_LIMIT && response.status != 200;
     if (rc && !is_error_page)
         return not_answered(rc, response.sent, out);
-    const struct sp_answer answer = {
+    const struct sp_service_answer answer = {
         .http = response.status,
         .body = {sp_buf_str(&response.body), response.body.len},
         .suffix = s->suffix,
@@ -146,7 +146,7 @@ static enum sp_code send_once(struct sending *s, struct sp_result *out, struct s
         .limits = &m->limits,
         .to_log = s->call->to_log,
     };
-    return sp_answer_read(&answer, out, err);
+    return sp_service_answer_read(&answer, out, err);
 }
 
 /* Full jitter, and never less than the service asks for. SP_E_TIMEOUT: there is no time for it. */
@@ -254,8 +254,8 @@ static enum sp_code check_health(const struct sp_service *m, const struct sp_run
         return sp_error_wrap(err, rc, "the executor manager does not answer");
     if (status == 200)
         return SP_OK;
-    const struct sp_answer answer = {.http = status, .limits = &m->limits, .to_log = true};
-    rc = sp_answer_read(&answer, &none, err);
+    const struct sp_service_answer answer = {.http = status, .limits = &m->limits, .to_log = true};
+    rc = sp_service_answer_read(&answer, &none, err);
     return sp_error_wrap(err, lasting(rc, &none), "the executor manager's /healthz");
 }
 
