@@ -40,7 +40,7 @@ void sp_ssh_server_stop(struct sp_ssh_server *server);
 
 /* TCP connections accepted so far, also before a restart. */
 int sp_ssh_server_connections(const struct sp_ssh_server *server);
-/* Logins with another method are not counted: "publickey", "password", ... */
+/* Logins by this method so far: "publickey", "password", "keyboard-interactive/pam". */
 int sp_ssh_server_logins(const struct sp_ssh_server *server, const char *method);
 
 /*
@@ -48,8 +48,11 @@ int sp_ssh_server_logins(const struct sp_ssh_server *server, const char *method)
  * "ed25519", "ecdsa", "rsa"; format "RFC4716" (OpenSSH's own), "PEM", "PKCS8"; passphrase "" for
  * none. path (128 bytes) gets the private key's. False on failure.
  */
-bool sp_ssh_server_make_key(struct sp_ssh_server *server, const char *type, const char *format,
-                            const char *passphrase, char *path);
+bool sp_ssh_server_make_key(const struct sp_ssh_server *server, const char *type,
+                            const char *format, const char *passphrase, char *path);
+/* The same, and the server does not let it in. */
+bool sp_ssh_server_make_strange_key(const struct sp_ssh_server *server, const char *type,
+                                    const char *format, const char *passphrase, char *path);
 /* The text of a small file, malloc'ed; NULL where it cannot be read. */
 char *sp_ssh_server_read(const char *path);
 /* "SHA256:..." of the host key of this type. False on failure. out holds 64. */
