@@ -313,7 +313,11 @@ enum sp_code sp_http_do(struct sp_http *http, const struct sp_http_request *requ
     if (rc)
         return rc;
     rc = do_call(&call, headers);
-    sp_http_give(http, call.handle);
+    if (rc) {
+        sp_http_drop(call.handle);
+    } else {
+        sp_http_give(http, call.handle);
+    }
     return rc;
 }
 

@@ -233,6 +233,26 @@ Test(http_connection, a_name_that_nobody_knows_has_sent_nothing)
     cr_expect(eq(int, stage.response.sent, SP_STARTED_NO));
 }
 
+Test(http_connection, after_any_failure_the_next_call_is_fine)
+{
+    int port = 0;
+    char refused[64], unknown[128];
+    set_stage(answer_ok, NULL);
+    int fd = open_port(-1, &port);
+    snprintf(refused, sizeof refused, "http://127.0.0.1:%d", port);
+    snprintf(unknown, sizeof unknown, "http://%064d.invalid", 0);
+    const char *const bad[] = {refused, unknown, "ftp://host", "http://"};
+
+    for (size_t i = 0; i < SP_COUNT(bad); i++) {
+        stage.request.url = bad[i];
+        cr_expect(call() != SP_OK);
+        stage.request.url = stage.url;
+        cr_expect(eq(int, call(), SP_OK), "after %s: %s", bad[i], stage.err.msg);
+    }
+
+    close(fd);
+}
+
 /* Where a call can be stuck. */
 enum place { AT_TCP, AT_TLS, WAITING, READING };
 
