@@ -75,13 +75,13 @@ struct reading {
  * status, detail and limit must be these unless they are NULL.
  */
 static const struct meaning {
-    int http_low, http_high;
     int64_t code_low, code_high;
     const char *status, *detail, *limit;
+    const char *text; /* of the error; of the limit */
+    int http_low, http_high;
     enum sp_code rc;
     enum sp_started started;
     enum sp_outcome outcome;
-    const char *text; /* of the error; of the limit */
     enum sp_quote quote;
 } meanings[] = {
 #define HTTP(low, high) .http_low = (low), .http_high = (high)
@@ -93,9 +93,10 @@ static const struct meaning {
     {HTTP(401, 401), FAILED(DENIED, NO, "the executor manager refuses the api_token")},
     {HTTP(403, 403), FAILED(DENIED, NO, "access is refused; see api_token")},
     {HTTP(422, 422), FAILED(INVALID, NO, "the executor manager refuses the request"),
-     SP_QUOTE_FIELD},
+     .quote = SP_QUOTE_FIELD},
     {HTTP(429, 429), FAILED(BUSY, NO, "the executor manager limits the rate of runs")},
-    {HTTP(503, 503), FAILED(UNAVAILABLE, NO, "the service is not available"), SP_QUOTE_TOKEN},
+    {HTTP(503, 503), FAILED(UNAVAILABLE, NO, "the service is not available"),
+     .quote = SP_QUOTE_TOKEN},
     {HTTP(502, 502), FAILED(UNAVAILABLE, MAYBE, "a proxy lost the executor manager")},
     {HTTP(504, 504), FAILED(UNAVAILABLE, MAYBE, "a proxy gave up on the executor manager")},
     {HTTP(300, 399), FAILED(INVALID, NO, "endpoint redirects; name the address that it leads to")},
@@ -110,7 +111,7 @@ static const struct meaning {
     {CODE(-429, -429), FAILED(BUSY, NO, "the executor manager limits the rate of runs")},
     {CODE(-999, -999), .detail = "Code is unsafe",
      FAILED(UNSUPPORTED, NO, "self_managed: the executor manager refuses the code as unsafe"),
-     SP_QUOTE_FINDINGS},
+     .quote = SP_QUOTE_FINDINGS},
     {CODE(-999, -999), FAILED(INVALID, MAYBE, "the executor manager met an error of its own")},
     {CODE(-3, -3), FAILED(INVALID, MAYBE, "the executor manager met an internal error")},
     {CODE(-124, -124), ENDED(TIMEOUT, NULL)},

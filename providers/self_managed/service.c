@@ -40,7 +40,6 @@ void sp_service_free(struct sp_service *service)
     free(service->authorization);
     free(service);
 }
-SP_AUTO(struct sp_service *, sp_service_free)
 
 /* NULL without memory. */
 static char *join(const char *first, size_t first_len, const char *second)
@@ -71,16 +70,19 @@ enum sp_code sp_service_new(const char *endpoint, const char *token, const struc
 {
     if (!sp_utf8_valid(token, strlen(token)) || sp_utf8_has_control(token, strlen(token)))
         return sp_error_set(err, SP_E_INVALID, "api_token: must be one line of text");
-    sp_auto(sp_service_free) struct sp_service *m = calloc(1, sizeof *m);
+    struct sp_service *m = calloc(1, sizeof *m);
     if (!m)
         return sp_error_set(err, SP_E_NOMEM, "out of memory");
     m->limits = *limits;
     enum sp_code rc = make_texts(m, endpoint, token, err);
     if (!rc)
         rc = sp_http_new(&m->http, err);
-    if (!rc)
-        *out = SP_TAKE(m);
-    return rc;
+    if (rc) {
+        sp_service_free(m);
+        return rc;
+    }
+    *out = m;
+    return SP_OK;
 }
 
 /* Without a whole answer: what that says about the program. */

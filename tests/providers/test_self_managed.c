@@ -30,7 +30,7 @@ static char *sent_code(const struct sp_exchange *x, const char *rest)
 
 Test(self_managed, a_job_is_one_request_as_the_api_wants_it)
 {
-    static char arguments[] = "{ \"n\":1180591620717411303424,\"f\":1.10, \"s\":\"\\ud800\" }";
+    static char arguments[] = "{ \"n\":1180591620717411303424,\"f\":1.10, \"s\":\"\\u00e9\" }";
     set_stage(play_steps, fine, "");
     stage.req.arguments = arguments;
     stage.req.arguments_len = strlen(arguments);
@@ -46,9 +46,32 @@ Test(self_managed, a_job_is_one_request_as_the_api_wants_it)
     expect_header(x, "Expect", "");
     sp_auto(sp_free_str) char *code =
         sent_code(x, "\",\"language\":\"python\",\"arguments\":{ \"n\":1180591620717411303424,"
-                     "\"f\":1.10, \"s\":\"\\ud800\" }}");
+                     "\"f\":1.10, \"s\":\"\\u00e9\" }}");
     cr_expect(eq(int, strncmp(code, "print(1)\ntry:", 13), 0), "%s", code);
     cr_expect(eq(int, stage.result.started, SP_STARTED_YES));
+}
+
+Test(self_managed, arguments_that_the_manager_cannot_carry_cross_as_text)
+{
+    static char arguments[] = "{\"s\": \"\\ud800\"}";
+    char rest[256], id[37];
+    size_t n = 0;
+    set_stage(play_steps, fine, "");
+    stage.req.arguments = arguments;
+    stage.req.arguments_len = strlen(arguments);
+
+    cr_assert(eq(int, execute(), SP_OK), "%s", stage.err.msg);
+
+    for (const char *at = stage.instance->id; *at; at++)
+        if (*at != '-')
+            id[n++] = *at;
+    id[n] = '\0';
+    snprintf(rest, sizeof(rest),
+             "\",\"language\":\"python\",\"arguments\":{\"_sandpiper_%s\":\"{\\\"s\\\": "
+             "\\\"\\\\ud800\\\"}\"}}",
+             id);
+    sp_auto(sp_free_str) char *code = sent_code(sp_http_server_request(&stage.server, 0), rest);
+    cr_expect(strstr(code, id) != NULL);
 }
 
 Test(self_managed, javascript_is_nodejs_and_no_arguments_are_an_empty_object)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/json_out.h"
+#include "base/json_slice.h"
 #include "base/text.h"
 #include "providers/self_managed/answer.h"
 #include "providers/self_managed/program.h"
@@ -76,15 +77,17 @@ static void get(const struct folder *folder, const char *name, struct sp_buf *te
     fclose(file);
 }
 
-/* What is sent for a program: the code behind "code_b64". */
-static void make_code(const struct sp_request *req, struct sp_buf *code)
+/* What is sent for a program: the code, decoded, and the arguments as they stand there. */
+static void make_sent(const struct sp_request *req, struct sp_buf *code, struct sp_buf *arguments)
 {
     sp_auto(sp_buf_clear) struct sp_buf body = SP_BUF_INIT(SP_BUF_UNBOUNDED);
-    static const char before[] = "{\"code_b64\":\"";
+    struct sp_json_value root, base64, object;
 
     cr_assert(eq(int, sp_program_body(req, SUFFIX, &body, NULL), SP_OK));
-    const char *base64 = sp_buf_str(&body) + sizeof(before) - 1;
-    cr_assert(eq(int, sp_base64_decode(base64, strcspn(base64, "\""), code), SP_OK));
+    cr_assert(eq(int, sp_json_scan(sp_buf_str(&body), body.len, &root, NULL), SP_OK));
+    cr_assert(sp_json_get(&root, "code_b64", &base64) && sp_json_get(&root, "arguments", &object));
+    cr_assert(eq(int, sp_base64_decode(base64.raw.data + 1, base64.raw.len - 2, code), SP_OK));
+    cr_assert(eq(int, sp_buf_add(arguments, object.raw.data, object.raw.len), SP_OK));
 }
 
 static int run_interpreter(const struct folder *folder, bool python)
@@ -132,18 +135,18 @@ static void run_program(const struct sp_request *req, const char *export_line,
     static const struct sp_limits limits = {.output_bytes = 1 << 20};
     sp_auto(folder_clear) struct folder folder = {.path = "/tmp/sp-program-XXXXXX"};
     sp_auto(sp_buf_clear) struct sp_buf code = SP_BUF_INIT(SP_BUF_UNBOUNDED);
+    sp_auto(sp_buf_clear) struct sp_buf arguments = SP_BUF_INIT(SP_BUF_UNBOUNDED);
     sp_auto(sp_buf_clear) struct sp_buf body = SP_BUF_INIT(SP_BUF_UNBOUNDED);
     bool python = req->language == SP_PYTHON;
     const char *runner = python ? python_runner : javascript_runner;
 
     cr_assert(mkdtemp(folder.path) != NULL);
-    make_code(req, &code);
+    make_sent(req, &code, &arguments);
     if (!python)
         cr_assert(eq(int, sp_buf_adds(&code, export_line), SP_OK));
     put(&folder, python ? "main.py" : "main.js", sp_buf_str(&code), code.len);
     put(&folder, "runner", runner, strlen(runner));
-    put(&folder, "args.json", req->arguments ? req->arguments : "{}",
-        req->arguments ? req->arguments_len : 2);
+    put(&folder, "args.json", sp_buf_str(&arguments), arguments.len);
     int exit_code = run_interpreter(&folder, python);
     make_answer(&folder, exit_code, &body);
     const struct sp_service_answer answer = {
@@ -348,6 +351,71 @@ Test(self_managed_program, an_integer_of_any_size_is_exact)
     cr_expect(eq(sz, strspn(r.result_value + 1, "0"), 9999));
 }
 
+/* What the manager itself would not carry to main. */
+static const struct program awkward[] = {
+    {.name = "a lone surrogate",
+     .code = "def main(s):\n    return [s, len(s)]",
+     .arguments = "{\"s\":\"\\ud800\"}",
+     .out = "",
+     .value = "[\"\\ud800\", 1]"},
+    {.name = "a pair",
+     .code = "def main(s):\n    return len(s)",
+     .arguments = "{\"s\":\"\\uD83D\\uDE00\"}",
+     .out = "",
+     .value = "1"},
+    {.name = "a number beyond a double",
+     .code = "def main(n):\n    return n > 1e300",
+     .arguments = "{\"n\":1e400}",
+     .out = "",
+     .value = "true"},
+    {.name = "a quoted backslash",
+     .code = "def main(s):\n    return s",
+     .arguments = "{\"s\":\"\\\\ud800\"}",
+     .out = "",
+     .value = "\"\\\\ud800\""},
+    {.name = "none for a script",
+     .code = "print(1)",
+     .arguments = "{\"s\":\"\\udfff\"}",
+     .out = "1\n",
+     .warning = NO_MAIN},
+};
+
+SP_TABLE_TEST(self_managed_program, arguments_are_exact_where_the_manager_is_not, awkward, row)
+{
+    check_program(SP_PYTHON, row, "");
+}
+
+Test(self_managed_program, arguments_with_an_integer_of_any_size_are_exact)
+{
+    sp_auto(sp_result_clear) struct sp_result r = {0};
+    sp_auto(sp_buf_clear) struct sp_buf arguments = SP_BUF_INIT(SP_BUF_UNBOUNDED);
+    char code[] = "def main(n):\n    return [n, n == 10 ** 9999]";
+
+    cr_assert(eq(int, sp_buf_adds(&arguments, "{\"n\":1"), SP_OK));
+    for (int i = 0; i < 9999; i++)
+        cr_assert(eq(int, sp_buf_addc(&arguments, '0'), SP_OK));
+    cr_assert(eq(int, sp_buf_adds(&arguments, "}"), SP_OK));
+    const struct sp_request req = {.code = code,
+                                   .code_len = strlen(code),
+                                   .arguments = arguments.data,
+                                   .arguments_len = arguments.len};
+
+    run_program(&req, "", &r);
+
+    cr_assert(eq(sz, r.result_value_len, 10008), "%s", r.err.text);
+    cr_expect(eq(str, r.result_value + 10001, ", true]"));
+}
+
+Test(self_managed_program, javascript_gets_such_arguments_too)
+{
+    static const struct program row = {.name = "a lone surrogate",
+                                       .code = "const main = (args) => [args.s, args.s.length]",
+                                       .arguments = "{\"s\":\"\\udc00\",\"n\":1e400}",
+                                       .out = "",
+                                       .value = "[\"\\udc00\",1]"};
+    check_program(SP_JAVASCRIPT, &row, export_lines[0]);
+}
+
 static const struct program javascript[] = {
     {.name = "a script", .code = "console.log('hi')", .out = "hi\n"},
     {.name = "no end of line", .code = "process.stdout.write('hi')", .out = "hi"},
@@ -500,10 +568,11 @@ static const char *const javascript_words[] = {
 static void expect_no_word(enum sp_language language, const char *const *words, size_t n)
 {
     sp_auto(sp_buf_clear) struct sp_buf code = SP_BUF_INIT(SP_BUF_UNBOUNDED);
+    sp_auto(sp_buf_clear) struct sp_buf arguments = SP_BUF_INIT(SP_BUF_UNBOUNDED);
     char empty[] = "";
     const struct sp_request req = {.language = language, .code = empty};
 
-    make_code(&req, &code);
+    make_sent(&req, &code, &arguments);
 
     for (size_t i = 0; i < n; i++)
         cr_expect(strstr(sp_buf_str(&code), words[i]) == NULL, "%s", words[i]);
