@@ -453,15 +453,19 @@ Test(http_connection, its_deadline_is_over_once_it_is_there)
 Test(http_connection, a_call_without_time_or_already_cancelled_does_nothing)
 {
     set_stage(answer_ok, NULL);
+    cr_assert(eq(int, call(), SP_OK), "%s", stage.err.msg);
+
     eventfd_write(stage.cancel, 1);
     cr_expect(eq(int, call(), SP_E_CANCELLED), "%s", stage.err.msg);
+    cr_expect(eq(int, stage.response.status, 0));
+    cr_expect(eq(str, stage.response.content_type, "")); /* of the call before */
 
     stage.request.cancel_fd = -1;
     stage.request.deadline = sp_mono_ms() - 1;
     cr_expect(eq(int, call(), SP_E_TIMEOUT), "%s", stage.err.msg);
 
     cr_expect(eq(int, stage.response.sent, SP_STARTED_NO));
-    cr_expect(eq(int, sp_http_server_connections(&stage.server), 0));
+    cr_expect(eq(int, sp_http_server_requests(&stage.server), 1));
 }
 
 Test(http_connection, a_call_may_have_no_deadline)
