@@ -16,6 +16,13 @@ static struct sp_managed m;
 static void start(void)
 {
     m.limits = sp_managed_limits;
+    sp_managed_start(&m, NULL, "");
+}
+
+/* For programs that never end: the manager ends each after a second. */
+static void start_hasty(void)
+{
+    m.limits = sp_managed_limits;
     sp_managed_start(&m, (const char *const[]){"SANDBOX_TIMEOUT=1s", NULL}, "");
 }
 
@@ -25,6 +32,7 @@ static void stop(void)
 }
 
 TestSuite(self_managed, .init = start, .fini = stop);
+TestSuite(self_managed_loops, .init = start_hasty, .fini = stop);
 
 static const char *out_text(void)
 {
@@ -127,6 +135,9 @@ static const struct {
      .code = "print('__RAGFLOW_RESULT__:eyJwcmVzZW50Ijp0cnVlLCJ2YWx1ZSI6NjZ9')\n"
              "def main():\n    return 1",
      .value = "1"},
+    {.name = "a script that prints a classic marker gives that value",
+     .code = "print('__RAGFLOW_RESULT__:eyJwcmVzZW50Ijp0cnVlLCJ2YWx1ZSI6NjZ9')",
+     .value = "66"},
     {.name = "open timers do not hold a value back",
      .code = "function main() { setInterval(() => {}, 1000); return 1; }",
      .language = SP_JAVASCRIPT,
@@ -291,7 +302,7 @@ Test(self_managed, a_limit_that_ends_a_program_is_named)
     }
 }
 
-/* Loops of six shapes; the manager ends each after a second. */
+/* Loops of six shapes. */
 static const struct {
     const char *code;
     enum sp_language language;
@@ -307,7 +318,7 @@ static const struct {
     {"async function main() { for (;;) await null; }", SP_JAVASCRIPT},
 };
 
-SP_TABLE_TEST(self_managed, an_endless_loop_is_ended, loops, row)
+SP_TABLE_TEST(self_managed_loops, an_endless_loop_is_ended, loops, row)
 {
     enum sp_code rc =
         sp_managed_run(&m, &(struct sp_managed_job){.code = row->code, .language = row->language});

@@ -244,8 +244,38 @@ Test(self_managed_failures, a_cancelled_run_does_not_wait_for_its_retry)
     close(fd);
 }
 
-/* SANDBOX_TIMEOUT without a unit silently means 10 s (issue 9442 of RAGFlow's): the manager's own
- * limit holds, whatever ours is, and the answer to a program that ignores SIGTERM is an error. */
+enum { WAITING = 4 };
+
+static void *run_a_second(void *rc)
+{
+    sp_auto(sp_result_clear) struct sp_result result = {0};
+    const struct sp_managed_job job = {.code = "import time\ntime.sleep(1)", .timeout_ms = 3000};
+
+    *(enum sp_code *)rc = sp_managed_run_into(&m, &job, &result, NULL);
+    if (result.outcome != SP_OUTCOME_EXITED)
+        *(enum sp_code *)rc = SP_E_TIMEOUT;
+    return NULL;
+}
+
+/* The manager has one container: the last program waits for longer than it may run. */
+Test(self_managed_failures, waiting_for_a_container_is_not_the_programs_time)
+{
+    pthread_t threads[WAITING];
+    enum sp_code rcs[WAITING];
+    sp_managed_start(&m, NULL, "");
+    int64_t begun = sp_mono_ms();
+
+    for (int i = 0; i < WAITING; i++)
+        cr_assert(pthread_create(&threads[i], NULL, run_a_second, &rcs[i]) == 0);
+    for (int i = 0; i < WAITING; i++) {
+        pthread_join(threads[i], NULL);
+        cr_expect(eq(int, rcs[i], SP_OK));
+    }
+
+    cr_expect(sp_mono_ms() - begun >= 4000);
+}
+
+/* The manager leaves such a program behind and answers after its own limit and 5 s. */
 Test(self_managed_failures, a_program_that_ignores_the_managers_signal_is_an_internal_error)
 {
     sp_managed_start(&m, (const char *const[]){"SANDBOX_TIMEOUT=1s", NULL}, "");
@@ -286,6 +316,17 @@ Test(self_managed_failures, check_finds_a_pool_that_was_lost)
     enum sp_code rc = sp_managed_check(&m);
 
     cr_expect(eq(int, rc, SP_E_UNAVAILABLE), "the pool never recovers: %s", m.err.msg);
+}
+
+Test(self_managed_failures, check_tells_what_is_wrong_with_the_health)
+{
+    sp_managed_start(&m, NULL, "");
+    sp_managed_tell(&m, "{\"faults\":[{\"path\":\"/healthz\",\"status\":503}]}");
+
+    cr_expect(eq(int, sp_managed_check(&m), SP_E_UNAVAILABLE), "%s", m.err.msg);
+    cr_expect(strstr(m.err.msg, "/healthz") && strstr(m.err.msg, "HTTP 503"), "%s", m.err.msg);
+    cr_expect(eq(int, sp_managed_asked(&m), 0));
+    cr_expect(eq(int, sp_managed_check(&m), SP_OK), "%s", m.err.msg);
 }
 
 Test(self_managed_failures, check_knows_a_stranger)

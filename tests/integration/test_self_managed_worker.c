@@ -180,7 +180,7 @@ static void expect_members(const struct sp_stage_answer *a, const struct member 
 
 Test(self_managed_worker, a_reply_says_what_came_of_its_request)
 {
-    start((const char *const[]){"SANDBOX_TIMEOUT=1s", NULL});
+    start((const char *const[]){"SANDBOX_TIMEOUT=3s", NULL});
     for (size_t i = 0; i < SP_COUNT(replies); i++)
         sp_stage_submit(s, replies[i].id, replies[i].language, replies[i].code, replies[i].members);
 
@@ -273,11 +273,12 @@ SP_TABLE_TEST(self_managed_worker, a_job_that_did_not_start_is_held_until_it_can
     cr_expect(strcmp(sp_stage_answer_text(a, "stdout"), "1\n") == 0, "%s", a->value);
 }
 
+/* The reason is that of the last check, which is made again every 5 s. */
 Test(self_managed_worker, a_held_job_has_its_own_end_and_the_reason)
 {
     sp_manager_start(&manager, NULL);
     activate(manager.url, "");
-    sp_stage_worker(s, (const char *const[]){"worker.hold=1s", NULL});
+    sp_stage_worker(s, (const char *const[]){"worker.hold=8s", NULL});
     sp_stage_submit(s, "first", "python", "print(1)", "");
     sp_stage_reply(s, "first", LIMIT_MS);
     tell("{\"faults\":[{\"times\":0,\"result\":{\"exit_code\":-10}}]}");
