@@ -125,6 +125,11 @@ SP_MUST_CHECK enum sp_code sp_ssh_ask(struct sp_ssh_conn *conn, struct sp_ssh_us
                                       const struct sp_ssh_wait *wait, int *result,
                                       struct sp_error *err);
 
+/* Starts the connection's SFTP. SP_E_INVALID: the server refuses it; else as sp_ssh_run(). The
+ * caller is alone, or inside the gate `files`. */
+SP_MUST_CHECK enum sp_code sp_ssh_start_sftp(struct sp_ssh_conn *conn, struct sp_ssh_user *user,
+                                             const struct sp_ssh_wait *wait, struct sp_error *err);
+
 /* For steps: so much waits to be sent that more may not be added; say EAGAIN. */
 bool sp_ssh_congested(const struct sp_ssh_conn *conn);
 /* Hands over what is to be closed, by value. Does not block. Thread: any, without the lock. */

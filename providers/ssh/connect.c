@@ -8,7 +8,7 @@
 
 enum {
     CONNECT_MS = 20000,
-    KEEPALIVE_S = 1, /* libssh2 counts itself, too; conn.c decides */
+    KEEPALIVE_S = 2, /* libssh2 sends none sooner; conn.c decides when */
 };
 
 static int step_handshake(struct sp_ssh_conn *conn, void *ctx)
@@ -90,6 +90,8 @@ static enum sp_code connect_within(const struct sp_ssh_options *options, const c
         rc = reach_pinned(options, &keys, user, wait, &conn, err);
     if (!rc)
         rc = sp_ssh_authenticate(conn, user, options, &key, wait, err);
+    if (!rc) /* before commands take all sessions that the server has */
+        rc = sp_ssh_start_sftp(conn, user, wait, err);
     if (rc)
         return rc;
     libssh2_keepalive_config(conn->session, 1, KEEPALIVE_S);

@@ -1,4 +1,4 @@
-/* Making one connection: name, TCP, handshake, host key, credentials. */
+/* Making one connection: name, TCP, handshake, host key, credentials, SFTP. */
 #pragma once
 
 #include "providers/ssh/conn.h"

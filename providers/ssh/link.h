@@ -29,8 +29,8 @@ struct sp_ssh_options {
     const char *host_key_fingerprint; /* "SHA256:...": then known_hosts files are not asked */
     int64_t max_sessions; /* at once on one connection, at least 2: file transfer takes one */
     int64_t idle_ms;      /* an unused connection is closed after it; 0: a minute */
-    int64_t
-        keepalive_ms; /* a silent server is asked after it, and has twice that to answer; 0: 10 s */
+    /* A silent server is asked after it and has twice that to answer; 0: 10 s; 2 s at least. */
+    int64_t keepalive_ms;
 };
 
 /* How long one call may block. */

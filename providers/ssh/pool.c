@@ -201,16 +201,18 @@ static void release(struct sp_ssh_link *link)
         sp_ssh_conn_free(conn);
 }
 
-/* The server has fewer sessions than max_sessions says. */
-static void take_fewer(struct sp_ssh_link *link)
+/* The server has fewer sessions than max_sessions says. False: it does not even have one. */
+static bool take_fewer(struct sp_ssh_link *link)
 {
     pthread_mutex_lock(&link->pool->lock);
-    link->conn->max_links = link->conn->links - 1;
-    link->conn->retired = link->conn->max_links < 1;
+    bool some = --link->conn->max_links > 0 && link->conn->links > 1;
+    link->conn->retired = !some;
     pthread_mutex_unlock(&link->pool->lock);
+    return some;
 }
 
-/* Opening the channel shows whether the connection is alive and has room. */
+/* Opening the channel shows whether the connection is alive and has room. SP_E_BUSY: it has none
+ * beside its other links. */
 static enum sp_code try_link(struct sp_ssh_link *link, const struct sp_ssh_wait *wait, bool made,
                              struct sp_error *err)
 {
@@ -224,8 +226,8 @@ static enum sp_code try_link(struct sp_ssh_link *link, const struct sp_ssh_wait 
         limits.deadline = sp_deadline_min(wait->deadline, sp_deadline_in(PROBE_MS));
 
     enum sp_code rc = sp_ssh_open_channel(link, &limits, err);
-    if (rc == SP_E_BUSY)
-        take_fewer(link);
+    if (rc == SP_E_BUSY && !take_fewer(link))
+        rc = sp_error_wrap(err, SP_E_UNAVAILABLE, "first session");
     if (rc == SP_E_TIMEOUT && sp_deadline_left(wait->deadline) != 0) {
         sp_ssh_give_up(conn, "it died while unused");
         rc = sp_error_set(err, SP_E_UNAVAILABLE, "%s", conn->why.msg);
@@ -252,12 +254,12 @@ enum sp_code sp_ssh_take(struct sp_ssh_pool *pool, const struct sp_ssh_wait *wai
             *out = SP_TAKE(link);
             return SP_OK;
         }
-        /* Each of these makes the pool smaller, so it ends with a new connection. */
-        if (!made && (rc == SP_E_UNAVAILABLE || rc == SP_E_BUSY))
+        /* Each try takes a place out of the pool, so this ends with a connection of our own. */
+        if (rc == SP_E_BUSY || (rc == SP_E_UNAVAILABLE && !made))
             rc = SP_OK;
         release(link);
     }
-    return rc == SP_E_BUSY ? sp_error_wrap(err, SP_E_UNAVAILABLE, "new connection") : rc;
+    return rc;
 }
 
 void sp_ssh_give(struct sp_ssh_link *link)

@@ -6,8 +6,8 @@
 #include "providers/ssh/pool.h"
 
 enum {
-    START_TRIES = 3, /* see exec.c */
-    START_MS = 10000,
+    START_TRIES = 3,         /* see exec.c */
+    START_MS = 20000,        /* login shells can be slow */
     WRITE_BYTES = 256 << 10, /* in flight */
     READ_BYTES = 128 << 10,  /* libssh2 asks for four times as much ahead */
     NAME_BYTES = 1024,
@@ -41,28 +41,29 @@ static int step_start(struct sp_ssh_conn *conn, void *ctx)
     return request->sftp ? 0 : libssh2_session_last_errno(conn->session);
 }
 
-static enum sp_code start(struct file_op *op)
+enum sp_code sp_ssh_start_sftp(struct sp_ssh_conn *conn, struct sp_ssh_user *user,
+                               const struct sp_ssh_wait *wait, struct sp_error *err)
 {
-    struct sp_ssh_conn *c = op->link->conn;
     struct sp_ssh_request request = {.step = step_start};
-    const struct sp_ssh_wait limits = {
-        sp_deadline_min(op->wait->deadline, sp_deadline_in(START_MS)), op->wait->cancel_fd};
+    const struct sp_ssh_wait limits = {sp_deadline_min(wait->deadline, sp_deadline_in(START_MS)),
+                                       wait->cancel_fd};
     enum sp_code rc = SP_OK;
     int result = LIBSSH2_ERROR_CHANNEL_FAILURE;
 
     for (int i = 0; !rc && i < START_TRIES && result == LIBSSH2_ERROR_CHANNEL_FAILURE; i++)
-        rc = sp_ssh_ask(c, &op->link->user, op->what, &request, &limits, &result, op->err);
-    if (rc == SP_E_TIMEOUT && sp_deadline_left(op->wait->deadline) != 0) {
-        sp_ssh_give_up(c, "SFTP does not start; is the machine's sftp-server there?");
-        return sp_error_set(op->err, SP_E_UNAVAILABLE, "%s", c->why.msg);
+        rc = sp_ssh_ask(conn, user, "SFTP", &request, &limits, &result, err);
+    if (rc == SP_E_TIMEOUT && sp_deadline_left(wait->deadline) != 0) {
+        sp_ssh_give_up(conn, "SFTP does not start; is the machine's sftp-server there?");
+        return sp_error_set(err, SP_E_UNAVAILABLE, "%s", conn->why.msg);
     }
     if (!rc && result) {
-        return sp_error_set(op->err, SP_E_INVALID,
-                            "%s: %s: refused; the server needs \"Subsystem sftp\" and MaxSessions "
-                            "of 2 or more, not below max_sessions",
-                            c->name, op->what);
+        return sp_error_set(err, SP_E_INVALID,
+                            "%s: SFTP: refused; sshd_config needs \"Subsystem sftp\" and "
+                            "MaxSessions of 2 or more",
+                            conn->name);
     }
-    c->sftp = rc ? NULL : request.sftp;
+    if (!rc)
+        conn->sftp = request.sftp;
     return rc;
 }
 
@@ -75,8 +76,10 @@ static enum sp_code begin(struct file_op *op)
     link->no_such_file = false;
     if (rc)
         return rc;
-    if (!link->conn->sftp)
-        rc = start(op);
+    if (!link->conn->sftp) /* an operation was given up; the sessions may be taken for the moment */
+        rc = sp_ssh_start_sftp(link->conn, &link->user, op->wait, op->err);
+    if (rc == SP_E_INVALID)
+        rc = sp_error_wrap(op->err, SP_E_UNAVAILABLE, "again");
     op->sftp = link->conn->sftp;
     if (rc)
         sp_ssh_leave(link->conn, &link->conn->files);

@@ -147,16 +147,23 @@ static bool make_config(const struct sp_ssh_server *server, const char *extra)
                       extra ? extra : "", server->port, server->dir, sftp_server());
 }
 
-/* The accounts as sshd will see them. */
+static bool make_home(const struct sp_ssh_server *server, const char *name, uid_t owner, char *path)
+{
+    return path_of(path, server, name) && mkdir(path, 0700) == 0 && chown(path, owner, owner) == 0;
+}
+
+/*
+ * The accounts as sshd will see them. root has an empty home and a plain shell: what its own shell
+ * does on login is not ours to test.
+ */
 static bool make_accounts(const struct sp_ssh_server *server)
 {
-    char home[PATH_BYTES];
+    char home[PATH_BYTES], root_home[PATH_BYTES];
 
-    return path_of(home, server, "home") && mkdir(home, 0700) == 0 &&
-           chown(home, ACCOUNT_ID, ACCOUNT_ID) == 0 && write_file(server, "passwd", "w", "") &&
+    return make_home(server, "home", ACCOUNT_ID, home) && make_home(server, "root", 0, root_home) &&
+           write_file(server, "passwd", "w", "root:x:0:0::%s:/bin/sh\n%s:x:%d:%d::%s:/bin/sh\n",
+                      root_home, SP_SSH_ACCOUNT, ACCOUNT_ID, ACCOUNT_ID, home) &&
            add_lines(server, "passwd", "", "/etc/passwd") &&
-           write_file(server, "passwd", "a", "%s:x:%d:%d::%s:/bin/sh\n", SP_SSH_ACCOUNT, ACCOUNT_ID,
-                      ACCOUNT_ID, home) &&
            write_file(server, "shadow", "w",
                       "root:*:19000:0:99999:7:::\n%s:%s:19000:0:99999:7:::\n", SP_SSH_ACCOUNT,
                       password_hash) &&

@@ -3,9 +3,10 @@
  * keys made for it. It dies with the process that started it. Call from the main thread.
  *
  * It runs as the user of the test and lets that user in. As root it runs in a mount namespace of
- * its own (CAP_SYS_ADMIN), in which /etc/passwd, /etc/shadow and /etc/pam.d/sshd are copies with
- * one account more, SP_SSH_ACCOUNT, that has a password: nothing on the machine changes. Without
- * root there is no such account, and passwords cannot be tested.
+ * its own (CAP_SYS_ADMIN), in which /etc/passwd, /etc/shadow and /etc/pam.d/sshd are copies: root
+ * has an empty home and /bin/sh, and there is one account more, SP_SSH_ACCOUNT, that has a
+ * password. Nothing on the machine changes. Without root there is no such account, so passwords
+ * cannot be tested.
  */
 #pragma once
 
