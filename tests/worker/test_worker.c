@@ -613,6 +613,7 @@ Test(worker, sighup_resolves_references_anew_and_sigterm_ends_with_0)
     kill(pid, SIGTERM);
 
     cr_expect(eq(int, exit_code_of(pid), 0));
+    cr_expect(not(unlink(path)));
 }
 
 Test(worker, a_second_signal_ends_the_process_at_once)
