@@ -1,23 +1,14 @@
 /*
- * Collects artifacts. The folder's content is the program's, so nothing about it is trusted: every
- * open is resolved by the kernel below the folder and through no link, and every bound holds while
- * reading (reference isolation.md 7, row 21).
+ * Collects artifacts: which are taken, and what is said of the others. The folder's content is the
+ * program's, so nothing about it is trusted, and every bound holds while reading.
  */
 #include "providers/artifacts.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#include "base/clock.h"
 #include "base/text.h"
 
 enum {
@@ -25,7 +16,6 @@ enum {
     ENTRIES_MAX = 10000, /* looked at in all, so that a million files cost bounded time */
     PATH_BYTES_MAX = 1024,
     REFUSED_MAX = 200, /* named in the reply; the rest is counted */
-    READ_SIZE = 65536,
 };
 
 static const struct {
@@ -50,6 +40,32 @@ const char *sp_artifact_mime(const char *name)
     return NULL;
 }
 
+enum sp_code sp_artifact_names_add(struct sp_artifact_names *names, const char *name,
+                                   enum sp_artifact_type type)
+{
+    if (names->n == names->cap) {
+        size_t cap = names->cap > 0 ? 2 * names->cap : 16;
+        struct sp_artifact_name *grown = reallocarray(names->names, cap, sizeof(*grown));
+        if (!grown)
+            return SP_E_NOMEM;
+        names->names = grown;
+        names->cap = cap;
+    }
+    char *copy = sp_strdup(name);
+    if (!copy)
+        return SP_E_NOMEM;
+    names->names[names->n++] = (struct sp_artifact_name){.name = copy, .type = type};
+    return SP_OK;
+}
+
+static void names_clear(struct sp_artifact_names *names)
+{
+    for (size_t i = 0; i < names->n; i++)
+        free(names->names[i].name);
+    free(names->names);
+}
+SP_AUTO_CLEAR(struct sp_artifact_names, names_clear)
+
 struct entry {
     char *path; /* below artifacts/ */
     bool folder;
@@ -57,15 +73,15 @@ struct entry {
 };
 
 struct walk {
-    int root;
+    struct sp_artifact_source *source;
     const struct sp_artifact_rules *rules;
-    int64_t deadline_ms;
     struct sp_result *result;
     struct entry *entries;
     size_t n, cap;
     size_t looked_at, unnamed; /* unnamed: refused without a line of its own */
     int64_t count, total;
-    bool late, many;
+    bool many;
+    enum sp_code stopped; /* why the source gives no more; SP_OK: it does */
 };
 
 static void walk_clear(struct walk *w)
@@ -73,57 +89,8 @@ static void walk_clear(struct walk *w)
     for (size_t i = 0; i < w->n; i++)
         free(w->entries[i].path);
     free(w->entries);
-    if (w->root >= 0)
-        close(w->root);
 }
 SP_AUTO_CLEAR(struct walk, walk_clear)
-
-static void close_fd(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-}
-#define AUTO_FD __attribute__((cleanup(close_fd))) int
-
-static bool is_late(struct walk *w)
-{
-    if (!w->late && sp_deadline_left(w->deadline_ms) == 0)
-        w->late = true;
-    return w->late;
-}
-
-/* Where openat2 is missing or forbidden (an old kernel, a container's filter): one step at a time,
- * through no link. */
-static int open_by_steps(int root, const char *path, int flags)
-{
-    AUTO_FD at = fcntl(root, F_DUPFD_CLOEXEC, 0);
-    char step[NAME_MAX + 1];
-
-    for (const char *slash; at >= 0 && (slash = strchr(path, '/')) != NULL; path = slash + 1) {
-        if (slash - path > NAME_MAX) {
-            errno = ENAMETOOLONG;
-            return -1;
-        }
-        memcpy(step, path, (size_t)(slash - path));
-        step[slash - path] = '\0';
-        int next = openat(at, step, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        close_fd(&at);
-        at = next;
-    }
-    return at < 0 ? -1 : openat(at, path, flags);
-}
-
-static int open_below(int root, const char *path, int flags)
-{
-    flags |= O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY;
-    struct open_how how = {.flags = (unsigned)flags,
-                           .resolve =
-                               RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
-    long fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
-    if (fd < 0 && (errno == ENOSYS || errno == EPERM))
-        return open_by_steps(root, path, flags);
-    return (int)fd;
-}
 
 /* The name as a reply can carry it: valid UTF-8, no control characters. */
 static enum sp_code clean_name(const char *path, struct sp_buf *out)
@@ -154,13 +121,16 @@ static enum sp_code refuse(struct walk *w, const char *path, int64_t size, const
     return rc ? rc : sp_result_refuse_artifact(w->result, sp_buf_str(&name), size, reason);
 }
 
-static enum sp_code refuse_errno(struct walk *w, const char *path, int errno_value)
+/* What the source could not give: one entry, or all of the rest. */
+static enum sp_code refuse_error(struct walk *w, const char *path, enum sp_code rc,
+                                 const struct sp_error *why)
 {
-    struct sp_error text = {0};
-    if (errno_value == ELOOP)
-        return refuse(w, path, 0, "symlinks are not allowed");
-    (void)sp_error_errno(&text, SP_E_INVALID, errno_value, "cannot be read");
-    return refuse(w, path, 0, text.msg);
+    if (rc == SP_E_INVALID)
+        return refuse(w, *path ? path : "artifacts", 0, why->msg);
+    if (rc == SP_E_NOMEM)
+        return rc;
+    w->stopped = rc;
+    return SP_OK;
 }
 
 static enum sp_code add_entry(struct walk *w, char *path, bool folder, int depth)
@@ -177,87 +147,55 @@ static enum sp_code add_entry(struct walk *w, char *path, bool folder, int depth
     return SP_OK;
 }
 
-static unsigned char type_of(int folder_fd, const struct dirent *d)
-{
-    struct stat st;
-    if (d->d_type != DT_UNKNOWN)
-        return d->d_type;
-    if (fstatat(folder_fd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-        return DT_UNKNOWN;
-    return (unsigned char)IFTODT(st.st_mode);
-}
-
 /* Why an entry is out of the question whatever it holds; NULL: it is not. */
-static const char *reason_against(const char *path, unsigned char type, int depth)
+static const char *reason_against(const char *path, enum sp_artifact_type type, int depth)
 {
-    if (type == DT_LNK)
+    if (type == SP_ARTIFACT_LINK)
         return "symlinks are not allowed";
-    if (type != DT_REG && type != DT_DIR)
+    if (type == SP_ARTIFACT_OTHER)
         return "not a regular file";
     if (!sp_utf8_valid(path, strlen(path)) || sp_utf8_has_control(path, strlen(path)))
         return "the name is not UTF-8 text without control characters";
     if (strlen(path) > PATH_BYTES_MAX)
         return "the path is longer than 1024 bytes";
-    if (type == DT_DIR && depth > DEPTH_MAX)
+    if (type == SP_ARTIFACT_FOLDER && depth > DEPTH_MAX)
         return "nested deeper than 16 folders";
     return NULL;
 }
 
-static enum sp_code look_at(struct walk *w, const struct entry *folder, int folder_fd,
-                            const struct dirent *d)
+static enum sp_code look_at(struct walk *w, const struct entry *folder,
+                            const struct sp_artifact_name *found)
 {
     sp_auto(sp_free_str) char *path = NULL;
-    unsigned char type = type_of(folder_fd, d);
     int depth = folder->depth + 1;
 
-    if (asprintf(&path, "%s%s%s", folder->path, *folder->path ? "/" : "", d->d_name) < 0) {
+    if (asprintf(&path, "%s%s%s", folder->path, *folder->path ? "/" : "", found->name) < 0) {
         path = NULL;
         return SP_E_NOMEM;
     }
-    const char *reason = reason_against(path, type, depth);
+    const char *reason = reason_against(path, found->type, depth);
     if (reason)
         return refuse(w, path, 0, reason);
-    enum sp_code rc = add_entry(w, path, type == DT_DIR, depth);
+    enum sp_code rc = add_entry(w, path, found->type == SP_ARTIFACT_FOLDER, depth);
     if (!rc)
         path = NULL; /* the walk has it now */
-    return rc;
-}
-
-static bool is_dots(const char *name)
-{
-    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
-}
-
-static enum sp_code list_open_folder(struct walk *w, const struct entry *folder, DIR *dir)
-{
-    enum sp_code rc = SP_OK;
-    while (!rc && !w->many && !is_late(w)) {
-        const struct dirent *d = readdir(dir); /* NOLINT(concurrency-mt-unsafe): our own DIR */
-        if (!d)
-            break;
-        if (is_dots(d->d_name))
-            continue;
-        w->many = ++w->looked_at > ENTRIES_MAX;
-        if (!w->many)
-            rc = look_at(w, folder, dirfd(dir), d);
-    }
     return rc;
 }
 
 /* `folder` is a copy: the array may move while its entries are added. */
 static enum sp_code list_folder(struct walk *w, struct entry folder)
 {
-    int fd = *folder.path ? open_below(w->root, folder.path, O_DIRECTORY)
-                          : fcntl(w->root, F_DUPFD_CLOEXEC, 0);
-    if (fd < 0)
-        return refuse_errno(w, folder.path, errno);
-    DIR *dir = fdopendir(fd);
-    if (!dir) {
-        close(fd);
-        return SP_E_NOMEM;
-    }
-    enum sp_code rc = list_open_folder(w, &folder, dir);
-    closedir(dir);
+    sp_auto(names_clear) struct sp_artifact_names found = {0};
+    struct sp_error err = {0};
+
+    enum sp_code rc =
+        w->source->list(w->source, folder.path, ENTRIES_MAX - w->looked_at, &found, &err);
+    if (rc)
+        rc = refuse_error(w, folder.path, rc, &err);
+    w->looked_at += found.n;
+    w->many |= found.more;
+    for (size_t i = 0; i < found.n && !rc; i++)
+        rc = look_at(w, &folder, &found.names[i]);
     return rc;
 }
 
@@ -265,7 +203,7 @@ static enum sp_code list_folder(struct walk *w, struct entry folder)
 static enum sp_code list_all(struct walk *w)
 {
     enum sp_code rc = list_folder(w, (struct entry){.path = (char[]){""}, .folder = true});
-    for (size_t i = 0; i < w->n && !rc; i++) {
+    for (size_t i = 0; i < w->n && !rc && !w->many && !w->stopped; i++) {
         if (w->entries[i].folder)
             rc = list_folder(w, w->entries[i]);
     }
@@ -276,22 +214,6 @@ static int by_path(const void *a, const void *b)
 {
     const struct entry *left = a, *right = b;
     return strcmp(left->path, right->path);
-}
-
-/* SP_E_LIMIT past the buffer's ceiling; SP_E_UNAVAILABLE with errno when reading fails. */
-static enum sp_code read_all(struct walk *w, int fd, struct sp_buf *out)
-{
-    for (;;) {
-        char piece[READ_SIZE];
-        ssize_t n = read(fd, piece, sizeof(piece));
-        if (n < 0)
-            return SP_E_UNAVAILABLE;
-        if (n == 0 || is_late(w))
-            return SP_OK;
-        enum sp_code rc = sp_buf_add(out, piece, (size_t)n);
-        if (rc)
-            return rc;
-    }
 }
 
 static enum sp_code refuse_size(struct walk *w, const char *path, int64_t size)
@@ -306,13 +228,15 @@ static enum sp_code refuse_size(struct walk *w, const char *path, int64_t size)
     return refuse(w, path, size, reason);
 }
 
-/* The checks that need no content. *reason: text that lives in buf or is static. */
-static const char *refusal(const struct walk *w, const char *path, const struct stat *st, char *buf,
-                           size_t size)
+/* The checks that need no content. The text lives in buf or is static. */
+static const char *refusal(const struct walk *w, const char *path,
+                           const struct sp_artifact_facts *facts, char *buf, size_t size)
 {
-    if (!S_ISREG(st->st_mode))
+    if (facts->type == SP_ARTIFACT_LINK)
+        return "symlinks are not allowed";
+    if (facts->type != SP_ARTIFACT_FILE)
         return "not a regular file";
-    if (st->st_nlink != 1)
+    if (facts->links != 1)
         return "hard links are not allowed";
     if (!sp_artifact_mime(path))
         return "Unsupported artifact type; allowed are .csv .html .jpeg .jpg .json .pdf .png .svg";
@@ -323,30 +247,14 @@ static const char *refusal(const struct walk *w, const char *path, const struct 
     return NULL;
 }
 
-/* The size is checked first and, because a survivor of the program may still write, while reading.
- */
-static enum sp_code take_content(struct walk *w, const char *path, int fd, int64_t size)
+static enum sp_code keep(struct walk *w, const char *path, struct sp_buf *data)
 {
-    int64_t left = w->rules->max_total - w->total;
-    int64_t max = w->rules->max_bytes < left ? w->rules->max_bytes : left;
-    sp_auto(sp_buf_clear) struct sp_buf data = SP_BUF_INIT((size_t)max);
     size_t len = 0;
+    sp_auto(sp_free_str) char *bytes = sp_buf_take(data, &len);
 
-    if (size > max)
-        return refuse_size(w, path, size);
-    enum sp_code rc = sp_buf_reserve(&data, (size_t)size);
-    if (!rc)
-        rc = read_all(w, fd, &data);
-    if (rc == SP_E_LIMIT)
-        return refuse_size(w, path, max + 1);
-    if (rc == SP_E_UNAVAILABLE)
-        return refuse_errno(w, path, errno);
-    if (rc || w->late)
-        return rc;
-    sp_auto(sp_free_str) char *bytes = sp_buf_take(&data, &len);
     if (!bytes)
         return SP_E_NOMEM;
-    rc = sp_result_add_artifact(w->result, path, sp_artifact_mime(path), bytes, len);
+    enum sp_code rc = sp_result_add_artifact(w->result, path, sp_artifact_mime(path), bytes, len);
     if (rc)
         return rc;
     bytes = NULL; /* the result has it now */
@@ -355,16 +263,36 @@ static enum sp_code take_content(struct walk *w, const char *path, int fd, int64
     return SP_OK;
 }
 
+/* The size is checked first and, because a survivor of the program may still write, while reading.
+ */
+static enum sp_code take_content(struct walk *w, const char *path, int64_t size)
+{
+    int64_t left = w->rules->max_total - w->total;
+    int64_t max = w->rules->max_bytes < left ? w->rules->max_bytes : left;
+    sp_auto(sp_buf_clear) struct sp_buf data = SP_BUF_INIT((size_t)max);
+    struct sp_error err = {0};
+
+    if (size > max)
+        return refuse_size(w, path, size);
+    if (sp_buf_reserve(&data, (size_t)size))
+        return SP_E_NOMEM;
+    enum sp_code rc = w->source->read(w->source, &data, &err);
+    if (rc == SP_E_LIMIT)
+        return refuse_size(w, path, max + 1);
+    return rc ? refuse_error(w, path, rc, &err) : keep(w, path, &data);
+}
+
 static enum sp_code take_file(struct walk *w, const char *path)
 {
-    struct stat st;
+    struct sp_artifact_facts facts;
+    struct sp_error err = {0};
     char text[64];
-    AUTO_FD fd = open_below(w->root, path, 0);
 
-    if (fd < 0 || fstat(fd, &st) != 0)
-        return refuse_errno(w, path, errno);
-    const char *reason = refusal(w, path, &st, text, sizeof(text));
-    return reason ? refuse(w, path, st.st_size, reason) : take_content(w, path, fd, st.st_size);
+    enum sp_code rc = w->source->open(w->source, path, &facts, &err);
+    if (rc)
+        return refuse_error(w, path, rc, &err);
+    const char *reason = refusal(w, path, &facts, text, sizeof(text));
+    return reason ? refuse(w, path, facts.size, reason) : take_content(w, path, facts.size);
 }
 
 static enum sp_code take_all(struct walk *w)
@@ -372,7 +300,7 @@ static enum sp_code take_all(struct walk *w)
     enum sp_code rc = SP_OK;
     if (w->n > 0)
         qsort(w->entries, w->n, sizeof(*w->entries), by_path);
-    for (size_t i = 0; i < w->n && !rc && !is_late(w); i++) {
+    for (size_t i = 0; i < w->n && !rc && !w->stopped; i++) {
         if (!w->entries[i].folder)
             rc = take_file(w, w->entries[i].path);
     }
@@ -381,8 +309,12 @@ static enum sp_code take_all(struct walk *w)
 
 static void warn_of_the_rest(const struct walk *w)
 {
-    if (w->late)
+    if (w->stopped == SP_E_UNAVAILABLE) {
+        sp_result_warn(w->result, "the connection was lost while artifacts were collected, the "
+                                  "rest is missing");
+    } else if (w->stopped) {
         sp_result_warn(w->result, "collecting artifacts took too long, the rest is missing");
+    }
     if (w->many) {
         sp_result_warn(w->result, "artifacts/ holds more than %d entries, the rest was not read",
                        ENTRIES_MAX);
@@ -391,26 +323,12 @@ static void warn_of_the_rest(const struct walk *w)
         sp_result_warn(w->result, "%zu more artifacts were refused", w->unnamed);
 }
 
-static enum sp_code refuse_folder(struct walk *w, int workspace_fd, int errno_value)
+enum sp_code sp_artifacts_collect_from(struct sp_artifact_source *source,
+                                       const struct sp_artifact_rules *rules,
+                                       struct sp_result *result)
 {
-    struct stat st;
-    if (errno_value == ENOENT)
-        return SP_OK;
-    /* A link that is asked to be a folder is "not a directory" to the kernel. */
-    if (fstatat(workspace_fd, "artifacts", &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode))
-        errno_value = ELOOP;
-    return refuse_errno(w, "artifacts", errno_value);
-}
+    sp_auto(walk_clear) struct walk w = {.source = source, .rules = rules, .result = result};
 
-enum sp_code sp_artifacts_collect(int workspace_fd, const struct sp_artifact_rules *rules,
-                                  int64_t deadline_ms, struct sp_result *result)
-{
-    sp_auto(walk_clear) struct walk w = {
-        .rules = rules, .deadline_ms = deadline_ms, .result = result, .root = -1};
-
-    w.root = open_below(workspace_fd, "artifacts", O_DIRECTORY);
-    if (w.root < 0)
-        return refuse_folder(&w, workspace_fd, errno);
     enum sp_code rc = list_all(&w);
     if (!rc)
         rc = take_all(&w);

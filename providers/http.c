@@ -150,6 +150,8 @@ static void read_head(CURL *easy, struct sp_http_response *out)
     long status = 0;
 
     (void)curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    if (status == 0)
+        return; /* the headers that libcurl has are those of the call before */
     out->status = (int)status;
     for (size_t i = 0; !id && i < SP_COUNT(ids); i++)
         id = find_header(easy, ids[i]);
@@ -313,7 +315,11 @@ enum sp_code sp_http_do(struct sp_http *http, const struct sp_http_request *requ
     if (rc)
         return rc;
     rc = do_call(&call, headers);
-    sp_http_give(http, call.handle);
+    if (rc) {
+        sp_http_drop(call.handle);
+    } else {
+        sp_http_give(http, call.handle);
+    }
     return rc;
 }
 

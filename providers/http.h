@@ -1,34 +1,38 @@
 /*
  * HTTP/1.1 for the providers that speak it: libcurl on the caller's thread, every wait under a
- * deadline and a cancel descriptor. Connections are kept and used again, names and TLS sessions are
- * shared by all calls of one provider. A request is sent once: nothing is repeated or redirected
- * here, because a repeated request may be a program that runs twice.
+ * deadline and a cancel descriptor. Connections are kept for up to 4 s and used again, the one used
+ * last first; there are never more than calls in flight at once. Names and TLS sessions are shared.
+ * A request is sent once: nothing is repeated or redirected here, because a repeated request may be
+ * a program that runs twice.
  *
- * Certificates are verified against the system's authorities, or those of the environment variables
- * SSL_CERT_FILE and SSL_CERT_DIR; http_proxy, https_proxy and no_proxy are obeyed, as by curl.
+ * Certificates are verified against the authorities of the environment variables SSL_CERT_FILE and
+ * SSL_CERT_DIR, or the system's where neither is set, read once by sp_http_new(); http_proxy,
+ * https_proxy and no_proxy are obeyed, as by curl.
  */
 #pragma once
 
 #include "base/buf.h"
 #include "base/result.h"
 
-struct sp_http; /* of one provider */
+struct sp_http; /* of one provider; best of one host, as each call in flight keeps one connection */
 
-/* SP_E_NOMEM. */
+/* SP_E_NOMEM. Starts libcurl where needed: no other start-up is. Thread: any. */
 SP_MUST_CHECK enum sp_code sp_http_new(struct sp_http **out, struct sp_error *err);
 /* No call is in flight any more. NULL is fine. */
 void sp_http_free(struct sp_http *http);
 SP_AUTO(struct sp_http *, sp_http_free)
 
-/* Part of a body, as it comes; another return value than SP_OK ends the call with it. */
+/* Part of a body, as it comes; the head of the response is filled by then. Another return value
+ * than SP_OK ends the call with it and with the error that was set. */
 typedef enum sp_code (*sp_http_body_fn)(void *ctx, const char *data, size_t len,
                                         struct sp_error *err);
 
 /* All borrowed for the call. */
 struct sp_http_request {
-    const char *method; /* "GET", "POST", "DELETE", ... */
+    const char *method; /* "GET", "POST", "DELETE", ...; not "HEAD" */
     const char *url;
-    const char *const *headers; /* "Name: value", NULL-terminated; may be NULL. Never shown */
+    const char *const *headers; /* "Name: value", NULL-terminated; may be NULL. Never shown. One
+                                   with a control character is SP_E_INVALID */
     const void *body;           /* NULL: none */
     size_t body_len;
     size_t max_body;         /* of the answer, bytes */
@@ -55,10 +59,10 @@ SP_AUTO_CLEAR(struct sp_http_response, sp_http_response_clear)
 /*
  * One request and its whole answer. SP_OK: an answer came, whatever its status. SP_E_UNAVAILABLE:
  * no connection, or it broke; SP_E_TIMEOUT, SP_E_CANCELLED; SP_E_LIMIT: the body is longer than
- * max_body; SP_E_DENIED: the peer's certificate was refused; SP_E_INVALID: the URL, or an answer
- * that is not HTTP. Messages name scheme, host and port, never path, query, headers or bodies. *out
- * is filled as far as it came, also on failure; it is empty before the call. Thread: any, several
- * at once. Blocks: until connect_deadline and deadline.
+ * max_body; SP_E_DENIED: the peer's certificate was refused; SP_E_INVALID: the URL or a header, the
+ * authorities cannot be read, or an answer that is not HTTP. Messages name scheme, host and port,
+ * never path, query, headers or bodies. *out is filled as far as it came, also on failure; it is
+ * empty before the call. Thread: any, several at once. Blocks: until connect_deadline and deadline.
  */
 SP_MUST_CHECK enum sp_code sp_http_do(struct sp_http *http, const struct sp_http_request *request,
                                       struct sp_http_response *out, struct sp_error *err);

@@ -1,5 +1,6 @@
 #include "providers/http_pool.h"
 
+#include <openssl/ssl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -7,6 +8,7 @@
 
 #include "base/clock.h"
 #include "providers/http.h"
+#include "providers/http_authorities.h"
 
 enum {
     RECEIVE_BYTES = 8 * 1024, /* buffers of each handle: there are hundreds */
@@ -42,13 +44,15 @@ static const struct {
     const char *value;
 } texts[] = {
     {CURLOPT_PROTOCOLS_STR, "http,https"},
+    {CURLOPT_CAINFO, NULL}, /* use_authorities() has them */
+    {CURLOPT_CAPATH, NULL},
     {CURLOPT_USERAGENT, "sandpiper/" SP_VERSION},
 };
 
 struct sp_http {
     CURLSH *share;
     pthread_mutex_t shared[CURL_LOCK_DATA_LAST]; /* each guards one kind of data in share */
-    const char *ca_file, *ca_dir;                /* static or of the environment; may be NULL */
+    X509_STORE *authorities;                     /* NULL: they cannot be read */
     pthread_mutex_t lock;                        /* guards idle */
     struct sp_http_handle *idle; /* the one used last is the first: its connection lives best */
 };
@@ -80,19 +84,6 @@ static bool make_share(struct sp_http *http)
            !curl_share_setopt(http->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
 }
 
-/* Of the system only the folder, where there is one: libcurl would read the whole file, which holds
- * the same, for each connection, and that is a megabyte each. */
-static void find_authorities(struct sp_http *http)
-{
-    http->ca_file = secure_getenv("SSL_CERT_FILE");
-    http->ca_dir = secure_getenv("SSL_CERT_DIR");
-    const curl_version_info_data *built = curl_version_info(CURLVERSION_NOW);
-    if (!http->ca_file && !http->ca_dir) {
-        http->ca_dir = built->capath;
-        http->ca_file = built->capath ? NULL : built->cainfo;
-    }
-}
-
 enum sp_code sp_http_new(struct sp_http **out, struct sp_error *err)
 {
     /* May be called by any thread and as often as one likes: since libcurl 7.84 it counts. */
@@ -104,7 +95,7 @@ enum sp_code sp_http_new(struct sp_http **out, struct sp_error *err)
     (void)pthread_mutex_init(&http->lock, NULL);
     for (size_t i = 0; i < SP_COUNT(http->shared); i++)
         (void)pthread_mutex_init(&http->shared[i], NULL);
-    find_authorities(http);
+    http->authorities = sp_http_authorities_read();
     if (!make_share(http)) {
         sp_http_free(http);
         return sp_error_set(err, SP_E_NOMEM, "no memory");
@@ -131,6 +122,7 @@ void sp_http_free(struct sp_http *http)
         return;
     handles_free(http->idle);
     (void)curl_share_cleanup(http->share);
+    X509_STORE_free(http->authorities);
     for (size_t i = 0; i < SP_COUNT(http->shared); i++)
         (void)pthread_mutex_destroy(&http->shared[i]);
     (void)pthread_mutex_destroy(&http->lock);
@@ -154,12 +146,23 @@ static struct sp_http_handle *handle_new(struct sp_http *http)
     return NULL;
 }
 
-static CURLcode set_options(const struct sp_http *http, CURL *easy)
+static CURLcode use_authorities(CURL *easy, void *tls, void *ctx)
 {
-    CURLcode rc = curl_easy_setopt(easy, CURLOPT_CAINFO, http->ca_file);
+    const struct sp_http *http = ctx;
+
+    (void)easy;
+    if (!http->authorities)
+        return CURLE_SSL_CACERT_BADFILE;
+    SSL_CTX_set1_cert_store(tls, http->authorities);
+    return CURLE_OK;
+}
+
+static CURLcode set_options(struct sp_http *http, CURL *easy)
+{
+    CURLcode rc = curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, use_authorities);
 
     if (!rc)
-        rc = curl_easy_setopt(easy, CURLOPT_CAPATH, http->ca_dir);
+        rc = curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, http);
     for (size_t i = 0; !rc && i < SP_COUNT(texts); i++)
         rc = curl_easy_setopt(easy, texts[i].option, texts[i].value);
     for (size_t i = 0; !rc && i < SP_COUNT(numbers); i++)
@@ -224,4 +227,10 @@ void sp_http_give(struct sp_http *http, struct sp_http_handle *handle)
     last->next = NULL;
     (void)pthread_mutex_unlock(&http->lock);
     handles_free(old);
+}
+
+void sp_http_drop(struct sp_http_handle *handle)
+{
+    (void)curl_multi_remove_handle(handle->multi, handle->easy);
+    handles_free(handle);
 }

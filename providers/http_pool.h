@@ -27,3 +27,6 @@ SP_MUST_CHECK enum sp_code sp_http_take(struct sp_http *http, struct sp_http_han
                                         struct sp_error *err);
 /* Ends its call and resets its options, so that nothing of the call stays but the connection. */
 void sp_http_give(struct sp_http *http, struct sp_http_handle *handle);
+/* The same for a call that failed: its handle is not used again. (libcurl 7.88 keeps a buffer after
+ * a name was not found, and then takes no options any more.) */
+void sp_http_drop(struct sp_http_handle *handle);

@@ -54,16 +54,18 @@ struct sp_watcher {
     char *prefix;
     int wake_fd, status_fd;
 
-    pthread_mutex_t lock; /* guards current, status, stop, poked and resolve */
+    pthread_mutex_t lock; /* guards current, status, stop, poked, resolve and doubted */
     struct entry *current;
     struct sp_settings_status status;
-    bool stop, poked, resolve;
+    bool stop, poked, resolve, doubted;
 
     /* The thread's own. */
     struct sp_redis *poller, *subscriber;
     bool subscribed;
     bool away, deaf, missing;       /* logged already */
     bool resolve_pending;           /* asked for while Redis was away */
+    bool proven;                    /* the one in force has passed a check */
+    int64_t checked;                /* monotonic ms; when a check last ended */
     struct sp_settings_status view; /* becomes status by publish() */
     struct mark in_force, refused, waiting;
     unsigned failures_in_a_row;     /* of Redis */
@@ -138,6 +140,7 @@ static void publish(struct sp_watcher *w, struct entry *e)
     pthread_mutex_lock(&w->lock);
     struct entry *old = w->current;
     bool changed = old != e || !same_status(&w->status, &w->view);
+    w->doubted = w->doubted && old == e; /* it was about the old one */
     w->current = e;
     w->status = w->view;
     pthread_mutex_unlock(&w->lock);
@@ -153,6 +156,15 @@ static void provider_is(struct sp_watcher *w, enum sp_code rc)
 {
     w->view.provider_up = !rc;
     w->view.throttled = rc == SP_E_BUSY;
+    w->proven = w->proven || !rc;
+}
+
+static enum sp_code check(struct sp_watcher *w, void *value, struct sp_error *err)
+{
+    enum sp_code rc = w->ops->check(w->ctx, value, err);
+
+    w->checked = sp_mono_ms();
+    return rc;
 }
 
 static void say(struct sp_watcher *w, int64_t version, const char *message)
@@ -206,7 +218,7 @@ static void put_in_force(struct sp_watcher *w, struct entry *e, const struct mar
 static void conclude(struct sp_watcher *w, const struct mark *mark, struct opened *o,
                      const struct sp_snapshot *snapshot, enum sp_code rc, struct sp_error *err)
 {
-    bool old_works = w->current && w->view.provider_up;
+    bool old_works = w->current && w->proven;
     struct entry *e = NULL;
 
     if (rc && !is_transient(rc)) {
@@ -222,6 +234,7 @@ static void conclude(struct sp_watcher *w, const struct mark *mark, struct opene
         hold_back(w, mark, err);
         return;
     }
+    w->proven = false;
     provider_is(w, rc);
     say(w, mark->version, rc ? err->msg : "");
     put_in_force(w, e, mark);
@@ -245,7 +258,7 @@ static void apply(struct sp_watcher *w, const struct sp_document *doc, const str
         hold_back(w, mark, &err);
         return;
     }
-    rc = w->ops->check(w->ctx, value, &err);
+    rc = check(w, value, &err);
     if (rc != SP_E_CANCELLED)
         conclude(w, mark, o, &snapshot, rc, &err);
 }
@@ -314,15 +327,22 @@ static void compare(struct sp_watcher *w, const struct sp_document *doc, bool du
     }
 }
 
-/* The one in force has not passed its check yet. It may turn out to be a failed configuration. */
+/*
+ * The one in force has not passed its check yet, or a job found it away. As long as it has never
+ * passed one it may turn out to be a failed configuration; later its peer is there when it refuses,
+ * and each job gets its own answer from it.
+ */
 static void check_again(struct sp_watcher *w)
 {
     struct sp_error err = {0};
-    enum sp_code rc = w->ops->check(w->ctx, w->current->snapshot.value, &err);
-    bool other_refused = w->refused.digest[0]; /* then the message is about that one */
+    enum sp_code rc = check(w, w->current->snapshot.value, &err);
+    /* Then the message is about that one. */
+    bool other = w->refused.digest[0] || w->waiting.digest[0];
 
     if (rc == SP_E_CANCELLED)
         return;
+    if (rc && !is_transient(rc) && w->proven)
+        rc = SP_OK;
     if (rc && !is_transient(rc)) {
         struct mark mark = w->in_force;
         w->in_force = (struct mark){0};
@@ -333,7 +353,7 @@ static void check_again(struct sp_watcher *w)
         return;
     }
     provider_is(w, rc);
-    if (!other_refused)
+    if (!other)
         say(w, w->in_force.version, rc ? err.msg : "");
     publish(w, w->current);
     if (!rc)
@@ -480,6 +500,19 @@ static void wait_for_news(struct sp_watcher *w)
         read_hints(w);
 }
 
+/* A job found the one in force away. */
+static void begin_doubt(struct sp_watcher *w)
+{
+    if (!w->view.provider_up)
+        return;
+    w->view.provider_up = false;
+    if (!w->view.message[0])
+        say(w, w->in_force.version, "a job found it unavailable");
+    publish(w, w->current);
+    w->next_retry = w->checked + RETRY_MS;
+    sp_log(SP_WARN, "provider_down", sp_s("provider", w->current->snapshot.provider));
+}
+
 /* What other threads asked for since the last call; false: to stop. */
 static bool take_orders(struct sp_watcher *w, bool *poked, bool *resolve)
 {
@@ -487,11 +520,13 @@ static bool take_orders(struct sp_watcher *w, bool *poked, bool *resolve)
 
     (void)eventfd_read(w->wake_fd, &count);
     pthread_mutex_lock(&w->lock);
-    bool stop = w->stop;
+    bool stop = w->stop, doubted = w->doubted;
     *poked = w->poked;
     *resolve = w->resolve;
-    w->poked = w->resolve = false;
+    w->poked = w->resolve = w->doubted = false;
     pthread_mutex_unlock(&w->lock);
+    if (doubted)
+        begin_doubt(w);
     return !stop;
 }
 
@@ -588,6 +623,16 @@ void sp_watcher_stop(struct sp_watcher *w)
 void sp_watcher_poke(struct sp_watcher *w, bool resolve_again)
 {
     order(w, false, resolve_again);
+}
+
+void sp_watcher_doubt(struct sp_watcher *w, const struct sp_snapshot *snapshot)
+{
+    pthread_mutex_lock(&w->lock);
+    bool news = w->current && &w->current->snapshot == snapshot && w->status.provider_up;
+    w->doubted = w->doubted || news;
+    pthread_mutex_unlock(&w->lock);
+    if (news)
+        (void)eventfd_write(w->wake_fd, 1);
 }
 
 struct sp_snapshot *sp_watcher_get(struct sp_watcher *w)

@@ -50,7 +50,8 @@ enum sp_settings_state {
 struct sp_settings_status {
     enum sp_settings_state state;
     bool redis_up;
-    bool provider_up;      /* the last check of the one in force passed */
+    bool provider_up;      /* the last check of the one in force passed, and no job has found it
+                              away since */
     bool throttled;        /* it did not, because the peer throttles */
     int64_t version;       /* in force; 0: none */
     char provider[32];     /* "" for none */
@@ -77,6 +78,13 @@ void sp_watcher_stop(struct sp_watcher *w);
 /* Looks again at once; resolve_again: also where nothing changed (SIGHUP: references are resolved
  * anew). Thread: any. */
 void sp_watcher_poke(struct sp_watcher *w, bool resolve_again);
+
+/*
+ * A job found the provider of this snapshot away. If it is in force it is not `up` from now on,
+ * until a check passes: the first is made at once, unless there was one within 5 s, the next ones
+ * every 5 s. Thread: any. Does not block.
+ */
+void sp_watcher_doubt(struct sp_watcher *w, const struct sp_snapshot *snapshot);
 
 /* The snapshot in force with a reference of its own, NULL for none. Thread: any. Does not block. */
 struct sp_snapshot *sp_watcher_get(struct sp_watcher *w);

@@ -85,6 +85,8 @@ static enum sp_fate run_job(struct executor *e, struct sp_job *job,
     struct sp_run run =
         sp_job_run(job, config->worker.setup_timeout, config->limits.timeout_ms, e->cancel_fd);
     enum sp_code rc = run_instance(snapshot->value, job, &run, &err);
+    if (rc == SP_E_UNAVAILABLE && job->result.started == SP_STARTED_NO)
+        sp_watcher_doubt(pool->with.watcher, snapshot); /* or every job would find out by itself */
     return sp_job_conclude(job, rc, &err, &run, config->worker.hold);
 }
 

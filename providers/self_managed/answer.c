@@ -63,7 +63,7 @@ static const char *const statuses[] = {
 
 /* A member that is null counts as absent. */
 struct reading {
-    const struct sp_answer *answer;
+    const struct sp_service_answer *answer;
     struct sp_json_value member[N_MEMBERS];
     bool has[N_MEMBERS];
     int64_t exit_code;
@@ -75,13 +75,13 @@ struct reading {
  * status, detail and limit must be these unless they are NULL.
  */
 static const struct meaning {
-    int http_low, http_high;
     int64_t code_low, code_high;
     const char *status, *detail, *limit;
+    const char *text; /* of the error; of the limit */
+    int http_low, http_high;
     enum sp_code rc;
     enum sp_started started;
     enum sp_outcome outcome;
-    const char *text; /* of the error; of the limit */
     enum sp_quote quote;
 } meanings[] = {
 #define HTTP(low, high) .http_low = (low), .http_high = (high)
@@ -93,9 +93,10 @@ static const struct meaning {
     {HTTP(401, 401), FAILED(DENIED, NO, "the executor manager refuses the api_token")},
     {HTTP(403, 403), FAILED(DENIED, NO, "access is refused; see api_token")},
     {HTTP(422, 422), FAILED(INVALID, NO, "the executor manager refuses the request"),
-     SP_QUOTE_FIELD},
+     .quote = SP_QUOTE_FIELD},
     {HTTP(429, 429), FAILED(BUSY, NO, "the executor manager limits the rate of runs")},
-    {HTTP(503, 503), FAILED(UNAVAILABLE, NO, "the service is not available"), SP_QUOTE_TOKEN},
+    {HTTP(503, 503), FAILED(UNAVAILABLE, NO, "the service is not available"),
+     .quote = SP_QUOTE_TOKEN},
     {HTTP(502, 502), FAILED(UNAVAILABLE, MAYBE, "a proxy lost the executor manager")},
     {HTTP(504, 504), FAILED(UNAVAILABLE, MAYBE, "a proxy gave up on the executor manager")},
     {HTTP(300, 399), FAILED(INVALID, NO, "endpoint redirects; name the address that it leads to")},
@@ -110,7 +111,7 @@ static const struct meaning {
     {CODE(-429, -429), FAILED(BUSY, NO, "the executor manager limits the rate of runs")},
     {CODE(-999, -999), .detail = "Code is unsafe",
      FAILED(UNSUPPORTED, NO, "self_managed: the executor manager refuses the code as unsafe"),
-     SP_QUOTE_FINDINGS},
+     .quote = SP_QUOTE_FINDINGS},
     {CODE(-999, -999), FAILED(INVALID, MAYBE, "the executor manager met an error of its own")},
     {CODE(-3, -3), FAILED(INVALID, MAYBE, "the executor manager met an internal error")},
     {CODE(-124, -124), ENDED(TIMEOUT, NULL)},
@@ -246,7 +247,7 @@ static enum sp_code read_members(struct reading *r, struct sp_error *err)
 static enum sp_code report(const struct reading *r, const struct meaning *m, struct sp_error *err)
 {
     char words[SP_QUOTE_MAX] = "", code[32];
-    const struct sp_answer *a = r->answer;
+    const struct sp_service_answer *a = r->answer;
 
     if (a->http == 200) {
         snprintf(code, sizeof(code), "exit_code %lld", (long long)r->exit_code);
@@ -254,7 +255,7 @@ static enum sp_code report(const struct reading *r, const struct meaning *m, str
         snprintf(code, sizeof(code), "HTTP %d", a->http);
     }
     if (!a->to_log || m->quote == SP_QUOTE_TOKEN)
-        sp_answer_quote(m->quote, a->body, words);
+        sp_service_answer_quote(m->quote, a->body, words);
     return sp_error_set(err, m->rc, "%s (%s)%s%s", m->text, code, words[0] ? ": " : "", words);
 }
 
@@ -332,7 +333,8 @@ static enum sp_code read_artifacts(const struct reading *r, struct sp_result *ou
                                             .max_bytes = limits->artifact_bytes,
                                             .max_total = limits->artifacts_total};
 
-    return r->has[ARTIFACTS] ? sp_answer_artifacts(&r->member[ARTIFACTS], &rules, out) : SP_OK;
+    return r->has[ARTIFACTS] ? sp_service_answer_artifacts(&r->member[ARTIFACTS], &rules, out)
+                             : SP_OK;
 }
 
 static enum sp_code read_output(const struct reading *r, struct sp_result *out)
@@ -417,8 +419,8 @@ static enum sp_code apply(const struct reading *r, const struct meaning *m, stru
     return SP_OK;
 }
 
-enum sp_code sp_answer_read(const struct sp_answer *answer, struct sp_result *out,
-                            struct sp_error *err)
+enum sp_code sp_service_answer_read(const struct sp_service_answer *answer, struct sp_result *out,
+                                    struct sp_error *err)
 {
     struct reading r = {.answer = answer, .time_used_ms = -1};
 

@@ -9,7 +9,7 @@
 #include "base/result.h"
 
 /* All borrowed. */
-struct sp_answer {
+struct sp_service_answer {
     int http; /* status of the answer */
     struct sp_bytes body;
     const char *suffix; /* of the run's marker, see providers/protocol.h */
@@ -24,5 +24,5 @@ struct sp_answer {
  * refuses the code, the findings are in the message; SP_E_INVALID: anything else; SP_E_NOMEM. *out
  * is empty before the call, and stays so where nothing began.
  */
-SP_MUST_CHECK enum sp_code sp_answer_read(const struct sp_answer *answer, struct sp_result *out,
-                                          struct sp_error *err);
+SP_MUST_CHECK enum sp_code sp_service_answer_read(const struct sp_service_answer *answer,
+                                                  struct sp_result *out, struct sp_error *err);

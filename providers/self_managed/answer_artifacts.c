@@ -180,8 +180,9 @@ static enum sp_code take_in(struct intake *in, const struct sp_json_value *value
     return take(in, &item);
 }
 
-enum sp_code sp_answer_artifacts(const struct sp_json_value *array,
-                                 const struct sp_artifact_rules *rules, struct sp_result *out)
+enum sp_code sp_service_answer_artifacts(const struct sp_json_value *array,
+                                         const struct sp_artifact_rules *rules,
+                                         struct sp_result *out)
 {
     struct intake in = {.rules = rules, .out = out};
     struct sp_json_iter it = sp_json_iter(array);

@@ -8,6 +8,6 @@
  * Adds the items of the array to *out. They are checked as if they lay in a folder here, whatever
  * the manager has checked; each refused one is named with its reason. SP_E_NOMEM.
  */
-SP_MUST_CHECK enum sp_code sp_answer_artifacts(const struct sp_json_value *array,
-                                               const struct sp_artifact_rules *rules,
-                                               struct sp_result *out);
+SP_MUST_CHECK enum sp_code sp_service_answer_artifacts(const struct sp_json_value *array,
+                                                       const struct sp_artifact_rules *rules,
+                                                       struct sp_result *out);

@@ -74,7 +74,7 @@ static void copy_line(const struct sp_buf *text, char out[SP_QUOTE_MAX])
     }
 }
 
-void sp_answer_quote(enum sp_quote what, struct sp_bytes body, char out[SP_QUOTE_MAX])
+void sp_service_answer_quote(enum sp_quote what, struct sp_bytes body, char out[SP_QUOTE_MAX])
 {
     sp_auto(sp_buf_clear) struct sp_buf text = SP_BUF_INIT(SP_BUF_UNBOUNDED);
     struct sp_json_value root;

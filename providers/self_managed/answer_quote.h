@@ -13,4 +13,4 @@ enum sp_quote {
 };
 
 /* "" where the body says nothing of the kind. */
-void sp_answer_quote(enum sp_quote what, struct sp_bytes body, char out[SP_QUOTE_MAX]);
+void sp_service_answer_quote(enum sp_quote what, struct sp_bytes body, char out[SP_QUOTE_MAX]);

@@ -33,7 +33,8 @@ const _sandpiper_RUNID = (() => { // Appended by Sandpiper (providers/self_manag
     stderr.write('the promise of main can never settle: nothing is left to do\n');
     process.exit(13);
   };
-  const run = (args) => {
+  const run = (given) => {
+    const args = '_sandpiper_RUNID' in given ? JSON.parse(given._sandpiper_RUNID) : given;
     Object.defineProperty(module, 'exports',
       { value: exported, writable: true, enumerable: true, configurable: true });
     if (program) {

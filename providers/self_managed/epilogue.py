@@ -19,10 +19,18 @@ def main(**arguments):
             return load("asyncio").run(wait(value))
         return value
 
+    def without_digit_limit(convert, value, **options):
+        if not hasattr(runtime, "set_int_max_str_digits"):
+            return convert(value, **options)
+        limit = runtime.get_int_max_str_digits()
+        runtime.set_int_max_str_digits(0)
+        try:
+            return convert(value, **options)
+        finally:
+            runtime.set_int_max_str_digits(limit)
+
     def encode(value):
-        if hasattr(runtime, "set_int_max_str_digits"):
-            runtime.set_int_max_str_digits(0)
-        text = load("json").dumps(value, ensure_ascii=False)
+        text = without_digit_limit(load("json").dumps, value, ensure_ascii=False)
         finite = text
         if "NaN" in text or "Infinity" in text:
             finite = load("re").sub(r'"[^"\\]*(?:\\.[^"\\]*)*"|-?Infinity|NaN',
@@ -31,6 +39,8 @@ def main(**arguments):
         return '{"present":true,"value":' + finite + (warning if finite != text else "") + "}"
 
     main = _sandpiper_RUNID
+    if "_sandpiper_RUNID" in arguments:
+        arguments = without_digit_limit(load("json").loads, arguments["_sandpiper_RUNID"])
     document = '{"present":false}'
     if callable(main):
         try:

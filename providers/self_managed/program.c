@@ -1,9 +1,15 @@
 #include "providers/self_managed/program.h"
 
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json_out.h"
 #include "epilogue_texts.h" /* made by the build */
+#include "providers/protocol.h"
+
+enum { NUMBER_MAX = 300 }; /* characters; Python's limit is 4300 digits, a double's 309 */
 
 static const struct {
     const char *name, *epilogue;
@@ -51,6 +57,60 @@ static struct sp_bytes without_mark(const char *code, size_t len)
     return (struct sp_bytes){code + mark, len - mark};
 }
 
+/* Where the number or the string at `at` ends; *fits: the manager, in Python, can carry it. It
+ * fails on the escape of a lone surrogate, and on more digits than its limit. */
+static const char *skip_string(const char *at, const char *end, bool *fits)
+{
+    for (at++; at < end && *at != '"'; at++) {
+        if (*at != '\\')
+            continue;
+        at++;
+        if (end - at > 2 && at[0] == 'u' && (at[1] == 'd' || at[1] == 'D') && at[2] >= '8')
+            *fits = false; /* half of a pair, or alone */
+    }
+    return at + 1;
+}
+
+static const char *skip_number(const char *at, bool *fits)
+{
+    size_t len = strspn(at, "+-.0123456789eE");
+    *fits = *fits && len <= NUMBER_MAX && isfinite(strtod(at, NULL));
+    return at + len;
+}
+
+/* text: a JSON object, NUL-terminated. */
+static bool fits_manager(const char *text, size_t len)
+{
+    const char *at = text, *end = text + len;
+    bool fits = true;
+
+    while (fits && at < end) {
+        if (*at == '"') {
+            at = skip_string(at, end, &fits);
+        } else if (*at == '-' || (*at >= '0' && *at <= '9')) {
+            at = skip_number(at, &fits);
+        } else {
+            at++;
+        }
+    }
+    return fits;
+}
+
+static void add_arguments(struct sp_json_out *j, const struct sp_request *req, const char *suffix)
+{
+    char key[SP_MARKER_SUFFIX_MAX + 16];
+
+    if (!req->arguments || fits_manager(req->arguments, req->arguments_len)) {
+        sp_json_raw(j, "arguments", req->arguments ? req->arguments : "{}",
+                    req->arguments ? req->arguments_len : 2);
+        return;
+    }
+    snprintf(key, sizeof(key), "_sandpiper_%.*s", SP_MARKER_SUFFIX_MAX, suffix);
+    sp_json_object(j, "arguments");
+    sp_json_text(j, key, req->arguments, req->arguments_len);
+    sp_json_object_end(j);
+}
+
 enum sp_code sp_program_body(const struct sp_request *req, const char *suffix, struct sp_buf *out,
                              struct sp_error *err)
 {
@@ -65,11 +125,7 @@ enum sp_code sp_program_body(const struct sp_request *req, const char *suffix, s
         sp_json_object(&j, NULL);
         sp_json_base64(&j, "code_b64", sp_buf_str(&code), code.len);
         sp_json_str(&j, "language", languages[req->language].name);
-        if (req->arguments) {
-            sp_json_raw(&j, "arguments", req->arguments, req->arguments_len);
-        } else {
-            sp_json_raw(&j, "arguments", "{}", 2);
-        }
+        add_arguments(&j, req, suffix);
         sp_json_object_end(&j);
         rc = j.rc;
     }

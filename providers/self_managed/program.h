@@ -11,6 +11,9 @@
  * - It prints the result document of providers/protocol.h in a marker line with the suffix of this
  *   run, and ends the process before the runner prints a marker of its own. stdout is then the
  *   program's to the byte, whatever the version of the manager.
+ * - It unpacks arguments that cross as text in one string, because the manager, which reads and
+ * writes them anew, cannot carry what is in them: lone surrogates, numbers beyond its own. All
+ * others go out as they came.
  * - It holds no word that the manager's static check forbids (reference ragflow 4.3).
  *
  * The texts are epilogue.py and epilogue.js; RUNID stands for the suffix, STRICT for the option.

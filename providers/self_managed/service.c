@@ -40,7 +40,6 @@ void sp_service_free(struct sp_service *service)
     free(service->authorization);
     free(service);
 }
-SP_AUTO(struct sp_service *, sp_service_free)
 
 /* NULL without memory. */
 static char *join(const char *first, size_t first_len, const char *second)
@@ -71,16 +70,19 @@ enum sp_code sp_service_new(const char *endpoint, const char *token, const struc
 {
     if (!sp_utf8_valid(token, strlen(token)) || sp_utf8_has_control(token, strlen(token)))
         return sp_error_set(err, SP_E_INVALID, "api_token: must be one line of text");
-    sp_auto(sp_service_free) struct sp_service *m = calloc(1, sizeof *m);
+    struct sp_service *m = calloc(1, sizeof *m);
     if (!m)
         return sp_error_set(err, SP_E_NOMEM, "out of memory");
     m->limits = *limits;
     enum sp_code rc = make_texts(m, endpoint, token, err);
     if (!rc)
         rc = sp_http_new(&m->http, err);
-    if (!rc)
-        *out = SP_TAKE(m);
-    return rc;
+    if (rc) {
+        sp_service_free(m);
+        return rc;
+    }
+    *out = m;
+    return SP_OK;
 }
 
 /* Without a whole answer: what that says about the program. */
@@ -138,7 +140,7 @@ static enum sp_code send_once(struct sending *s, struct sp_result *out, struct s
     bool is_error_page = rc == SP_E_LIMIT && response.status != 200;
     if (rc && !is_error_page)
         return not_answered(rc, response.sent, out);
-    const struct sp_answer answer = {
+    const struct sp_service_answer answer = {
         .http = response.status,
         .body = {sp_buf_str(&response.body), response.body.len},
         .suffix = s->suffix,
@@ -146,7 +148,7 @@ static enum sp_code send_once(struct sending *s, struct sp_result *out, struct s
         .limits = &m->limits,
         .to_log = s->call->to_log,
     };
-    return sp_answer_read(&answer, out, err);
+    return sp_service_answer_read(&answer, out, err);
 }
 
 /* Full jitter, and never less than the service asks for. SP_E_TIMEOUT: there is no time for it. */
@@ -254,8 +256,8 @@ static enum sp_code check_health(const struct sp_service *m, const struct sp_run
         return sp_error_wrap(err, rc, "the executor manager does not answer");
     if (status == 200)
         return SP_OK;
-    const struct sp_answer answer = {.http = status, .limits = &m->limits, .to_log = true};
-    rc = sp_answer_read(&answer, &none, err);
+    const struct sp_service_answer answer = {.http = status, .limits = &m->limits, .to_log = true};
+    rc = sp_service_answer_read(&answer, &none, err);
     return sp_error_wrap(err, lasting(rc, &none), "the executor manager's /healthz");
 }
 

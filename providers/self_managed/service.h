@@ -29,8 +29,9 @@ struct sp_service_call {
 
 /*
  * SP_OK: *out tells how the program ended; also by time-out, cancellation or a body that is too
- * long once the request was sent. Else as sp_answer_read() and sp_http_do(), with out->started.
- * Thread: any, several at once. Blocks: until the deadlines, or until cancel_fd is readable.
+ * long once the request was sent. Else as sp_service_answer_read() and sp_http_do(), with
+ * out->started. Thread: any, several at once. Blocks: until the deadlines, or until cancel_fd is
+ * readable.
  */
 SP_MUST_CHECK enum sp_code sp_service_run(struct sp_service *service,
                                           const struct sp_service_call *call, struct sp_result *out,

@@ -28,6 +28,9 @@ struct sp_ssh_options {
     const char *known_hosts;          /* a file read besides the system's and the user's */
     const char *host_key_fingerprint; /* "SHA256:...": then known_hosts files are not asked */
     int64_t max_sessions; /* at once on one connection, at least 2: file transfer takes one */
+    int64_t idle_ms;      /* an unused connection is closed after it; 0: a minute */
+    /* A silent server is asked after it and has twice that to answer; 0: 10 s; 2 s at least. */
+    int64_t keepalive_ms;
 };
 
 /* How long one call may block. */
@@ -90,7 +93,7 @@ SP_MUST_CHECK enum sp_code sp_ssh_read(struct sp_ssh_link *link, void *buf, size
                                        struct sp_error *err);
 
 struct sp_ssh_exit {
-    int status;      /* 0 to 255; -1 where a signal ended it or the server did not say */
+    int status;      /* 0 to 255; -1 where a signal ended it */
     char signal[24]; /* "KILL", "TERM", ...; "" for none */
 };
 

@@ -319,8 +319,10 @@ Test(artifacts, a_deadline_that_has_passed_ends_it_with_a_warning)
 
 Test(artifacts, a_file_that_cannot_be_read_is_refused)
 {
-    if (geteuid() == 0)
+    if (geteuid() == 0) {
+        leave(); /* .fini is not run after a skip */
         cr_skip("root reads everything");
+    }
     put("artifacts/a.csv", "x");
     cr_assert(zero(int, chmod("artifacts/a.csv", 0)));
     expect_refused(&usual, "a.csv", "cannot be read");

@@ -1,4 +1,6 @@
 /* Connections: kept, replaced, given up; and that a request is sent once. */
+#include <dlfcn.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -233,10 +235,46 @@ Test(http_connection, a_name_that_nobody_knows_has_sent_nothing)
     cr_expect(eq(int, stage.response.sent, SP_STARTED_NO));
 }
 
-/* Where a call can be stuck. */
-enum place { AT_TCP, AT_TLS, WAITING, READING };
+Test(http_connection, after_any_failure_the_next_call_is_fine)
+{
+    int port = 0;
+    char refused[64], unknown[128];
+    set_stage(answer_ok, NULL);
+    int fd = open_port(-1, &port);
+    snprintf(refused, sizeof refused, "http://127.0.0.1:%d", port);
+    snprintf(unknown, sizeof unknown, "http://%064d.invalid", 0);
+    const char *const bad[] = {refused, unknown, "ftp://host", "http://"};
 
-static const enum place places[] = {AT_TCP, AT_TLS, WAITING, READING};
+    for (size_t i = 0; i < SP_COUNT(bad); i++) {
+        stage.request.url = bad[i];
+        cr_expect(call() != SP_OK);
+        stage.request.url = stage.url;
+        cr_expect(eq(int, call(), SP_OK), "after %s: %s", bad[i], stage.err.msg);
+    }
+
+    close(fd);
+}
+
+/* Where a call can be stuck. */
+enum place { AT_NAME, AT_TCP, AT_TLS, WAITING, READING };
+
+static const enum place places[] = {AT_NAME, AT_TCP, AT_TLS, WAITING, READING};
+static sem_t name_server;
+
+/* In place of the C library's, which libcurl calls from a thread of its own: a name server that
+ * does not answer. */
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                struct addrinfo **out)
+{
+    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **) = NULL;
+
+    if (name && strcmp(name, "slow.invalid") == 0) {
+        sem_wait(&name_server);
+        return EAI_AGAIN;
+    }
+    *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    return real(name, service, hints, out);
+}
 
 static struct {
     int listener, clients[8];
@@ -270,6 +308,11 @@ static void set_stuck_stage(const enum place *place)
     set_stage(hold_at, (void *)place);
     if (*place > AT_TLS)
         return;
+    if (*place == AT_NAME) {
+        sem_init(&name_server, 0, 0);
+        snprintf(stage.url, sizeof stage.url, "http://slow.invalid/run");
+        return;
+    }
     silent.listener = open_port(*place == AT_TCP ? 0 : 8, &port);
     if (*place == AT_TCP)
         fill_queue(port);
@@ -288,6 +331,8 @@ static void expect_stuck(enum place place, enum sp_code rc, const char *before, 
     cr_expect(eq(int, stage.response.status, place == READING ? 200 : 0));
     cr_expect(eq(str, (char *)body(), place == READING ? "abc" : ""));
     cr_expect(lt(i64, stage.took_ms, LONG_MS / 2));
+    if (place == AT_NAME)
+        sem_post(&name_server); /* the forgotten thread ends */
 }
 
 SP_TABLE_TEST(http_connection, a_call_ends_at_its_deadline, places, place)
@@ -301,7 +346,7 @@ SP_TABLE_TEST(http_connection, a_call_ends_at_its_deadline, places, place)
     expect_stuck(*place, rc, ": no connection in time", ": no whole answer in time");
 }
 
-static const enum place connecting[] = {AT_TCP, AT_TLS};
+static const enum place connecting[] = {AT_NAME, AT_TCP, AT_TLS};
 
 /* Later than libcurl wakes by itself at the start of a call. */
 enum { MOMENT_MS = 500 };
@@ -378,6 +423,19 @@ SP_TABLE_TEST(http_connection, making_one_has_its_own_deadline, connecting, plac
     expect_stuck(*place, rc, ": no connection in time", NULL);
 }
 
+Test(http_connection, authorities_that_cannot_be_read_are_named)
+{
+    static const enum place tls = AT_TLS;
+    setenv("SSL_CERT_FILE", "/nonexistent", 1);
+    set_stuck_stage(&tls);
+
+    cr_expect(eq(int, call(), SP_E_INVALID), "%s", stage.err.msg);
+
+    cr_expect(told(": the authorities of SSL_CERT_FILE or SSL_CERT_DIR cannot be read"), "%s",
+              stage.err.msg);
+    cr_expect(eq(int, stage.response.sent, SP_STARTED_NO));
+}
+
 static bool answer_late(void *ctx, struct sp_exchange *x)
 {
     poll(NULL, 0, ENOUGH_MS + SOON_MS); /* longer than a connection may take */
@@ -395,15 +453,19 @@ Test(http_connection, its_deadline_is_over_once_it_is_there)
 Test(http_connection, a_call_without_time_or_already_cancelled_does_nothing)
 {
     set_stage(answer_ok, NULL);
+    cr_assert(eq(int, call(), SP_OK), "%s", stage.err.msg);
+
     eventfd_write(stage.cancel, 1);
     cr_expect(eq(int, call(), SP_E_CANCELLED), "%s", stage.err.msg);
+    cr_expect(eq(int, stage.response.status, 0));
+    cr_expect(eq(str, stage.response.content_type, "")); /* of the call before */
 
     stage.request.cancel_fd = -1;
     stage.request.deadline = sp_mono_ms() - 1;
     cr_expect(eq(int, call(), SP_E_TIMEOUT), "%s", stage.err.msg);
 
     cr_expect(eq(int, stage.response.sent, SP_STARTED_NO));
-    cr_expect(eq(int, sp_http_server_connections(&stage.server), 0));
+    cr_expect(eq(int, sp_http_server_requests(&stage.server), 1));
 }
 
 Test(http_connection, a_call_may_have_no_deadline)

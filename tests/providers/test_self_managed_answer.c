@@ -17,13 +17,13 @@ static const struct sp_limits limits = {.output_bytes = 1000,
 static enum sp_code read_as(int http, const char *body, bool to_log, struct sp_result *out,
                             struct sp_error *err)
 {
-    const struct sp_answer answer = {.http = http,
-                                     .body = {body, strlen(body)},
-                                     .suffix = "run1",
-                                     .timeout_ms = 10000,
-                                     .limits = &limits,
-                                     .to_log = to_log};
-    return sp_answer_read(&answer, out, err);
+    const struct sp_service_answer answer = {.http = http,
+                                             .body = {body, strlen(body)},
+                                             .suffix = "run1",
+                                             .timeout_ms = 10000,
+                                             .limits = &limits,
+                                             .to_log = to_log};
+    return sp_service_answer_read(&answer, out, err);
 }
 
 static enum sp_code read_answer(const char *body, struct sp_result *out, struct sp_error *err)

@@ -20,7 +20,7 @@ static struct sp_redis_server server;
 static struct sp_redis *redis; /* the administrator's */
 static struct sp_watcher *watcher;
 static atomic_int opened, checked, closed; /* fake providers */
-static atomic_int peer_away, stopping;
+static atomic_int peer_away, stopping, refuses;
 
 struct fake {
     char api_key[32], peer[16];
@@ -68,6 +68,8 @@ static enum sp_code fake_check(void *ctx, void *value, struct sp_error *err)
     checked++;
     if (stopping)
         return sp_error_set(err, SP_E_CANCELLED, "cancelled");
+    if (refuses)
+        return sp_error_set(err, SP_E_DENIED, "the key is refused");
     if (!peer_away && !strcmp(fake->peer, "denied"))
         return sp_error_set(err, SP_E_DENIED, "the key is refused");
     for (size_t i = 0; peer_away && i < SP_COUNT(away); i++) {
@@ -409,6 +411,81 @@ Test(watcher, a_cancelled_check_does_not_withdraw_the_one_in_force)
     wait_for_check(2);
 
     wait_until(away);
+}
+
+static void doubt(void)
+{
+    struct sp_snapshot *snapshot = sp_watcher_get(watcher);
+
+    sp_watcher_doubt(watcher, snapshot);
+    sp_snapshot_unref(snapshot);
+}
+
+Test(watcher, a_provider_that_a_job_found_away_is_up_again_after_a_check)
+{
+    int64_t version = set("{\"api_key\":\"one\",\"peer\":\"down\"}");
+    wait_for_version(version);
+    peer_away = 1;
+
+    doubt();
+
+    wait_until((struct want){.state = SP_SETTINGS_IN_FORCE,
+                             .version = version,
+                             .message = "a job found it unavailable",
+                             .provider_down = true});
+    wait_until((struct want){.state = SP_SETTINGS_IN_FORCE,
+                             .version = version,
+                             .message = "the peer is away",
+                             .provider_down = true});
+    peer_away = 0;
+    wait_for_version(version);
+}
+
+Test(watcher, a_doubt_about_one_that_is_not_in_force_any_more_is_none)
+{
+    wait_for_version(set("{\"api_key\":\"one\"}"));
+    struct sp_snapshot *old = sp_watcher_get(watcher);
+    int64_t version = set("{\"api_key\":\"two\"}");
+    wait_for_version(version);
+
+    sp_watcher_doubt(watcher, old);
+    sp_watcher_poke(watcher, true);
+    wait_for_check(3);
+
+    wait_for_version(version);
+    sp_snapshot_unref(old);
+}
+
+Test(watcher, one_that_has_worked_is_not_withdrawn_by_a_refusal)
+{
+    int64_t version = set("{\"api_key\":\"one\"}");
+    wait_for_version(version);
+    refuses = 1;
+
+    doubt();
+    wait_for_check(2);
+
+    wait_for_version(version);
+}
+
+Test(watcher, one_that_has_worked_stays_when_the_peer_of_the_next_is_away_too)
+{
+    int64_t old = set("{\"api_key\":\"one\",\"peer\":\"down\"}");
+    wait_for_version(old);
+    peer_away = 1;
+    doubt();
+
+    int64_t next = set("{\"api_key\":\"two\",\"peer\":\"down\"}");
+
+    wait_until((struct want){.state = SP_SETTINGS_IN_FORCE,
+                             .version = old,
+                             .error_version = next,
+                             .message = "the peer is away",
+                             .provider_down = true});
+    expect_key("one");
+    peer_away = 0;
+    wait_for_version(next);
+    expect_key("two");
 }
 
 Test(watcher, what_never_worked_is_withdrawn_when_its_credentials_are_refused)

@@ -6,11 +6,12 @@
 #include "base/defs.h"
 
 static const struct sp_load_answer answers[] = {
-    /* An executor_manager: reference 4.1. A plain script that printed nothing. */
+    /* An executor_manager: reference 4.1. A plain script that printed what the provider looks for
+     * in the run of its check. */
     {"GET /healthz", false, "{\"status\":\"ok\"}"},
     {"POST /run", true,
-     "{\"status\":\"success\",\"stdout\":\"\",\"stderr\":\"\",\"exit_code\":0,\"detail\":null,"
-     "\"time_used_ms\":200.0,\"memory_used_kb\":null,\"resource_limit_type\":null,"
+     "{\"status\":\"success\",\"stdout\":\"ready\\n\",\"stderr\":\"\",\"exit_code\":0,"
+     "\"detail\":null,\"time_used_ms\":200.0,\"memory_used_kb\":null,\"resource_limit_type\":null,"
      "\"unauthorized_access_type\":null,\"runtime_error_type\":null,\"artifacts\":[],"
      "\"result\":null}"},
 };

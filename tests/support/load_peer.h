@@ -1,14 +1,13 @@
-/* Starts the load server (load_server.c says what it does) for a test; it dies with the test. Every
- * function asserts. */
+/* The load server (load_server.c says what it does) as a peer of a test. Every function asserts. */
 #pragma once
 
 #include <stdint.h>
-#include <sys/types.h>
+
+#include "tests/support/process.h"
 
 struct sp_load_peer {
-    pid_t pid;
-    int output; /* what it prints */
-    int port;   /* of 127.0.0.1 */
+    struct sp_process process;
+    int port; /* of 127.0.0.1 */
 };
 
 /* What it counted; see load_server.c. */

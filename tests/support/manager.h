@@ -21,7 +21,7 @@ void sp_manager_start(struct sp_manager *m, const char *const *words);
 /* Sends a command (switchboard.py lists the members) and gives back what the manager has seen; new
  * reference. "{}" only asks. */
 json_t *sp_manager_tell(struct sp_manager *m, const char *command);
-/* One of "connections" and "executions". */
+/* One of "connections", "closed" and "executions". */
 int sp_manager_count(struct sp_manager *m, const char *name);
 /* How many requests came to a path. */
 int sp_manager_requests(struct sp_manager *m, const char *path);

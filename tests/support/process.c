@@ -15,7 +15,7 @@
 #include "base/clock.h"
 #include "tests/support.h"
 
-enum { STOP_MS = 5000, POLL_MS = 5, LINE_MAX_BYTES = 64 << 20, DESCRIPTORS = 256 };
+enum { STOP_MS = 5000, POLL_MS = 5, LINE_BYTES_MAX = 64 << 20, DESCRIPTORS = 256 };
 
 /* Only async-signal-safe calls: other threads may exist when the test forks. */
 static void become(const char *const *argv, int in, int out, pid_t parent)
@@ -50,21 +50,37 @@ void sp_process_start(struct sp_process *p, const char *const *argv)
     close(out[1]);
     p->in = in[1];
     p->out = out[0];
+    p->begin = p->end = 0;
+}
+
+/* Waits for more of its output. */
+static void fill(struct sp_process *p, int64_t end)
+{
+    struct pollfd output = {.fd = p->out, .events = POLLIN};
+    ssize_t n =
+        poll(&output, 1, sp_deadline_left(end)) > 0 ? read(p->out, p->read, sizeof p->read) : 0;
+
+    cr_assert(n > 0, "no line from process %d", (int)p->pid);
+    p->begin = 0;
+    p->end = (size_t)n;
 }
 
 char *sp_process_line(struct sp_process *p, int64_t limit_ms)
 {
-    struct sp_buf line = SP_BUF_INIT(LINE_MAX_BYTES);
+    struct sp_buf line = SP_BUF_INIT(LINE_BYTES_MAX);
     int64_t end = sp_deadline_in(limit_ms);
-    char c = '\0';
 
     for (;;) {
-        struct pollfd answer = {.fd = p->out, .events = POLLIN};
-        ssize_t n = poll(&answer, 1, sp_deadline_left(end)) > 0 ? read(p->out, &c, 1) : 0;
-        cr_assert(n == 1, "no line from process %d", (int)p->pid);
-        if (c == '\n')
+        if (p->begin == p->end)
+            fill(p, end);
+        const char *from = p->read + p->begin;
+        size_t left = p->end - p->begin;
+        const char *newline = memchr(from, '\n', left);
+        size_t n = newline ? (size_t)(newline - from) : left;
+        cr_assert(sp_buf_add(&line, from, n) == SP_OK);
+        p->begin += newline ? n + 1 : n;
+        if (newline)
             return sp_buf_take(&line, NULL);
-        cr_assert(sp_buf_add(&line, &c, 1) == SP_OK);
     }
 }
 

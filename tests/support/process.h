@@ -13,6 +13,8 @@ struct sp_process {
     pid_t pid; /* 0: not running */
     int in;    /* its standard input */
     int out;   /* its standard output */
+    char read[4096];
+    size_t begin, end; /* of what was read and not yet given out */
 };
 
 /* argv: NULL-terminated; the program is found by PATH. Standard error is the test's. */

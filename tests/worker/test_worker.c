@@ -385,7 +385,7 @@ Test(worker, a_stop_ends_a_check_at_once_and_blames_nobody)
 static const struct {
     const char *settings, *code, *sb, *message;
 } held[] = {
-    {"{}", "away", "SB009", "provider unavailable: nobody there"},
+    {"{}", "away", "SB009", "provider unavailable: a job found it unavailable"},
     {"{}", "busy", "SB008", "rate limited: too many requests"},
     {"{\"fails\":\"check\"}", "ok", "SB009", "provider unavailable: fake: check broke"},
     {"{\"fails\":\"throttle\"}", "ok", "SB008", "rate limited: fake: too many requests"},
@@ -613,6 +613,7 @@ Test(worker, sighup_resolves_references_anew_and_sigterm_ends_with_0)
     kill(pid, SIGTERM);
 
     cr_expect(eq(int, exit_code_of(pid), 0));
+    cr_expect(not(unlink(path)));
 }
 
 Test(worker, a_second_signal_ends_the_process_at_once)

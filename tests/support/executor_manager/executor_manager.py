@@ -45,6 +45,7 @@ def obey(board, manager):
 
 
 def end(*_):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise SystemExit
 
 
@@ -61,8 +62,9 @@ def main():
         obey(board, manager)
         signal.pause()
     finally:
-        manager.end_programs()
-        shutil.rmtree(root, ignore_errors=True)
+        while root.exists():  # requests under way may still write there
+            manager.end_programs()
+            shutil.rmtree(root, ignore_errors=True)
 
 
 if __name__ == "__main__":

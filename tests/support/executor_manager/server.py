@@ -21,6 +21,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.connection_number = self.server.board.count_connection()
         super().setup()
 
+    def finish(self):
+        super().finish()
+        self.connection.close()
+        self.server.board.count_closed()
+
     def log_message(self, *_):
         """Tests ask for what came in; nothing is printed."""
 
@@ -31,15 +36,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.handle_request()
 
     def handle_request(self):
+        path = self.requestline.split()[1]  # self.path has lost what may lead it: //run
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        fault = self.server.board.take_fault(self.path)
-        time.sleep(fault.get("delay", 0))
-        record = {"method": self.command, "path": self.path, "headers": self.headers.items(),
+        fault = self.server.board.take_fault(path)
+        record = {"method": self.command, "path": path, "headers": self.headers.items(),
                   "body": body.decode(errors="replace"), "connection": self.connection_number,
                   "status": 0}
         self.server.board.record(record)
+        time.sleep(fault.get("delay", 0))
         answer = spoil(fault, lambda: self.server.manager.answer(
-            self.command, self.path, self.headers, body, self.client_address[0]))
+            self.command, path, self.headers, body, self.client_address[0]))
         if fault.get("close") == "unanswered":
             self.close_connection = True
             return

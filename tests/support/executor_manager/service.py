@@ -125,7 +125,7 @@ class Manager:
         if not self.settings.later or self.settings.open:
             return None
         if not self.settings.token:
-            return Answer(503, b'{"detail":"API token is not configured"}')
+            return Answer(503, b'{"detail":"SANDBOX_EXECUTOR_MANAGER_API_TOKEN is not set"}')
         scheme, _, bearer = headers.get("Authorization", "").partition(" ")
         given = bearer if scheme.lower() == "bearer" else headers.get("X-Sandbox-Token", "")
         if hmac.compare_digest(given.encode(), self.settings.token.encode()):

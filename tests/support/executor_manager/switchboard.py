@@ -2,7 +2,7 @@
 
 The test may send these members:
   faults          list; each one spoils the next `times` (1; 0: all) requests for `path` ("/run"):
-                    delay     seconds before anything else
+                    delay     seconds before anything else but the record of it
                     status, body, repeat, type, headers
                               an answer of the test's own; the body is repeated, `type` is its media
                               type (text/plain)
@@ -15,8 +15,8 @@ The test may send these members:
   lose_containers true: all containers are gone, as after a restart of their engine
   forget          true: the record of what was seen begins anew
 
-The answer has `connections` (accepted ones), `executions` (programs started) and `requests`
-(method, path, headers, body, connection, status; the last 2000).
+The answer has `connections` (accepted ones), `closed` (those that ended), `executions` (programs
+started) and `requests` (method, path, headers, body, connection, status; the last 2000).
 """
 import collections
 import threading
@@ -31,6 +31,7 @@ class Switchboard:
 
     def forget(self):
         self.connections = 0
+        self.closed = 0
         self.executions = 0
         self.requests = collections.deque(maxlen=2000)
 
@@ -45,8 +46,8 @@ class Switchboard:
 
     def seen(self):
         with self.lock:
-            return {"connections": self.connections, "executions": self.executions,
-                    "requests": list(self.requests)}
+            return {"connections": self.connections, "closed": self.closed,
+                    "executions": self.executions, "requests": list(self.requests)}
 
     def take_fault(self, path):
         """The fault for one request to this path; an empty one where there is none."""
@@ -64,6 +65,10 @@ class Switchboard:
         with self.lock:
             self.connections += 1
             return self.connections
+
+    def count_closed(self):
+        with self.lock:
+            self.closed += 1
 
     def count_execution(self):
         with self.lock:

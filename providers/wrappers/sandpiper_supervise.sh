@@ -1,0 +1,171 @@
+#!/bin/sh
+# Runs one program on another machine and cleans up behind it; for any POSIX sh, dash and busybox too.
+#
+#   sh HOME/sandpiper_supervise.sh run SECONDS INTERPRETER [ARGUMENT ...]
+#   sh HOME/sandpiper_supervise.sh end               ends what a run started, from outside
+#   sh HOME/sandpiper_supervise.sh remove            the same, then removes HOME
+#   sh HOME/sandpiper_supervise.sh probe COMMAND...  says what is missing, a line each; removes HOME
+#   sh HOME/sandpiper_supervise.sh sweep MINUTES     removes homes beside it that are older, and itself
+#
+# HOME is a folder of this run only, whose name ends in a UUID. run: the program starts in HOME/work with
+# the arguments of HOME/arguments on descriptor 4. Its output is ours, save that ours ends once nothing of
+# it is left. HOME/result then holds a line of 32 bytes, "exit N", "signal N" or "refused WHY", and behind
+# it what the program wrote to descriptor 3. While it runs, a line or the end of standard input ends it.
+# Afterwards the end of standard input removes HOME. So when the other side dies, all of it goes.
+#
+# What a run started is found by a tag which neither fork nor exec, a cleared environment nor a new
+# session gets rid of: a hard limit on resident memory. The kernel does nothing else with that number
+# (since Linux 2.4.30), nobody but root can raise it, and /proc shows it. Forks are dear, so builtins do
+# what they can.
+# shellcheck disable=SC3045 # ulimit's -m, -c and one of -u and -p are everywhere
+PROGRAM_PATH=/usr/local/bin:/usr/bin:/bin
+export PATH="$PROGRAM_PATH:$PATH" LC_ALL=C
+
+# The tag of a home: KiB for ulimit, bytes as /proc shows them. They always have as many digits, so that
+# none is part of another.
+set_tag() {
+    kib=$((0x1${1##*-}))
+    bytes=$((kib * 1024))
+}
+
+# The processes of the list that are more than a name which nobody has taken note of yet.
+alive() {
+    files=
+    for pid in "$@"; do files="$files /proc/$pid/status"; done
+    # shellcheck disable=SC2086 # one word each
+    grep -Ls '^State:.[ZX]' $files
+}
+
+# What forks faster than it can be killed is stopped first, all of it, until no more is found. grep's
+# exit code says nothing, since processes come and go while it reads.
+end_all() {
+    before=
+    rounds=0
+    while [ $rounds -lt 100 ]; do
+        rounds=$((rounds + 1))
+        found=$(grep -lsF "$bytes" /proc/[0-9]*/limits)
+        pids=
+        for file in $found; do
+            file=${file#/proc/}
+            pids="$pids ${file%/limits}"
+        done
+        # shellcheck disable=SC2086 # one word each
+        if [ -z "$pids" ]; then
+            return
+        elif [ "$pids" != "$before" ]; then
+            kill -STOP $pids
+        elif kill -KILL $pids; [ -z "$(alive $pids)" ]; then
+            return
+        fi
+        before=$pids
+    done
+} 2>/dev/null
+
+# The line at the head of the result file.
+record() {
+    printf '%-31.31s\n' "$*" 1<>"$home/result"
+}
+
+# In a subshell. Some processes stay free for us, should the program use up all that it may have.
+start() {
+    for most in 4000 2000 1000 500 250; do
+        ulimit -u $most 2>/dev/null || ulimit -p $most 2>/dev/null && break
+    done
+    ulimit -c 0
+    if ! ulimit -m "$kib"; then
+        record refused limit
+        exit
+    fi
+    exec 3>>"$home/result" 5<&-
+    if [ -e "$home/arguments" ]; then exec 4<"$home/arguments"; else exec 4</dev/null; fi
+    # timeout bounds its life should the other side vanish, and gives it a process group of its own.
+    exec timeout -s KILL "$life" env -i PATH="$PROGRAM_PATH" HOME="$PWD" LANG=C.UTF-8 TMPDIR="$PWD" \
+        "$@" >&6 2>&7 6>&- 7>&-
+}
+
+# The shell tells a signal from an exit code by what it says, except of these two.
+conclude() {
+    read -r recorded <"$home/result"
+    if [ "$recorded" ]; then
+        return # refused
+    elif [ "$1" -eq 130 ] || [ "$1" -eq 141 ] || { [ "$1" -gt 128 ] && [ -s "$home/said" ]; }; then
+        record signal $(($1 - 128))
+    else
+        record exit "$1"
+    fi
+}
+
+remove() {
+    cd /
+    rm -rf -- "$1" 2>/dev/null && return
+    chmod -R u+rwx -- "$1" 2>/dev/null
+    rm -rf -- "$1"
+}
+
+run() {
+    life=$1
+    shift
+    exec 5<&0 6>&1 7>&2 </dev/null >/dev/null 2>"$home/said"
+    printf '%31s\n' '' >"$home/result"
+    if ! cd -P "$home/work"; then
+        record refused folder
+    elif ! PATH=$PROGRAM_PATH command -v "$1"; then
+        record refused interpreter
+    else
+        (
+            read -r _ <&5
+            end_all
+        ) 2>/dev/null 6>&- 7>&- &
+        watcher=$!
+        (start "$@")
+        code=$?
+        kill -KILL $watcher
+        end_all
+        conclude $code
+    fi
+    exec 6>&- 7>&-
+    while read -r _; do :; done <&5
+    remove "$home"
+}
+
+probe() {
+    for command in "$@" timeout env grep find; do
+        PATH=$PROGRAM_PATH command -v "$command" >/dev/null || echo "command $command"
+    done
+    (ulimit -m "$kib" && grep -qsF "$bytes" /proc/self/limits) 2>/dev/null || echo limit
+    [ -w "$home/work" ] || echo folder
+    remove "$home"
+}
+
+# A home's time of change cannot be set back or forth by a program. Where a supervisor lives on, only what
+# it runs is ended: it removes its home itself.
+sweep() {
+    cd -P "${home%/*}" || exit
+    user=$(id -u)
+    # shellcheck disable=SC2044 # names with blanks are not ours
+    for old in $(find . -maxdepth 1 -type d -user "$user" -cmin "+$1" -name 'ragflow-codeexec.*'); do
+        old=${old#./}
+        case ${old#ragflow-codeexec.} in
+        *[!0-9a-f-]*) continue ;;
+        ????????-????-????-????-????????????) ;;
+        *) continue ;;
+        esac
+        set_tag "$old"
+        end_all
+        grep -qsF "$old/" /proc/[0-9]*/cmdline || remove "$PWD/$old"
+    done
+    remove "$home"
+}
+
+home=${0%/*}
+set_tag "$home"
+command=$1
+shift
+case $command in
+end) end_all ;;
+remove)
+    end_all
+    remove "$home"
+    ;;
+*) "$command" "$@" ;;
+esac
