@@ -1,18 +1,20 @@
 // One JavaScript kernel of the e2b test server. The same protocol as kernel.py; the evaluation is Node's own REPL:
 // top-level await, the last expression's value, and declarations that stay from cell to cell and cannot be made twice.
-const domain = require("node:domain");
 const fs = require("node:fs");
+const { Socket } = require("node:net");
 const readline = require("node:readline");
 const repl = require("node:repl");
 const { PassThrough } = require("node:stream");
 const { inspect } = require("node:util");
 
-// The REPL hands what a cell throws to its domain, not to the callback.
-const errors = domain.create();
-const session = repl.start({ input: new PassThrough(), output: new PassThrough(), useGlobal: true, domain: errors });
+// In a domain the REPL would keep errors to itself and forbid cells to listen for uncaught ones: this one does nothing.
+const domain = { bind: (run) => run, on: () => domain };
+const session = repl.start({ input: new PassThrough(), output: new PassThrough(), useGlobal: true, domain });
 let count = 0;
 
-process.on("unhandledRejection", (error) => fs.writeSync(2, `${inspect(error)}\n`));
+// What nobody caught is told, unless a cell listens for it, and the kernel goes on.
+for (const event of ["unhandledRejection", "uncaughtException"])
+  process.on(event, (error) => process.listenerCount(event) > 1 || fs.writeSync(2, `${inspect(error)}\n`));
 
 function send(event) {
   fs.writeSync(4, `${JSON.stringify(event)}\n`);
@@ -20,7 +22,6 @@ function send(event) {
 
 function evaluate(code) {
   return new Promise((resolve, reject) => {
-    errors.removeAllListeners("error").on("error", reject);
     session.eval(`${code}\n`, session.context, `cell-${count}.js`, (error, value) => {
       if (error) reject(error instanceof repl.Recoverable ? error.err : error);
       else resolve(value); // a promise is awaited by that
@@ -59,7 +60,7 @@ async function run(request) {
   }
 }
 
-const lines = readline.createInterface({ input: fs.createReadStream(null, { fd: 3 }) });
+const lines = readline.createInterface({ input: new Socket({ fd: 3 }) });
 let work = Promise.resolve();
 lines.on("line", (line) => {
   const request = JSON.parse(line);

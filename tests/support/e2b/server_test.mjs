@@ -404,6 +404,20 @@ test("cells: an end of the JavaScript process hangs, and lines go on to say so",
   assert.ok(seen > 3);
 });
 
+test("cells: an error that nobody caught is told, or goes to the cell's listener", async () => {
+  const sandbox = await created({ templateID: "code-interpreter-v1" });
+  const run = async (code) => (await execute(sandbox, { code, language: "javascript" })).body.toString();
+  const late = "setTimeout(() => { setTimeout(go, 10); throw new Error('late') }, 10)";
+
+  const told = await run(`await new Promise((go) => ${late})`);
+  const heard = await run(`process.on('uncaughtException', ({ message }) => console.log('heard ' + message))
+    await new Promise((go) => ${late})`);
+
+  assert.match(told, /"stderr","text":"Error: late/);
+  assert.match(heard, /"stdout","text":"heard late/);
+  assert.doesNotMatch(heard, /stderr/);
+});
+
 test("cells: a timer's late output lands in the next call, a thread's is lost", async () => {
   const sandbox = await created({ templateID: "code-interpreter-v1" });
   const later = async (first, language, second) => {
