@@ -12,9 +12,11 @@ const domain = { bind: (run) => run, on: () => domain };
 const session = repl.start({ input: new PassThrough(), output: new PassThrough(), useGlobal: true, domain });
 let count = 0;
 
-// What nobody caught is told, unless a cell listens for it, and the kernel goes on.
-for (const event of ["unhandledRejection", "uncaughtException"])
-  process.on(event, (error) => process.listenerCount(event) > 1 || fs.writeSync(2, `${inspect(error)}\n`));
+// What nobody caught is told, unless a cell listens for it, and the kernel goes on. The REPL listens, too.
+for (const event of ["unhandledRejection", "uncaughtException"]) {
+  process.on(event, (error) => process.listenerCount(event) > ours || fs.writeSync(2, `${inspect(error)}\n`));
+  const ours = process.listenerCount(event);
+}
 
 function send(event) {
   fs.writeSync(4, `${JSON.stringify(event)}\n`);
