@@ -1,6 +1,7 @@
 /* Reads, shows and documents settings by their field tables. The schema's keys are RAGFlow's. */
 #include "settings/fields.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -230,11 +231,25 @@ static enum sp_code json_value(const struct sp_field *f, json_t *json, struct va
     return sp_error_set(err, SP_E_INTERNAL, "%s: unknown type", f->key);
 }
 
-static const char *env_text(const struct sp_field *f)
+const char *sp_env_first(const char *names, char name[SP_ENV_NAME_MAX])
 {
-    const char *text = f->env ? secure_getenv(f->env) : NULL;
+    for (const char *at = names ? names : ""; *at; at += strspn(at, " ")) {
+        size_t len = strcspn(at, " ");
+        assert(len < SP_ENV_NAME_MAX); /* the tables are ours */
+        memcpy(name, at, len);
+        name[len] = '\0';
+        const char *text = secure_getenv(name);
+        if (text && *text)
+            return text;
+        at += len;
+    }
+    return NULL;
+}
 
-    return text && *text ? text : NULL;
+static bool has_env(const struct sp_field *f)
+{
+    char name[SP_ENV_NAME_MAX];
+    return sp_env_first(f->env, name);
 }
 
 static enum sp_code static_default(const struct sp_field *f, struct value *v, struct sp_error *err)
@@ -249,12 +264,13 @@ static enum sp_code static_default(const struct sp_field *f, struct value *v, st
 
 static enum sp_code default_value(const struct sp_field *f, struct value *v, struct sp_error *err)
 {
-    const char *env = env_text(f);
+    char name[SP_ENV_NAME_MAX];
+    const char *env = sp_env_first(f->env, name);
 
     if (!env)
         return static_default(f, v, err);
     enum sp_code rc = text_value(f, env, v, err);
-    return rc ? sp_error_wrap(err, rc, "environment variable %s", f->env) : SP_OK;
+    return rc ? sp_error_wrap(err, rc, "environment variable %s", name) : SP_OK;
 }
 
 static const struct sp_field *find(const struct sp_field *fields, size_t n, const char *key)
@@ -308,7 +324,7 @@ enum sp_code sp_fields_set_text(const struct sp_field *fields, size_t n, void *o
 
 static bool has_default(const struct sp_field *f)
 {
-    if (env_text(f))
+    if (has_env(f))
         return true;
     return is_text(f->type) ? *default_text(f) != '\0' : !(f->flags & SP_NO_DEFAULT);
 }
@@ -417,7 +433,7 @@ static const char *type_name(enum sp_field_type type)
 /* The environment's part in a default is shown, but never a secret of it. NULL: none. */
 static json_t *schema_default(const struct sp_field *f)
 {
-    bool from_env = env_text(f) && !(f->flags & SP_SECRET);
+    bool from_env = has_env(f) && !(f->flags & SP_SECRET);
     struct value v = {0};
     json_t *json = NULL;
 
@@ -481,8 +497,13 @@ static void default_markdown(const struct sp_field *f, struct sp_buf *out)
 {
     char number[32];
 
-    if (f->env)
-        sp_buf_addf(out, "`$%s`%s", f->env, f->flags & SP_NO_DEFAULT ? "" : ", else ");
+    for (const char *at = f->env ? f->env : ""; *at; at += strspn(at, " ")) {
+        int len = (int)strcspn(at, " ");
+        sp_buf_addf(out, "%s`$%.*s`", at == f->env ? "" : ", else ", len, at);
+        at += len;
+    }
+    if (f->env && !(f->flags & SP_NO_DEFAULT))
+        sp_buf_adds(out, ", else ");
     if (f->flags & SP_NO_DEFAULT)
         return;
     format_number(f, f->def_int, number, sizeof number);

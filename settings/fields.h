@@ -44,7 +44,8 @@ struct sp_field {
     int64_t def_int, min, max;
     const char *label, *placeholder;
     const char *const *options; /* NULL-terminated; the only values allowed */
-    const char *env;            /* environment variable that gives the default, before def_* */
+    const char *env;            /* environment variables that give the default, before def_*: the
+                                   first one, of names separated by blanks, that is not empty */
 };
 
 /* A row that disagrees with its member about the type does not compile. */
@@ -76,6 +77,11 @@ SP_MUST_CHECK enum sp_code sp_fields_read(const struct sp_field *fields, size_t 
                                           void *out, struct sp_error *err);
 /* Frees the strings (secrets are wiped first) and zeroes the members. */
 void sp_fields_clear(const struct sp_field *fields, size_t n, void *out);
+
+/* The first of the environment variables, names separated by blanks, that is not empty; its own
+ * name is put into `name`. NULL: none. */
+enum { SP_ENV_NAME_MAX = 64 };
+const char *sp_env_first(const char *names, char name[SP_ENV_NAME_MAX]);
 
 /* Fills the zeroed struct at `out` with the defaults only. */
 SP_MUST_CHECK enum sp_code sp_fields_defaults(const struct sp_field *fields, size_t n, void *out,

@@ -17,7 +17,8 @@ static const struct sp_field fields[] = {
                .placeholder = "e2b_sk_...", .help = "key of the team"),
     SP_ROW_STR(struct sample, region, .def_str = "us", .options = regions, .label = "Region"),
     SP_ROW_STR(struct sample, note, .flags = SP_MULTILINE, .label = "Note"),
-    SP_ROW_STR(struct sample, image, .def_str = "base:latest", .env = "SP_TEST_IMAGE",
+    SP_ROW_STR(struct sample, image, .def_str = "base:latest",
+               .env = "SP_TEST_IMAGE SP_TEST_PICTURE",
                .flags = SP_SCOPED | SP_DEPLOYMENT | SP_READONLY, .label = "Image"),
     SP_ROW_MAP(struct sample, environment, .help = "variables"),
     SP_ROW_INT(struct sample, timeout, .def_int = 30, SP_RANGE(1, 600), .label = "Timeout"),
@@ -88,6 +89,21 @@ Test(fields, numbers_are_fine_for_durations_and_sizes)
     cr_expect(eq(i64, s.wait, 7000));
     cr_expect(eq(i64, s.size, 4096));
     clear(&s);
+}
+
+Test(fields, the_first_variable_that_is_not_empty_counts)
+{
+    struct sample s = {0};
+    struct sp_error err = {0};
+    json_auto_t *obj = json_pack("{s:s}", "api_key", "k");
+    setenv("SP_TEST_IMAGE", "", 1);
+    setenv("SP_TEST_PICTURE", "other:1", 1);
+
+    cr_assert(eq(int, sp_fields_read(fields, SP_COUNT(fields), obj, &s, &err), SP_OK), "%s",
+              err.msg);
+
+    cr_expect(eq(str, s.image, "other:1"));
+    sp_fields_clear(fields, SP_COUNT(fields), &s);
 }
 
 Test(fields, the_environment_comes_before_the_default)
@@ -316,7 +332,7 @@ Test(fields, the_table_of_the_docs_names_defaults_and_limits)
         "| key | type | default | allowed | meaning |\n",
         "| `api_key` | string, required, secret |  |  | key of the team |\n",
         "| `region` | string | `us` | `us`, `eu` |  |\n",
-        "| `image` | string | `$SP_TEST_IMAGE`, else `base:latest` |  |  |\n",
+        "| `image` | string | `$SP_TEST_IMAGE`, else `$SP_TEST_PICTURE`, else `base:latest` |  |  |\n",
         "| `environment` | object | `{}` |  | variables |\n",
         "| `wait` | duration | `1m30s` | 0s to 1h |  |\n",
         "| `secure` | boolean | `true` |  |  |\n",
