@@ -125,5 +125,5 @@ enum sp_code sp_cell_read(const struct sp_cell *cell, struct sp_buf *out, struct
     if (rc)
         return sp_error_set(err, rc, "result document: %s", sp_code_name(rc));
     cut_line(out, from, to);
-    return sp_protocol_read(sp_buf_str(&doc), doc.len, result, err);
+    return sp_protocol_read_end(sp_buf_str(&doc), doc.len, result, err);
 }

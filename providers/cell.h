@@ -24,7 +24,7 @@ SP_MUST_CHECK enum sp_code sp_cell_write(struct sp_cell *cell, const struct sp_r
                                          struct sp_buf *out, struct sp_error *err);
 /*
  * Takes the marker line out of all that came on standard output and fills result_present, _value,
- * warning, exit_code and limit from it. *ended: there was one, so the program came to its end.
+ * warning, exit_code, execution_us (the program's own time) and limit from it. *ended: there was one, so the program came to its end.
  * SP_E_NOMEM; SP_E_INVALID: a marker line that holds no result document.
  */
 SP_MUST_CHECK enum sp_code sp_cell_read(const struct sp_cell *cell, struct sp_buf *out,

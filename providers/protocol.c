@@ -11,6 +11,7 @@
 
 /* The longest raw text of a warning in the result document. */
 enum { WARNING_MAX = 4096 };
+#define TIME_MAX_US (1000000LL * 86400) /* nobody waits for a day */
 
 static const struct sp_json_value json_null = {.raw = {"null", 4}, .type = SP_JSON_NULL};
 
@@ -47,12 +48,10 @@ enum sp_code sp_protocol_keep_value(struct sp_result *result, const struct sp_js
 }
 
 /* The members of the result document. */
-enum { PRESENT, VALUE, WARNING, LIMIT, EXIT, N_MEMBERS };
-static const char *const member_names[] = {[PRESENT] = "present",
-                                           [VALUE] = "value",
-                                           [WARNING] = "warning",
-                                           [LIMIT] = "limit",
-                                           [EXIT] = "exit"};
+enum { PRESENT, VALUE, WARNING, LIMIT, EXIT, TIME, N_MEMBERS };
+static const char *const member_names[] = {
+    [PRESENT] = "present", [VALUE] = "value", [WARNING] = "warning",
+    [LIMIT] = "limit",     [EXIT] = "exit",   [TIME] = "us"};
 
 struct document {
     struct sp_json_value member[N_MEMBERS];
@@ -100,15 +99,14 @@ static bool is_sound(const struct document *doc)
             (limit->raw.len == 8 && memcmp(limit->raw.data, "\"memory\"", 8) == 0));
 }
 
-/* 0 to 255; anything else is -1. */
-static int exit_code_of(const struct sp_json_value *value)
+/* 0 to max; anything else gives `other`. */
+static int64_t number_of(const struct sp_json_value *value, int64_t max, int64_t other)
 {
-    char text[8] = "";
-    int64_t code = -1;
+    char text[24] = "";
     if (value->raw.len < sizeof(text))
         memcpy(text, value->raw.data, value->raw.len);
-    (void)sp_parse_i64(text, 0, 255, &code);
-    return (int)code;
+    (void)sp_parse_i64(text, 0, max, &other);
+    return other;
 }
 
 static enum sp_code take_document(const struct document *doc, struct sp_result *result)
@@ -125,7 +123,9 @@ static enum sp_code take_document(const struct document *doc, struct sp_result *
     if (text.len > 0)
         sp_result_warn(result, "%s", sp_buf_str(&text));
     if (doc->has[EXIT])
-        result->exit_code = exit_code_of(&doc->member[EXIT]);
+        result->exit_code = (int)number_of(&doc->member[EXIT], 255, -1);
+    if (doc->has[TIME])
+        result->execution_us = number_of(&doc->member[TIME], TIME_MAX_US, 0);
     if (doc->has[LIMIT]) {
         result->outcome = SP_OUTCOME_LIMIT;
         result->limit = "memory";
@@ -133,14 +133,13 @@ static enum sp_code take_document(const struct document *doc, struct sp_result *
     return SP_OK;
 }
 
-enum sp_code sp_protocol_read(const char *doc, size_t len, struct sp_result *result,
-                              struct sp_error *err)
+/* Where a process of ours ends, the document does not say how. */
+static enum sp_code read_document(const char *doc, size_t len, bool with_end,
+                                  struct sp_result *result, struct sp_error *err)
 {
     struct sp_json_value root;
     struct document members = {0};
 
-    if (len == 0)
-        return SP_OK;
     enum sp_code rc = sp_json_scan(doc, len, &root, err);
     if (rc)
         return sp_error_wrap(err, rc, "result document");
@@ -149,10 +148,22 @@ enum sp_code sp_protocol_read(const char *doc, size_t len, struct sp_result *res
     rc = read_members(&root, &members, err);
     if (rc)
         return rc;
-    if (!is_sound(&members))
+    if (!is_sound(&members) || members.has[EXIT] != with_end || members.has[TIME] != with_end)
         return sp_error_set(err, SP_E_INVALID, "result document: members of wrong type or place");
     rc = take_document(&members, result);
     return rc ? sp_error_set(err, rc, "result document: out of memory") : SP_OK;
+}
+
+enum sp_code sp_protocol_read(const char *doc, size_t len, struct sp_result *result,
+                              struct sp_error *err)
+{
+    return len > 0 ? read_document(doc, len, false, result, err) : SP_OK;
+}
+
+enum sp_code sp_protocol_read_end(const char *doc, size_t len, struct sp_result *result,
+                                  struct sp_error *err)
+{
+    return read_document(doc, len, true, result, err);
 }
 
 /* One pass over the lines of stdout, which closes the gaps of the lines that it takes out. */

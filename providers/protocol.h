@@ -35,14 +35,17 @@ struct sp_wrapper {
 const struct sp_wrapper *sp_wrapper(enum sp_language language);
 
 /*
- * Reads the result document: {"present":bool,"value":…,"warning":text,"limit":"memory","exit":n}.
- * Fills result_present, _value, warning, outcome/limit where the wrapper saw one, and exit_code
- * where no process of ours ends (providers/cell.h). An empty document is a program that ended
- * before its main returned. SP_E_INVALID: not exactly one well-formed document (the program wrote
- * there itself): the caller warns.
+ * Reads the result document: {"present":bool,"value":…,"warning":text,"limit":"memory"}. Fills
+ * result_present, _value, warning, and outcome/limit where the wrapper saw one. An empty document is
+ * a program that ended before its main returned. SP_E_INVALID: not exactly one well-formed document
+ * (the program wrote there itself): the caller warns.
  */
 SP_MUST_CHECK enum sp_code sp_protocol_read(const char *doc, size_t len, struct sp_result *result,
                                             struct sp_error *err);
+/* The same where no process of ours ends (providers/cell.h): "exit":n and "us":n are exit_code and
+ * execution_us. */
+SP_MUST_CHECK enum sp_code sp_protocol_read_end(const char *doc, size_t len,
+                                                struct sp_result *result, struct sp_error *err);
 /* The value, wherever it was found; one that is nested too deep gives way to null, with a warning.
  * SP_E_NOMEM. */
 SP_MUST_CHECK enum sp_code sp_protocol_keep_value(struct sp_result *result,

@@ -5,7 +5,7 @@
 // JOB) whose promise the kernel awaits. JOB is base64 of a JSON object {code, arguments, marker,
 // files: [[name, content], ...], strict} whose texts are base64, save for marker and the names of
 // files. The value of main, and how the program ended, go to standard output in a line behind the
-// marker: base64 of the result document of providers/protocol.h with the member "exit".
+// marker: base64 of the result document of providers/protocol.h with the members "exit" and "us".
 
 const IDLE_LOOK_MS = 5;
 const ABSENT = '{"present":false'; // not closed: "exit" follows
@@ -137,6 +137,9 @@ async function untilItEnds() {
 }
 
 const { log } = console;
+const { hrtime } = process;
+const since = hrtime.bigint();
 const { document, code } = await untilItEnds();
-const text = Buffer.from(`${document},"exit":${code}}`).toString('base64');
+const took = (hrtime.bigint() - since) / 1000n;
+const text = Buffer.from(`${document},"exit":${code},"us":${took}}`).toString('base64');
 log.call(console, `\n${job.marker}${text}`);

@@ -4,7 +4,10 @@
 # JOB, base64 of a JSON object {code, arguments, marker, files: [[name, content], ...]} whose values
 # are base64 (arguments: of JSON text, empty for none), and SPACE, the kernel's global names. The
 # value of main, and how the program ended, go to standard output in a line behind the marker: base64
-# of the result document of providers/protocol.h with the member "exit".
+# of the result document of providers/protocol.h with the members "exit" and "us".
+
+
+from time import perf_counter
 
 
 def decoded(text):
@@ -94,6 +97,7 @@ def run_job(job, space):
     path = os.path.join(folder, "main.py")
     source = decoded(job["code"])
     exit_code = 0
+    since = perf_counter()
     try:
         put_files(folder, path, source, [(name, decoded(text)) for name, text in job["files"]])
         document = run_in(space, path, source, decoded(job["arguments"]))
@@ -104,9 +108,10 @@ def run_job(job, space):
         exit_code = exit_code_of(error, err)
     finally:
         space["__name__"] = "__main__"
+    took = (perf_counter() - since) * 1e6
     from base64 import b64encode
 
-    document = document[:-1] + b',"exit":%d}' % exit_code
+    document = document[:-1] + b',"exit":%d,"us":%d}' % (exit_code, took)
     out.write("\n" + job["marker"] + b64encode(document).decode() + "\n")
     out.flush()
 

@@ -202,6 +202,7 @@ static void expect_result(const struct kernel_case *c, const struct program *p,
     cr_expect(eq(str, (char *)(uintptr_t)sp_buf_str(out), (char *)(uintptr_t)p->out), "%s",
               c->name);
     cr_expect(eq(int, result.exit_code, p->exit_code), "%s", c->name);
+    cr_expect(0 < result.execution_us, "%s", c->name);
     cr_expect(eq(int, result.result_present, p->value != NULL), "%s", c->name);
     if (p->value && result.result_present) {
         cr_expect(eq(sz, result.result_value_len, strlen(p->value)), "%s", c->name);

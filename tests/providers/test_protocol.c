@@ -58,6 +58,8 @@ static const char *const bad_documents[] = {
     "{\"warning\":1}",
     "{\"limit\":\"time\"}",
     "{\"limit\":null}",
+    /* a process's own end says how it ended, and the program could have written this */
+    "{\"present\":false,\"exit\":0,\"us\":1}",
 };
 
 SP_TABLE_TEST(protocol, what_is_not_one_document_is_refused, bad_documents, row)
@@ -70,6 +72,32 @@ SP_TABLE_TEST(protocol, what_is_not_one_document_is_refused, bad_documents, row)
     cr_expect(eq(int, rc, SP_E_INVALID), "%s", *row);
     cr_expect(strncmp(err.msg, "result document", 15) == 0, "%s", err.msg);
     cr_expect(not(r.result_present), "%s", *row);
+}
+
+static const struct {
+    const char *doc;
+    enum sp_code rc;
+    int exit_code;
+    int64_t execution_us;
+} ends[] = {
+    {"{\"present\":false,\"exit\":3,\"us\":1500}", SP_OK, 3, 1500},
+    {"{\"present\":true,\"value\":1,\"exit\":255,\"us\":0}", SP_OK, 255, 0},
+    {"{\"present\":false,\"exit\":256,\"us\":-1}", SP_OK, -1, 0},
+    {"{\"present\":false,\"exit\":\"0\",\"us\":1e3}", SP_OK, -1, 0},
+    {"{\"present\":false,\"exit\":0}", SP_E_INVALID, 0, 0},
+    {"{\"present\":false,\"us\":0}", SP_E_INVALID, 0, 0},
+    {"", SP_E_INVALID, 0, 0},
+};
+
+SP_TABLE_TEST(protocol, a_kernel_s_document_tells_the_end, ends, row)
+{
+    sp_auto(sp_result_clear) struct sp_result r = {0};
+
+    cr_expect(eq(int, sp_protocol_read_end(row->doc, strlen(row->doc), &r, NULL), row->rc), "%s",
+              row->doc);
+
+    cr_expect(eq(int, r.exit_code, row->exit_code), "%s", row->doc);
+    cr_expect(eq(i64, r.execution_us, row->execution_us), "%s", row->doc);
 }
 
 /* {"present":true,"value":[[[...]]]} with so many levels. */
