@@ -1,36 +1,43 @@
-/* The Code Interpreter sandbox of Aliyun AgentRun (reference aliyun-agentrun): settings only. */
+/*
+ * The Code Interpreter sandbox of Aliyun AgentRun (references aliyun-agentrun, ragflow 2.2): one
+ * sandbox for each run, made from a template and deleted after it.
+ */
+#include "providers/aliyun_codeinterpreter/aliyun.h"
+
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "providers/lease.h"
 #include "providers/registry.h"
 #include "providers/settings_check.h"
 
-struct aliyun_settings {
-    char *access_key_id, *access_key_secret, *account_id, *region, *template_name;
-    int64_t timeout;
-    char *security_token, *control_endpoint, *data_endpoint;
-    int64_t pool_size;
-};
+#define SWEEP_MS 10000
+#define SWEEP_EVERY_MS 30000
 
-#define ACCOUNT_ENV "AGENTRUN_ACCOUNT_ID"
+#define ALIBABA_KEY_ID "ALIBABA_CLOUD_ACCESS_KEY_ID"
+#define ACCOUNT_ENV "AGENTRUN_ACCOUNT_ID FC_ACCOUNT_ID"
 
 static const char *const regions[] = {"cn-hangzhou", "cn-beijing",   "cn-shanghai",
-                                      "cn-shenzhen", "cn-guangzhou", NULL};
+                                      "cn-shenzhen", "cn-guangzhou", "ap-southeast-1",
+                                      NULL};
 
 static const struct sp_field fields[] = {
     SP_ROW_STR(struct aliyun_settings, access_key_id, .flags = SP_REQUIRED | SP_NO_DEFAULT,
-               .env = "AGENTRUN_ACCESS_KEY_ID", .label = "Access Key ID",
+               .env = "AGENTRUN_ACCESS_KEY_ID " ALIBABA_KEY_ID, .label = "Access Key ID",
                .placeholder = "LTAI5t...",
                .help = "AccessKey ID of a user that may use AgentRun; begins with LTAI"),
     SP_ROW_STR(struct aliyun_settings, access_key_secret,
                .flags = SP_REQUIRED | SP_SECRET | SP_NO_DEFAULT,
-               .env = "AGENTRUN_ACCESS_KEY_SECRET", .label = "Access Key Secret",
-               .placeholder = "••••••••••••••••", .help = "secret of that AccessKey"),
+               .env = "AGENTRUN_ACCESS_KEY_SECRET ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+               .label = "Access Key Secret", .placeholder = "••••••••••••••••",
+               .help = "secret of that AccessKey"),
     SP_ROW_STR(struct aliyun_settings, account_id, .flags = SP_REQUIRED | SP_NO_DEFAULT,
                .env = ACCOUNT_ENV, .label = "Account ID", .placeholder = "1234567890...",
                .help = "ID of the main account, digits"),
-    SP_ROW_STR(struct aliyun_settings, region, .def_str = "cn-hangzhou", .env = "AGENTRUN_REGION",
-               .label = "Region", .options = regions, .help = "region of the sandboxes"),
+    SP_ROW_STR(struct aliyun_settings, region, .def_str = "cn-hangzhou",
+               .env = "AGENTRUN_REGION FC_REGION", .label = "Region", .options = regions,
+               .help = "region of the sandboxes"),
     SP_ROW_STR(struct aliyun_settings, template_name, .label = "Template Name",
                .placeholder = "my-interpreter",
                .help = "template of the sandboxes; empty: ragflow-python-default or "
@@ -40,7 +47,9 @@ static const struct sp_field fields[] = {
                .help = "longest run of a program, seconds; the service allows 30"),
     SP_ROW_STR(struct aliyun_settings, security_token, .flags = SP_SECRET | SP_NO_DEFAULT,
                .env = "AGENTRUN_SECURITY_TOKEN", .label = "Security Token",
-               .help = "token that belongs to temporary credentials; empty: none"),
+               .help = "token that belongs to temporary credentials; empty: none, or "
+                       "ALIBABA_CLOUD_SECURITY_TOKEN where the key is that of "
+                       "ALIBABA_CLOUD_ACCESS_KEY_ID"),
     SP_ROW_STR(struct aliyun_settings, control_endpoint, .env = "AGENTRUN_CONTROL_ENDPOINT",
                .label = "Control Endpoint",
                .placeholder = "https://agentrun.cn-hangzhou.aliyuncs.com",
@@ -54,6 +63,7 @@ static const struct sp_field fields[] = {
 
 static enum sp_code check_account(json_t *settings, struct sp_error *err)
 {
+    char name[SP_ENV_NAME_MAX];
     const char *key_id = sp_setting_text(settings, "access_key_id");
     const char *account = sp_setting_text(settings, "account_id");
 
@@ -62,7 +72,7 @@ static enum sp_code check_account(json_t *settings, struct sp_error *err)
                             "access_key_id: Invalid AccessKey ID format, it must begin with LTAI");
     }
     if (!*account && !json_object_get(settings, "account_id"))
-        account = secure_getenv(ACCOUNT_ENV);
+        account = sp_env_first(ACCOUNT_ENV, name);
     if (!account || !*account)
         return sp_error_set(err, SP_E_INVALID, "account_id: the Account ID is required");
     if (account[strspn(account, "0123456789")])
@@ -81,7 +91,7 @@ static enum sp_code check_region(json_t *settings, struct sp_error *err)
     }
     return sp_error_set(err, SP_E_INVALID,
                         "region: Invalid region \"%.40s\", it must be one of cn-hangzhou, "
-                        "cn-beijing, cn-shanghai, cn-shenzhen, cn-guangzhou",
+                        "cn-beijing, cn-shanghai, cn-shenzhen, cn-guangzhou, ap-southeast-1",
                         region);
 }
 
@@ -101,6 +111,138 @@ static enum sp_code validate(json_t *settings, struct sp_error *err)
     return rc;
 }
 
+static void aliyun_close(struct sp_provider *p)
+{
+    struct aliyun *a = (struct aliyun *)p;
+
+    if (!a)
+        return;
+    sp_templates_free(a->templates);
+    sp_agentrun_free(a->service);
+    if (a->settings)
+        sp_fields_clear(fields, SP_COUNT(fields), a->settings);
+    free(a->settings);
+    free(a);
+}
+
+/* The variable ALIBABA_CLOUD_SECURITY_TOKEN, which platforms set, belongs to one key. */
+static const char *token_of(const struct aliyun_settings *s)
+{
+    const char *key_id = secure_getenv(ALIBABA_KEY_ID);
+    bool is_its_key = key_id && strcmp(key_id, s->access_key_id) == 0;
+
+    return *s->security_token || !is_its_key ? s->security_token
+                                             : secure_getenv("ALIBABA_CLOUD_SECURITY_TOKEN");
+}
+
+static enum sp_code aliyun_open(void *settings, const struct sp_host *host,
+                                struct sp_provider **out, struct sp_error *err)
+{
+    const struct aliyun_settings *s = settings;
+    const struct sp_agentrun_options options = {.key = {.id = s->access_key_id,
+                                                        .secret = s->access_key_secret,
+                                                        .token = token_of(s),
+                                                        .region = s->region},
+                                                .account_id = s->account_id,
+                                                .control_endpoint = s->control_endpoint,
+                                                .data_endpoint = s->data_endpoint};
+    struct aliyun *a = calloc(1, sizeof *a);
+
+    if (!a)
+        return sp_error_set(err, SP_E_NOMEM, "out of memory");
+    a->base.ops = &sp_provider_aliyun_codeinterpreter;
+    a->base.timeout_ms = s->timeout * 1000;
+    a->host = host;
+    atomic_init(&a->swept_at, sp_mono_ms());
+    enum sp_code rc = sp_agentrun_new(&options, &a->service, err);
+    if (!rc)
+        rc = sp_templates_new(a->service, s->template_name, &a->templates, err);
+    if (rc) {
+        aliyun_close(&a->base); /* the settings stay the caller's */
+        return rc;
+    }
+    a->settings = settings;
+    *out = &a->base;
+    return SP_OK;
+}
+
+/* As RAGFlow does, but believing the answer. What may pass is no reason to refuse the settings. */
+static enum sp_code aliyun_check(struct sp_provider *p, const struct sp_run *run,
+                                 struct sp_error *err)
+{
+    static const struct sp_aliyun_pair query[] = {{"pageNumber", "1"}, {"pageSize", "10"}};
+    sp_auto(sp_agentrun_answer_clear) struct sp_agentrun_answer answer = {0};
+    const struct sp_agentrun_time time = {run->setup_deadline, run->cancel_fd};
+    const struct sp_agentrun_call call = {.what = "list templates",
+                                          .action = "ListTemplates",
+                                          .method = "GET",
+                                          .path = "/2025-09-10/templates",
+                                          .query = query,
+                                          .n_query = SP_COUNT(query),
+                                          .to_log = true,
+                                          .time = &time};
+
+    enum sp_code rc = sp_agentrun_do(((struct aliyun *)p)->service, &call, &answer, err);
+    bool may_pass = rc == SP_E_TIMEOUT || (rc == SP_E_INVALID && answer.http.status / 100 == 5);
+    return may_pass ? sp_error_wrap(err, SP_E_UNAVAILABLE, "the control plane") : rc;
+}
+
+static enum sp_code aliyun_create(struct sp_provider *p, const struct sp_request *req,
+                                  const struct sp_run *run, struct sp_instance **out,
+                                  struct sp_error *err)
+{
+    struct aliyun_instance *i = calloc(1, sizeof *i);
+    if (!i)
+        return sp_error_set(err, SP_E_NOMEM, "out of memory");
+    i->base.provider = p;
+    enum sp_code rc = sp_aliyun_make((struct aliyun *)p, req->language, run, i, err);
+    if (rc) {
+        free(i);
+        return rc;
+    }
+    *out = &i->base;
+    return SP_OK;
+}
+
+static enum sp_code end_lease(void *ctx, const char *id, int64_t deadline, struct sp_error *err)
+{
+    return sp_sandbox_delete(((struct aliyun *)ctx)->service, id, deadline, err);
+}
+
+static void sweep_until(struct aliyun *a, int64_t deadline)
+{
+    atomic_store(&a->swept_at, sp_mono_ms());
+    sp_lease_sweep(a->host, a->base.ops->name, end_lease, a, deadline);
+}
+
+static void aliyun_sweep(struct sp_provider *p)
+{
+    sweep_until((struct aliyun *)p, sp_deadline_in(SWEEP_MS));
+}
+
+/* What another worker left behind is looked for now and then, since it may die at any time. */
+static void sweep_at_times(struct aliyun *a, int64_t deadline)
+{
+    int64_t now = sp_mono_ms(), before = atomic_load(&a->swept_at);
+
+    if (now - before >= SWEEP_EVERY_MS &&
+        atomic_compare_exchange_strong(&a->swept_at, &before, now))
+        sweep_until(a, deadline);
+}
+
+static enum sp_code aliyun_destroy(struct sp_instance *instance, const struct sp_run *run,
+                                   struct sp_error *err)
+{
+    struct aliyun *a = (struct aliyun *)instance->provider;
+    int64_t deadline = sp_deadline_in(run->teardown_ms);
+
+    enum sp_code rc = sp_aliyun_end(a, instance->id, deadline, err);
+    free(instance);
+    if (!rc)
+        sweep_at_times(a, deadline);
+    return rc;
+}
+
 const struct sp_provider_ops sp_provider_aliyun_codeinterpreter = {
     .name = "aliyun_codeinterpreter",
     .title = "Aliyun Code Interpreter",
@@ -112,4 +254,11 @@ const struct sp_provider_ops sp_provider_aliyun_codeinterpreter = {
     .settings_size = sizeof(struct aliyun_settings),
     .result_in_stdout = true,
     .validate = validate,
+    .open = aliyun_open,
+    .check = aliyun_check,
+    .create = aliyun_create,
+    .execute = sp_aliyun_execute,
+    .destroy = aliyun_destroy,
+    .sweep = aliyun_sweep,
+    .close = aliyun_close,
 };

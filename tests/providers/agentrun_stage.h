@@ -1,0 +1,342 @@
+/* An open provider `aliyun_codeinterpreter` in front of a scripted AgentRun, and leases in memory.
+ * For its tests only. Each test has a process of its own, so the stage may be global. */
+#pragma once
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "providers/registry.h"
+#include "tests/support.h"
+#include "tests/support/http_server.h"
+
+enum { LONG_MS = 30000, STEPS_MAX = 16, LEASES_MAX = 16 };
+
+/* What is asked for, by what its address looks like. */
+enum route {
+    LIST_TEMPLATES = 1,
+    GET_TEMPLATE,
+    MAKE_TEMPLATE,
+    CREATE,
+    HEALTH,
+    CONTEXT,
+    EXECUTE,
+    LIST,
+    FETCH,
+    DELETE_BOX,
+};
+
+/* One request's answer. Steps of a route are played in order; the usual answer comes after them. */
+struct step {
+    enum route route; /* 0 ends a script */
+    int status;       /* 0: the connection is closed without an answer; -1: no answer at all */
+    const char *body; /* NULL: the usual one; @END@ is the program's last line, with `document` */
+    const char *headers;
+    const char *document; /* NULL: the usual one */
+};
+
+#define READY                                                                                      \
+    "{\"code\":\"SUCCESS\",\"requestId\":\"R1\",\"data\":{\"templateName\":\"t\","                 \
+    "\"status\":\"READY\"}}"
+#define TEMPLATE_IS(state) "{\"code\":\"SUCCESS\",\"data\":{\"status\":\"" state "\"}}"
+#define NO_TEMPLATE "{\"code\":\"ERR_NOT_FOUND\",\"message\":\"template not found\"}"
+#define END_ITEM "{\"type\":\"stdout\",\"text\":\"@END@\"}"
+#define RESULTS(items) "{\"results\":[" items "],\"contextId\":\"ctx-1\"}"
+#define ENDED RESULTS(END_ITEM ",{\"type\":\"endOfExecution\",\"status\":\"ok\"}")
+#define DONE "{\"present\":false,\"exit\":0,\"us\":1500}"
+
+struct lease {
+    char id[64], data[128];
+    int64_t ttl_ms;
+    bool expired, dropped;
+};
+
+static struct stage {
+    struct sp_http_server server;
+    struct sp_limits limits;
+    struct sp_host host;
+    struct sp_provider *provider;
+    struct sp_instance *instance;
+    struct sp_request req;
+    struct sp_run run;
+    struct sp_result result;
+    struct sp_error err;
+    int cancel; /* an eventfd */
+    int64_t took_ms;
+    pthread_mutex_t lock; /* guards used and leases */
+    const struct step *steps;
+    bool used[STEPS_MAX];
+    struct lease leases[LEASES_MAX];
+    size_t n_leases;
+} stage = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* ---- the service ---- */
+
+static const struct {
+    enum route route;
+    const char *method, *path; /* a part of it */
+    const char *usual;
+} routes[] = {
+    {GET_TEMPLATE, "GET", "/2025-09-10/templates/", READY},
+    {LIST_TEMPLATES, "GET", "/2025-09-10/templates?", "{\"code\":\"SUCCESS\",\"data\":{}}"},
+    {MAKE_TEMPLATE, "POST", "/2025-09-10/templates", READY},
+    {HEALTH, "GET", "/health", "{\"status\":\"ok\"}"},
+    {EXECUTE, "POST", "/contexts/execute", ENDED},
+    {CONTEXT, "POST", "/contexts",
+     "{\"id\":\"ctx-1\",\"language\":\"python\",\"cwd\":\"/home/user\"}"},
+    {FETCH, "GET", "/filesystem/download?", "x"},
+    {LIST, "GET", "/filesystem?", "{\"path\":\"/home/user/artifacts\",\"entries\":[]}"},
+    {CREATE, "POST", "/sandboxes", "{\"code\":\"SUCCESS\",\"data\":{\"status\":\"READY\"}}"},
+    {DELETE_BOX, "DELETE", "/sandboxes/",
+     "{\"code\":\"SUCCESS\",\"requestId\":\"R2\",\"data\":{}}"},
+};
+
+static inline size_t row_of(const struct sp_exchange *x)
+{
+    size_t i = 0;
+    while (i < SP_COUNT(routes) &&
+           (strcmp(x->method, routes[i].method) != 0 || !strstr(x->target, routes[i].path)))
+        i++;
+    cr_assert(i < SP_COUNT(routes), "nobody asks for %s %s", x->method, x->target);
+    return i;
+}
+
+/* NULL: none is left for the route. */
+static inline const struct step *take_step(enum route route)
+{
+    const struct step *found = NULL;
+    pthread_mutex_lock(&stage.lock);
+    for (size_t i = 0; !found && stage.steps && stage.steps[i].route; i++) {
+        if (stage.steps[i].route == route && !stage.used[i]) {
+            stage.used[i] = true;
+            found = &stage.steps[i];
+        }
+    }
+    pthread_mutex_unlock(&stage.lock);
+    return found;
+}
+
+/* The job that the code carries: its JSON text. */
+static inline void read_job(const struct sp_exchange *x, struct sp_buf *out)
+{
+    const char *job = strstr(x->body, "'JOB': '");
+    job = job ? job + 8 : strstr(x->body, "'sandpiper_cell.cjs', '");
+    cr_assert(job != NULL, "%s", x->body);
+    if (job[0] == '\'')
+        job += strlen("'sandpiper_cell.cjs', '");
+    cr_assert(eq(int, sp_base64_decode(job, strcspn(job, "'"), out), SP_OK));
+}
+
+static inline void read_marker(const struct sp_exchange *x, char *out, size_t size)
+{
+    sp_auto(sp_buf_clear) struct sp_buf job = SP_BUF_INIT(SP_BUF_UNBOUNDED);
+    read_job(x, &job);
+    const char *marker = strstr(sp_buf_str(&job), "__RAGFLOW_RESULT_");
+    cr_assert(marker != NULL);
+    snprintf(out, size, "%.*s", (int)strcspn(marker, "\""), marker);
+}
+
+/* The body with the program's last line in its place. */
+static inline void fill_in(const struct sp_exchange *x, const char *body, const char *document,
+                           struct sp_buf *out)
+{
+    const char *place = strstr(body, "@END@");
+    char marker[128];
+    if (!place) {
+        cr_assert(eq(int, sp_buf_adds(out, body), SP_OK));
+        return;
+    }
+    read_marker(x, marker, sizeof(marker));
+    cr_assert(eq(int, sp_buf_addf(out, "%.*s\\n%s", (int)(place - body), body, marker), SP_OK));
+    cr_assert(eq(int, sp_base64_encode(document, strlen(document), out), SP_OK));
+    cr_assert(eq(int, sp_buf_addf(out, "\\n%s", place + 5), SP_OK));
+}
+
+static inline bool play(void *ctx, struct sp_exchange *x)
+{
+    (void)ctx;
+    size_t row = row_of(x);
+    const struct step usual = {.route = routes[row].route, .status = 200};
+    const struct step *step = take_step(routes[row].route);
+    sp_auto(sp_buf_clear) struct sp_buf body = SP_BUF_INIT(SP_BUF_UNBOUNDED);
+
+    if (!step)
+        step = &usual;
+    if (step->status < 0)
+        return sp_exchange_hold(x);
+    if (step->status == 0)
+        return false;
+    fill_in(x, step->body ? step->body : routes[row].usual, step->document ? step->document : DONE,
+            &body);
+    return sp_exchange_reply(x, step->status, step->headers, body.data, body.len);
+}
+
+/* ---- leases ---- */
+
+static inline struct lease *find_lease(const char *id)
+{
+    for (size_t i = 0; i < stage.n_leases; i++)
+        if (strcmp(stage.leases[i].id, id) == 0)
+            return &stage.leases[i];
+    return NULL;
+}
+
+static inline enum sp_code put_lease(void *ctx, const char *provider, const char *id,
+                                     const char *json, int64_t ttl_ms, struct sp_error *err)
+{
+    (void)ctx, (void)err;
+    cr_assert(eq(str, (char *)(uintptr_t)provider, "aliyun_codeinterpreter"));
+    pthread_mutex_lock(&stage.lock);
+    struct lease *lease = &stage.leases[stage.n_leases++];
+    snprintf(lease->id, sizeof(lease->id), "%s", id);
+    snprintf(lease->data, sizeof(lease->data), "%s", json);
+    lease->ttl_ms = ttl_ms;
+    pthread_mutex_unlock(&stage.lock);
+    return SP_OK;
+}
+
+static inline enum sp_code drop_lease(void *ctx, const char *provider, const char *id,
+                                      struct sp_error *err)
+{
+    (void)ctx, (void)provider, (void)err;
+    pthread_mutex_lock(&stage.lock);
+    struct lease *lease = find_lease(id);
+    cr_assert(lease != NULL, "a lease that nobody put: %s", id);
+    lease->dropped = true;
+    pthread_mutex_unlock(&stage.lock);
+    return SP_OK;
+}
+
+static inline enum sp_code list_leases(void *ctx, const char *provider, json_t **out,
+                                       struct sp_error *err)
+{
+    (void)ctx, (void)provider, (void)err;
+    *out = json_array();
+    for (size_t i = 0; i < stage.n_leases; i++) {
+        const struct lease *l = &stage.leases[i];
+        if (!l->dropped)
+            json_array_append_new(*out, json_pack("{s:s, s:s, s:b}", "id", l->id, "data", l->data,
+                                                  "expired", (int)l->expired));
+    }
+    return SP_OK;
+}
+
+static inline size_t leases_left(void)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < stage.n_leases; i++)
+        n += !stage.leases[i].dropped;
+    return n;
+}
+
+/* ---- the provider ---- */
+
+static inline enum sp_code open_provider(const char *more)
+{
+    char text[768];
+    snprintf(
+        text, sizeof(text),
+        "{\"access_key_id\":\"LTAI-test\",\"access_key_secret\":\"test-secret\","
+        "\"account_id\":\"1234567890\",\"control_endpoint\":\"%s\",\"data_endpoint\":\"%s\"%s}",
+        stage.server.url, stage.server.url, more);
+    json_auto_t *settings = json_loads(text, 0, NULL);
+    cr_assert(settings != NULL, "%s", text);
+    return sp_provider_open(&sp_provider_aliyun_codeinterpreter, settings, &stage.host,
+                            &stage.provider, &stage.err);
+}
+
+/* The job prints nothing and has all the time there is; tests change what they are about. more:
+ * further settings (",\"timeout\":5"). */
+static inline void set_stage(const struct step *steps, const char *more)
+{
+    static char code[] = "print(1)";
+
+    stage.steps = steps;
+    cr_assert(sp_http_server_start(&stage.server, play, NULL));
+    stage.limits = (struct sp_limits){.output_bytes = 1 << 20,
+                                      .response_bytes = 8 << 20,
+                                      .artifacts = 20,
+                                      .artifact_bytes = 10 << 20,
+                                      .artifacts_total = 50 << 20};
+    stage.host = (struct sp_host){.worker_id = "test",
+                                  .limits = &stage.limits,
+                                  .lease_put = put_lease,
+                                  .lease_drop = drop_lease,
+                                  .lease_list = list_leases};
+    stage.cancel = eventfd(0, EFD_CLOEXEC);
+    stage.req = (struct sp_request){.code = code, .code_len = strlen(code)};
+    stage.run = (struct sp_run){.setup_deadline = sp_deadline_in(LONG_MS),
+                                .deadline = SP_NEVER,
+                                .timeout_ms = 10000,
+                                .teardown_ms = 10000,
+                                .cancel_fd = stage.cancel};
+    cr_assert(eq(int, open_provider(more), SP_OK), "%s", stage.err.msg);
+}
+
+static inline void clear_stage(void)
+{
+    sp_result_clear(&stage.result);
+    sp_provider_destroy(stage.instance, &stage.run);
+    sp_provider_close(stage.provider);
+    sp_http_server_stop(&stage.server);
+    close(stage.cancel);
+}
+
+static inline enum sp_code create(void)
+{
+    stage.err = (struct sp_error){0};
+    return sp_provider_create(stage.provider, &stage.req, &stage.run, &stage.instance, &stage.err);
+}
+
+static inline enum sp_code execute(void)
+{
+    int64_t start = sp_mono_ms();
+
+    sp_result_clear(&stage.result);
+    stage.err = (struct sp_error){0};
+    enum sp_code rc = stage.instance ? SP_OK : create();
+    if (!rc)
+        rc = sp_provider_execute(stage.instance, &stage.req, &stage.run, &stage.result, &stage.err);
+    stage.took_ms = sp_mono_ms() - start;
+    return rc;
+}
+
+static inline void destroy(void)
+{
+    sp_provider_destroy(stage.instance, &stage.run);
+    stage.instance = NULL;
+}
+
+static inline void cancel_now(void)
+{
+    cr_assert(eq(int, eventfd_write(stage.cancel, 1), 0));
+}
+
+/* How often a route was asked for, and the n-th request of it; NULL: there is none. */
+static inline const struct sp_exchange *find_request(enum route route, int n)
+{
+    for (int i = 0; i < sp_http_server_requests(&stage.server); i++) {
+        const struct sp_exchange *x = sp_http_server_request(&stage.server, i);
+        if (routes[row_of(x)].route == route && n-- == 0)
+            return x;
+    }
+    return NULL;
+}
+
+static inline int asked(enum route route)
+{
+    int n = 0;
+    while (find_request(route, n))
+        n++;
+    return n;
+}
+
+static inline bool told(const char *what)
+{
+    return strstr(stage.err.msg, what);
+}
