@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "base/text.h"
@@ -129,6 +130,13 @@ static int64_t read_retry_after(const char *text)
     return left > 0 ? left : 0;
 }
 
+static int read_should_retry(const char *text)
+{
+    bool yes = text && strcasecmp(text, "true") == 0;
+
+    return yes ? 1 : text && strcasecmp(text, "false") == 0 ? 0 : -1;
+}
+
 /* The printable ASCII that text begins with. */
 static void copy_word(const char *text, char *out, size_t size)
 {
@@ -161,6 +169,7 @@ static void read_head(CURL *easy, struct sp_http_response *out)
     for (char *c = out->content_type; *c; c++)
         *c = (char)tolower((unsigned char)*c);
     out->retry_after_ms = read_retry_after(find_header(easy, "retry-after"));
+    out->should_retry = read_should_retry(find_header(easy, "should-retry"));
 }
 
 /* Called with each line, the empty one too. A head may follow that of an interim answer. */
@@ -247,7 +256,15 @@ static bool is_cancelled(int fd)
     return poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 0) > 0;
 }
 
-/* Until libcurl has a result. SP_E_CANCELLED: it has none. */
+/* Milliseconds until the moving deadline, at most WAIT_MS. */
+static int time_to_wait(const struct call *call)
+{
+    int left = call->request->moving ? sp_deadline_left(*call->request->moving) : WAIT_MS;
+
+    return left < 0 || left > WAIT_MS ? WAIT_MS : left;
+}
+
+/* Until libcurl has a result. SP_E_CANCELLED, SP_E_TIMEOUT: it has none. */
 static enum sp_code drive(const struct call *call, CURLcode *result)
 {
     CURLM *multi = call->handle->multi;
@@ -257,10 +274,12 @@ static enum sp_code drive(const struct call *call, CURLcode *result)
     while (!rc && running) {
         if (is_cancelled(fd))
             return fail(call, SP_E_CANCELLED, "cancelled");
+        if (time_to_wait(call) == 0)
+            return fail(call, SP_E_TIMEOUT, "no whole answer in time");
         struct curl_waitfd cancel = {.fd = fd, .events = CURL_WAIT_POLLIN};
         rc = curl_multi_perform(multi, &running);
         if (!rc && running)
-            rc = curl_multi_poll(multi, &cancel, fd >= 0, WAIT_MS, NULL);
+            rc = curl_multi_poll(multi, &cancel, fd >= 0, time_to_wait(call), NULL);
     }
     const CURLMsg *message = rc ? NULL : curl_multi_info_read(multi, &left);
     if (!message)
@@ -305,6 +324,7 @@ enum sp_code sp_http_do(struct sp_http *http, const struct sp_http_request *requ
 
     out->body.max = request->max_body;
     out->retry_after_ms = -1;
+    out->should_retry = -1;
     out->sent = SP_STARTED_NO;
     enum sp_code rc = make_headers(&call, &headers);
     if (rc)

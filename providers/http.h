@@ -40,6 +40,7 @@ struct sp_http_request {
     void *on_body_ctx;
     int64_t connect_deadline; /* monotonic: name, connection, TLS */
     int64_t deadline;         /* monotonic: all of it */
+    const int64_t *moving;    /* a second deadline, which on_body may move; NULL: none */
     int cancel_fd;            /* -1: none */
 };
 
@@ -49,6 +50,7 @@ struct sp_http_response {
     char content_type[80];  /* lower case, without parameters; "" for none */
     char request_id[96];    /* the service's name for the call, from its headers; "" for none */
     int64_t retry_after_ms; /* the header Retry-After; -1 for none */
+    int should_retry;       /* the header Should-Retry: 1 for true, 0 for false, -1 for none */
     /* Whether the request can have reached the peer: NO where there was no connection. Meaningful
      * on failure too. */
     enum sp_started sent;

@@ -8,27 +8,33 @@
 
 enum { MESSAGE_SHOWN = 160 }; /* an error may quote the whole command line */
 
-static const struct {
+static const struct word {
     const char *word;
     enum sp_code code;
+    bool refused; /* nothing was begun */
 } words[] = {
-    {"aborted", SP_E_UNAVAILABLE},       {"already_exists", SP_E_INVALID},
-    {"canceled", SP_E_UNAVAILABLE},      {"data_loss", SP_E_UNAVAILABLE},
-    {"deadline_exceeded", SP_E_TIMEOUT}, {"failed_precondition", SP_E_INVALID},
-    {"internal", SP_E_INVALID},          {"invalid_argument", SP_E_INVALID},
-    {"not_found", SP_E_INVALID},         {"out_of_range", SP_E_INVALID},
-    {"permission_denied", SP_E_DENIED},  {"resource_exhausted", SP_E_BUSY},
-    {"unauthenticated", SP_E_DENIED},    {"unavailable", SP_E_UNAVAILABLE},
-    {"unimplemented", SP_E_INVALID},
+    {"aborted", SP_E_UNAVAILABLE, false},       {"already_exists", SP_E_INVALID, true},
+    {"canceled", SP_E_UNAVAILABLE, false},      {"data_loss", SP_E_UNAVAILABLE, false},
+    {"deadline_exceeded", SP_E_TIMEOUT, false}, {"failed_precondition", SP_E_INVALID, true},
+    {"internal", SP_E_INVALID, false},          {"invalid_argument", SP_E_INVALID, true},
+    {"not_found", SP_E_INVALID, true},          {"out_of_range", SP_E_INVALID, true},
+    {"permission_denied", SP_E_INVALID, true},  {"resource_exhausted", SP_E_BUSY, true},
+    {"unauthenticated", SP_E_INVALID, true},    {"unavailable", SP_E_UNAVAILABLE, false},
+    {"unimplemented", SP_E_INVALID, true},      {"unknown", SP_E_INVALID, false},
 };
+
+static const struct word *find_word(const char *text)
+{
+    size_t i = 0;
+
+    while (i + 1 < SP_COUNT(words) && strcmp(text, words[i].word) != 0)
+        i++; /* the last one stands for what we do not know */
+    return &words[i];
+}
 
 enum sp_code sp_connect_code(const char *word)
 {
-    for (size_t i = 0; i < SP_COUNT(words); i++) {
-        if (strcmp(word, words[i].word) == 0)
-            return words[i].code;
-    }
-    return SP_E_INVALID;
+    return find_word(word)->code;
 }
 
 void sp_process_event_clear(struct sp_process_event *event)
@@ -51,7 +57,9 @@ static enum sp_code read_stream_end(json_t *root, struct sp_process_event *event
     if (!error)
         return SP_OK;
     (void)json_unpack(error, "{s?s, s?s}", "code", &word, "message", &message);
-    return sp_error_set(err, sp_connect_code(word), "%s: %.*s", word,
+    const struct word *known = find_word(word);
+    event->refused = known->refused;
+    return sp_error_set(err, known->code, "%s: %.*s", known->word,
                         (int)sp_utf8_floor(message, strnlen(message, MESSAGE_SHOWN)), message);
 }
 

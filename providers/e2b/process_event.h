@@ -19,6 +19,7 @@ struct sp_process_event {
     int exit_code;      /* END: -1 for a signal */
     bool exited;        /* END: by itself */
     char status[64];    /* END: "exit status 3", "signal: killed" */
+    bool refused;       /* an end of stream with an error that says that nothing was begun */
 };
 void sp_process_event_clear(struct sp_process_event *event);
 SP_AUTO_CLEAR(struct sp_process_event, sp_process_event_clear)
@@ -32,5 +33,6 @@ SP_MUST_CHECK enum sp_code sp_process_event_read(const struct sp_connect_frame *
                                                  struct sp_process_event *event,
                                                  struct sp_error *err);
 
-/* What a code word of Connect means for us: "deadline_exceeded" is SP_E_TIMEOUT, ... */
+/* What a code word of Connect means for us: "deadline_exceeded" is SP_E_TIMEOUT, ... Only sandboxes
+ * speak it, so a refused token or user is SP_E_INVALID: no settings of ours are wrong. */
 enum sp_code sp_connect_code(const char *word);

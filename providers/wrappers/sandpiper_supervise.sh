@@ -2,6 +2,7 @@
 # Runs one program on another machine and cleans up behind it; for any POSIX sh, dash and busybox too.
 #
 #   sh HOME/sandpiper_supervise.sh run SECONDS INTERPRETER [ARGUMENT ...]
+#   sh HOME/sandpiper_supervise.sh once SECONDS INTERPRETER [ARGUMENT ...]
 #   sh HOME/sandpiper_supervise.sh end               ends what a run started, from outside
 #   sh HOME/sandpiper_supervise.sh remove            the same, then removes HOME
 #   sh HOME/sandpiper_supervise.sh probe COMMAND...  says what is missing, a line each; removes HOME
@@ -13,12 +14,16 @@
 # it what the program wrote to descriptor 3. While it runs, a line or the end of standard input ends it.
 # Afterwards the end of standard input removes HOME. So when the other side dies, all of it goes.
 #
+# once: the same on a machine that is made for the run and thrown away with it. Its environment is the
+# program's, standard input is not looked at, HOME stays. HOME/work/artifacts is made.
+#
 # What a run started is found by a tag which neither fork nor exec, a cleared environment nor a new
 # session gets rid of: a hard limit on resident memory. The kernel does nothing else with that number
 # (since Linux 2.4.30), nobody but root can raise it, and /proc shows it. Forks are dear, so builtins do
 # what they can.
 # shellcheck disable=SC3045 # ulimit's -m, -c and one of -u and -p are everywhere
 PROGRAM_PATH=/usr/local/bin:/usr/bin:/bin
+[ "$1" != once ] || PROGRAM_PATH=$PATH
 export PATH="$PROGRAM_PATH:$PATH" LC_ALL=C
 
 # The tag of a home: KiB for ulimit, bytes as /proc shows them. They always have as many digits, so that
@@ -78,9 +83,13 @@ start() {
     fi
     exec 3>>"$home/result" 5<&-
     if [ -e "$home/arguments" ]; then exec 4<"$home/arguments"; else exec 4</dev/null; fi
+    if [ "$command" = once ]; then
+        set -- env -u LC_ALL PATH="$PROGRAM_PATH" "$@"
+    else
+        set -- env -i PATH="$PROGRAM_PATH" HOME="$PWD" LANG=C.UTF-8 TMPDIR="$PWD" "$@"
+    fi
     # timeout bounds its life should the other side vanish, and gives it a process group of its own.
-    exec timeout -s KILL "$life" env -i PATH="$PROGRAM_PATH" HOME="$PWD" LANG=C.UTF-8 TMPDIR="$PWD" \
-        "$@" >&6 2>&7 6>&- 7>&-
+    exec timeout -s KILL "$life" "$@" >&6 2>&7 6>&- 7>&-
 }
 
 # The shell tells a signal from an exit code by what it says, except of these two.
@@ -102,7 +111,16 @@ remove() {
     rm -rf -- "$1"
 }
 
-run() {
+# Ends the program when the other side wants it.
+watch() {
+    (
+        read -r _ <&5
+        end_all
+    ) 2>/dev/null 6>&- 7>&- &
+    watcher=$!
+}
+
+supervise() {
     life=$1
     shift
     exec 5<&0 6>&1 7>&2 </dev/null >/dev/null 2>"$home/said"
@@ -112,20 +130,25 @@ run() {
     elif ! PATH=$PROGRAM_PATH command -v "$1"; then
         record refused interpreter
     else
-        (
-            read -r _ <&5
-            end_all
-        ) 2>/dev/null 6>&- 7>&- &
-        watcher=$!
+        [ "$command" = once ] || watch
         (start "$@")
         code=$?
-        kill -KILL $watcher
+        [ "$command" = once ] || kill -KILL "$watcher"
         end_all
         conclude $code
     fi
     exec 6>&- 7>&-
+}
+
+run() {
+    supervise "$@"
     while read -r _; do :; done <&5
     remove "$home"
+}
+
+once() {
+    mkdir -p "$home/work/artifacts" 2>/dev/null
+    supervise "$@"
 }
 
 probe() {

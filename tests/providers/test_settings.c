@@ -157,7 +157,6 @@ Test(settings, no_schema_shows_a_secret_of_the_environment)
 static const struct {
     const char *provider, *settings;
 } unbuilt[] = {
-    {"e2b", "{\"api_key\":\"k\"}"},
     {"ssh", "{" SSH "}"},
 };
 

@@ -1,0 +1,321 @@
+#include "providers/e2b/control.h"
+
+#include <jansson.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+
+enum {
+    CALL_MS = 60000,
+    ANSWER_BYTES = 256 << 10,
+    LIST_BYTES = 4 << 20,
+    END_TRIES = 2,
+};
+#define LABEL "sandpiper_run"
+
+struct sp_e2b_control {
+    char *api_url;  /* without a slash at its end */
+    char *key_line; /* a header */
+    char *template, *domain, *worker_id;
+    bool allow_internet, secure;
+    atomic_bool second; /* POST /sandboxes is no more: /v2/sandboxes */
+    struct sp_http *http;
+};
+
+void sp_e2b_control_free(struct sp_e2b_control *control)
+{
+    if (!control)
+        return;
+    sp_http_free(control->http);
+    if (control->key_line)
+        explicit_bzero(control->key_line, strlen(control->key_line));
+    free(control->key_line);
+    free(control->api_url);
+    free(control->template);
+    free(control->domain);
+    free(control->worker_id);
+    free(control);
+}
+
+static enum sp_code check_key(const char *key, struct sp_error *err)
+{
+    if (!sp_utf8_valid(key, strlen(key)) || sp_utf8_has_control(key, strlen(key)))
+        return sp_error_set(err, SP_E_INVALID, "api_key: must be one line of text");
+    if (strncmp(key, "sk_e2b_", 7) == 0) {
+        return sp_error_set(err, SP_E_INVALID,
+                            "api_key: this is an access token of a user; sandboxes need the API "
+                            "key of a team (e2b_...)");
+    }
+    return SP_OK;
+}
+
+/* NULL without memory. */
+static char *join(const char *first, const char *second)
+{
+    char *text = NULL;
+    return asprintf(&text, "%s%s", first, second) < 0 ? NULL : text;
+}
+
+static char *trimmed(const char *url)
+{
+    size_t len = strlen(url);
+
+    while (len > 0 && url[len - 1] == '/')
+        len--;
+    return sp_memdup(url, len);
+}
+
+static enum sp_code fill(struct sp_e2b_control *c, const struct sp_e2b_control_options *o,
+                         struct sp_error *err)
+{
+    c->api_url = *o->api_url ? trimmed(o->api_url) : join("https://api.", o->domain);
+    c->key_line = join("X-API-Key: ", o->api_key);
+    c->template = sp_strdup(o->template);
+    c->domain = sp_strdup(o->domain);
+    c->worker_id = sp_strdup(o->worker_id);
+    c->allow_internet = o->allow_internet;
+    c->secure = o->secure;
+    if (!c->api_url || !c->key_line || !c->template || !c->domain || !c->worker_id)
+        return sp_error_set(err, SP_E_NOMEM, "out of memory");
+    return sp_http_new(&c->http, err);
+}
+
+enum sp_code sp_e2b_control_new(const struct sp_e2b_control_options *options,
+                                struct sp_e2b_control **out, struct sp_error *err)
+{
+    enum sp_code rc = check_key(options->api_key, err);
+    if (rc)
+        return rc;
+    sp_auto(sp_e2b_control_free) struct sp_e2b_control *c = calloc(1, sizeof(*c));
+    if (!c)
+        return sp_error_set(err, SP_E_NOMEM, "out of memory");
+    rc = fill(c, options, err);
+    if (!rc)
+        *out = SP_TAKE(c);
+    return rc;
+}
+
+const char *sp_e2b_control_url(const struct sp_e2b_control *control)
+{
+    return control->api_url;
+}
+
+/* What all calls share; the caller fills in the rest. path: below the API's address. */
+struct request {
+    struct sp_e2b_call call;
+    const char *path, *idempotency; /* a header; NULL: none */
+};
+
+static enum sp_code send_request(struct sp_e2b_control *c, struct request *r,
+                                 struct sp_http_response *out, struct sp_error *err)
+{
+    const char *const headers[] = {c->key_line, "Accept: application/json",
+                                   r->call.request.body ? "Content-Type: application/json"
+                                                        : r->idempotency,
+                                   r->call.request.body ? r->idempotency : NULL, NULL};
+    sp_auto(sp_free_str) char *url = join(c->api_url, r->path);
+
+    if (!url)
+        return sp_error_set(err, SP_E_NOMEM, "out of memory");
+    r->call.request.url = url;
+    r->call.request.headers = headers;
+    r->call.request.deadline = sp_deadline_min(r->call.request.deadline, sp_deadline_in(CALL_MS));
+    return sp_e2b_do(c->http, &r->call, out, err);
+}
+
+/* ---- making ---- */
+
+/* NULL without memory, or with a text that is no UTF-8. The second version is always secure. */
+static char *create_body(const struct sp_e2b_control *c, const struct sp_e2b_creation *with,
+                         bool second)
+{
+    json_auto_t *body = json_pack("{s:s, s:I, s:{s:s, s:s}}", "templateID", c->template, "timeout",
+                                  (json_int_t)with->ttl_s, "metadata", LABEL, with->label,
+                                  "sandpiper_worker", c->worker_id);
+
+    if (!body || (!second && json_object_set_new(body, "secure", json_boolean(c->secure))) ||
+        (!c->allow_internet && json_object_set_new(body, "allow_internet_access", json_false())))
+        return NULL;
+    return json_dumps(body, JSON_COMPACT);
+}
+
+static enum sp_code create_at(struct sp_e2b_control *c, const struct sp_e2b_creation *with,
+                              bool second, struct sp_http_response *out, struct sp_error *err)
+{
+    sp_auto(sp_free_str) char *body = create_body(c, with, second);
+    char idempotency[96];
+
+    if (!body)
+        return sp_error_set(err, SP_E_INVALID, "create: the template or worker.id is no UTF-8");
+    snprintf(idempotency, sizeof(idempotency), "Idempotency-Key: %s", with->label);
+    struct request r = {.call = {.what = "create",
+                                 .request = {.method = "POST",
+                                             .body = body,
+                                             .body_len = strlen(body),
+                                             .max_body = ANSWER_BYTES,
+                                             .deadline = with->limits.deadline,
+                                             .cancel_fd = with->limits.cancel_fd},
+                                 .repeat = true},
+                        .path = second ? "/v2/sandboxes" : "/sandboxes",
+                        .idempotency = idempotency};
+    return send_request(c, &r, out, err);
+}
+
+/* As the service is expected to say it one day. A template that is not there is a 404 as well. */
+static bool is_withdrawn(const struct sp_http_response *response)
+{
+    return response->status == 405 || response->status == 410 ||
+           (response->status == 404 && !strcasestr(sp_buf_str(&response->body), "template"));
+}
+
+/* The answer of a create that worked. */
+static enum sp_code take_sandbox(struct sp_e2b_control *c, const struct sp_http_response *response,
+                                 const struct sp_e2b_creation *with, struct sp_e2b_sandbox *out,
+                                 bool *left, struct sp_error *err)
+{
+    struct sp_e2b_sandbox sandbox = {.id = ""};
+    struct sp_error ignored;
+
+    enum sp_code rc = sp_e2b_sandbox_read(sp_buf_str(&response->body), response->body.len,
+                                          c->domain, c->secure, &sandbox, err);
+    if (!rc) {
+        *out = sandbox;
+        return SP_OK;
+    }
+    *left = !*sandbox.id || sp_e2b_end(c, sandbox.id, with->limits.deadline, &ignored);
+    sp_e2b_sandbox_clear(&sandbox);
+    return rc;
+}
+
+enum sp_code sp_e2b_create(struct sp_e2b_control *control, const struct sp_e2b_creation *with,
+                           struct sp_e2b_sandbox *out, bool *left, struct sp_error *err)
+{
+    sp_auto(sp_http_response_clear) struct sp_http_response response = {0};
+    bool second = atomic_load(&control->second);
+
+    enum sp_code rc = create_at(control, with, second, &response, err);
+    if (rc && !second && is_withdrawn(&response)) {
+        sp_http_response_clear(&response);
+        rc = create_at(control, with, true, &response, err);
+        if (!rc)
+            atomic_store(&control->second, true);
+    }
+    *left = rc && response.sent != SP_STARTED_NO;
+    return rc ? rc : take_sandbox(control, &response, with, out, left, err);
+}
+
+/* ---- ending ---- */
+
+enum sp_code sp_e2b_end(struct sp_e2b_control *control, const char *id, int64_t deadline,
+                        struct sp_error *err)
+{
+    char path[96];
+    enum sp_code rc = SP_OK;
+
+    if (!sp_e2b_is_id(id))
+        return sp_error_set(err, SP_E_INVALID, "delete: not the id of a sandbox");
+    snprintf(path, sizeof(path), "/sandboxes/%s", id);
+    for (int i = 0; i < END_TRIES; i++) {
+        sp_auto(sp_http_response_clear) struct sp_http_response response = {0};
+        struct request r = {.call = {.what = "delete",
+                                     .request = {.method = "DELETE",
+                                                 .max_body = ANSWER_BYTES,
+                                                 .deadline = deadline,
+                                                 .cancel_fd = -1},
+                                     .repeat = true,
+                                     .to_log = true},
+                            .path = path};
+        rc = send_request(control, &r, &response, err);
+        if (!rc || response.status == 404)
+            return SP_OK;
+    }
+    return rc;
+}
+
+/* A service that does not know the filter lists all sandboxes, so each is looked at. */
+static enum sp_code end_listed(struct sp_e2b_control *control, json_t *list, const char *label,
+                               int64_t deadline, struct sp_error *err)
+{
+    enum sp_code rc = SP_OK;
+    json_t *one = NULL;
+    size_t i = 0;
+
+    json_array_foreach (list, i, one) {
+        const char *found =
+            json_string_value(json_object_get(json_object_get(one, "metadata"), LABEL));
+        const char *id = json_string_value(json_object_get(one, "sandboxID"));
+        if (!rc && id && found && strcmp(found, label) == 0)
+            rc = sp_e2b_end(control, id, deadline, err);
+    }
+    return rc;
+}
+
+enum sp_code sp_e2b_end_labelled(struct sp_e2b_control *control, const char *label,
+                                 int64_t deadline, struct sp_error *err)
+{
+    sp_auto(sp_http_response_clear) struct sp_http_response response = {0};
+    char path[128];
+    struct request r = {.call = {.what = "list",
+                                 .request = {.method = "GET",
+                                             .max_body = LIST_BYTES,
+                                             .deadline = deadline,
+                                             .cancel_fd = -1},
+                                 .repeat = true,
+                                 .to_log = true},
+                        .path = path};
+
+    if (strspn(label, "0123456789abcdef-") != strlen(label))
+        return sp_error_set(err, SP_E_INVALID, "list: not a label of ours");
+    snprintf(path, sizeof(path), "/v2/sandboxes?metadata=" LABEL "%%3D%.60s", label);
+    enum sp_code rc = send_request(control, &r, &response, err);
+    if (rc)
+        return rc;
+    json_auto_t *list = json_loadb(sp_buf_str(&response.body), response.body.len, 0, NULL);
+    if (!json_is_array(list))
+        return sp_error_set(err, SP_E_INVALID, "list: the answer is no list");
+    return end_listed(control, list, label, deadline, err);
+}
+
+/* ---- checking ---- */
+
+static enum sp_code list_one(struct sp_e2b_control *c, const char *path,
+                             const struct sp_e2b_limits *limits, int *status, struct sp_error *err)
+{
+    sp_auto(sp_http_response_clear) struct sp_http_response response = {0};
+    struct request r = {.call = {.what = "list",
+                                 .request = {.method = "GET",
+                                             .max_body = LIST_BYTES,
+                                             .deadline = limits->deadline,
+                                             .cancel_fd = limits->cancel_fd},
+                                 .repeat = true,
+                                 .to_log = true},
+                        .path = path};
+
+    enum sp_code rc = send_request(c, &r, &response, err);
+    *status = response.status;
+    if (rc == SP_E_LIMIT && response.status == 200)
+        return SP_OK; /* there are many */
+    if (rc || response.status != 200)
+        return rc;
+    json_auto_t *list = json_loadb(sp_buf_str(&response.body), response.body.len, 0, NULL);
+    return json_is_array(list)
+               ? SP_OK
+               : sp_error_set(err, SP_E_INVALID, "list: the answer is no list; is api_url right?");
+}
+
+/* Older and smaller services have the first version only. */
+enum sp_code sp_e2b_check(struct sp_e2b_control *control, const struct sp_e2b_limits *limits,
+                          struct sp_error *err)
+{
+    int status = 0;
+
+    enum sp_code rc = list_one(control, "/v2/sandboxes?limit=1", limits, &status, err);
+    if (rc && (status == 404 || status == 405))
+        rc = list_one(control, "/sandboxes", limits, &status, err);
+    return rc;
+}

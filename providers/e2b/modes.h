@@ -1,0 +1,34 @@
+/* The two ways of running a program in a sandbox: as a process of its own, and as a cell of a
+ * kernel. */
+#pragma once
+
+#include "base/limits.h"
+#include "providers/e2b/envd.h"
+#include "providers/e2b/kernel.h"
+#include "providers/provider.h"
+
+/* Where programs run: one sandbox, used by one run at a time. */
+struct sp_e2b_place {
+    const struct sp_limits *limits;
+    struct sp_envd envd;
+    struct sp_kernels kernels;
+    char *folder;             /* of the contexts; NULL: not made yet */
+    char *contexts[2];        /* by language, kept from run to run */
+    void (*alive)(void *ctx); /* called now and then while a program runs */
+    void *ctx;
+};
+void sp_e2b_place_clear(struct sp_e2b_place *place);
+
+/*
+ * As execute() of a provider. *spoilt: something may still be running, so the place is good for
+ * nothing but its end.
+ */
+typedef enum sp_code (*sp_e2b_mode_fn)(struct sp_e2b_place *place, const struct sp_request *req,
+                                       const struct sp_run *run, struct sp_result *out,
+                                       bool *spoilt, struct sp_error *err);
+enum sp_code sp_e2b_run_process(struct sp_e2b_place *place, const struct sp_request *req,
+                                const struct sp_run *run, struct sp_result *out, bool *spoilt,
+                                struct sp_error *err);
+enum sp_code sp_e2b_run_cell(struct sp_e2b_place *place, const struct sp_request *req,
+                             const struct sp_run *run, struct sp_result *out, bool *spoilt,
+                             struct sp_error *err);
