@@ -61,13 +61,19 @@ static const struct sp_field fields[] = {
                .label = "Pool Size", .help = "sandboxes kept ready; 0: each is made for its run"),
 };
 
+/* The key of temporary credentials, which are of no use without their token. */
+static bool is_temporary(json_t *settings, const char *key_id)
+{
+    return strncmp(key_id, "STS.", 4) == 0 && *sp_setting_text(settings, "security_token");
+}
+
 static enum sp_code check_account(json_t *settings, struct sp_error *err)
 {
     char name[SP_ENV_NAME_MAX];
     const char *key_id = sp_setting_text(settings, "access_key_id");
     const char *account = sp_setting_text(settings, "account_id");
 
-    if (*key_id && strncmp(key_id, "LTAI", 4) != 0) {
+    if (*key_id && strncmp(key_id, "LTAI", 4) != 0 && !is_temporary(settings, key_id)) {
         return sp_error_set(err, SP_E_INVALID,
                             "access_key_id: Invalid AccessKey ID format, it must begin with LTAI");
     }

@@ -28,7 +28,7 @@ static enum sp_code decode_base64(struct sp_buf *text, struct sp_buf *out)
 {
     size_t n = 0;
     for (size_t i = 0; i < text->len; i++) {
-        if (!strchr("\r\n ", text->data[i]))
+        if (text->data[i] != '\n' && text->data[i] != '\r')
             text->data[n++] = text->data[i];
     }
     return sp_base64_decode(text->data, n, out);

@@ -19,6 +19,9 @@ static const struct {
     {"aliyun_codeinterpreter", "{" ALIYUN ",\"region\":\"cn-beijing\",\"timeout\":1,"
                                "\"data_endpoint\":\"http://127.0.0.1:1\",\"pool_size\":0}"},
     {"aliyun_codeinterpreter", "{" ALIYUN ",\"region\":\"\"}"},
+    {"aliyun_codeinterpreter",
+     "{\"access_key_id\":\"STS.x\",\"access_key_secret\":\"s\",\"security_token\":\"t\","
+     "\"account_id\":\"1\"}"},
     {"e2b", "{\"api_key\":\"k\"}"},
     {"e2b", "{\"api_key\":\"env:KEY\",\"mode\":\"kernel\",\"domain\":\"e2b.example.org\","
             "\"allow_internet\":false,\"timeout\":300}"},
