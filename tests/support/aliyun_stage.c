@@ -1,0 +1,204 @@
+#include "tests/support/aliyun_stage.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "providers/registry.h"
+#include "tests/support.h"
+
+enum { START_MS = 20000, ANSWER_MS = 20000, USUAL_MS = 20000, TEARDOWN_MS = 10000, WORDS = 24 };
+
+static const struct sp_limits usual_limits = {.output_bytes = 1 << 20,
+                                              .response_bytes = 64 << 20,
+                                              .artifacts = 20,
+                                              .artifact_bytes = 10 << 20,
+                                              .artifacts_total = 50 << 20,
+                                              .timeout_ms = 600000};
+
+json_t *aliyun_stage_settings(const struct aliyun_stage *s, const char *more)
+{
+    char text[512], url[64];
+
+    snprintf(text, sizeof text, "{%s}", more);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", s->port);
+    json_auto_t *given = json_loads(text, 0, NULL);
+    cr_assert(given != NULL, "%s", text);
+    json_t *settings = json_pack("{s:s, s:s, s:s, s:s, s:s}", "access_key_id", ALIYUN_KEY_ID,
+                                 "access_key_secret", ALIYUN_SECRET, "account_id",
+                                 "1234567890123456", "control_endpoint", url, "data_endpoint", url);
+    json_object_update(settings, given);
+    return settings;
+}
+
+void aliyun_stage_open(struct aliyun_stage *s, const char *more)
+{
+    json_auto_t *settings = aliyun_stage_settings(s, more);
+
+    sp_provider_close(s->provider);
+    s->provider = NULL;
+    enum sp_code rc = sp_provider_open(sp_registry_find("aliyun_codeinterpreter"), settings,
+                                       &s->host, &s->provider, &s->err);
+    cr_assert(eq(int, rc, SP_OK), "%s", s->err.msg);
+}
+
+void aliyun_stage_start(struct aliyun_stage *s, const char *const *options, const char *more)
+{
+    const char *argv[WORDS] = {SYSTEM_PYTHON, "-E", "-B", AGENTRUN_PY};
+
+    for (size_t n = 4; options && *options && n < WORDS - 1; options++)
+        argv[n++] = *options;
+    sp_process_start(&s->process, argv);
+    char *line = sp_process_line(&s->process, START_MS);
+    cr_assert(sscanf(line, "ready %d", &s->port) == 1, "%s", line);
+    free(line);
+    s->limits = usual_limits;
+    test_leases_init(&s->leases);
+    s->host = (struct sp_host){.worker_id = "test", .limits = &s->limits};
+    test_leases_use(&s->leases, &s->host);
+    aliyun_stage_open(s, more);
+}
+
+void aliyun_stage_stop(struct aliyun_stage *s)
+{
+    aliyun_stage_destroy(s);
+    json_auto_t *seen = aliyun_stage_tell(s, "{}");
+    json_t *wrong = json_object_get(seen, "violations");
+    char *text = json_dumps(wrong, JSON_INDENT(1));
+
+    cr_expect(zero(sz, json_array_size(wrong)), "%s", text);
+    cr_expect(zero(sz, json_array_size(json_object_get(seen, "alive"))), "a sandbox lives on");
+    cr_expect(zero(int, test_leases_count(&s->leases)), "a lease is left");
+    free(text);
+    sp_result_clear(&s->result);
+    sp_provider_close(s->provider);
+    s->provider = NULL;
+    test_leases_clear(&s->leases);
+    sp_process_stop(&s->process);
+}
+
+static struct sp_run limits_of(const struct aliyun_job *job)
+{
+    return (struct sp_run){
+        .setup_deadline = sp_deadline_in(job->setup_ms ? job->setup_ms : USUAL_MS),
+        .deadline = job->deadline_ms ? sp_deadline_in(job->deadline_ms) : SP_NEVER,
+        .timeout_ms = job->timeout_ms ? job->timeout_ms : USUAL_MS,
+        .teardown_ms = job->teardown_ms ? job->teardown_ms : TEARDOWN_MS,
+        .cancel_fd = job->cancel_fd ? job->cancel_fd : -1};
+}
+
+static struct sp_request request_of(const struct aliyun_job *job)
+{
+    return (struct sp_request){.language = job->language,
+                               .code = (char *)(uintptr_t)job->code,
+                               .code_len = job->code ? strlen(job->code) : 0,
+                               .arguments = (char *)(uintptr_t)job->arguments,
+                               .arguments_len = job->arguments ? strlen(job->arguments) : 0,
+                               .strict_result = job->strict,
+                               .result_in_stdout = job->quiet ? SP_NO : SP_UNSET,
+                               .files = (struct sp_file *)(uintptr_t)job->files,
+                               .n_files = job->n_files};
+}
+
+enum sp_code aliyun_stage_check(struct aliyun_stage *s)
+{
+    struct sp_run run = limits_of(&(struct aliyun_job){0});
+
+    s->err = (struct sp_error){0};
+    return sp_provider_check(s->provider, &run, &s->err);
+}
+
+enum sp_code aliyun_stage_create(struct aliyun_stage *s, const struct aliyun_job *job)
+{
+    struct sp_run run = limits_of(job);
+    struct sp_request req = request_of(job);
+
+    s->err = (struct sp_error){0};
+    return sp_provider_create(s->provider, &req, &run, &s->instance, &s->err);
+}
+
+enum sp_code aliyun_stage_execute(struct aliyun_stage *s, const struct aliyun_job *job)
+{
+    struct sp_run run = limits_of(job);
+    struct sp_request req = request_of(job);
+
+    sp_result_clear(&s->result);
+    s->err = (struct sp_error){0};
+    return sp_provider_execute(s->instance, &req, &run, &s->result, &s->err);
+}
+
+void aliyun_stage_destroy(struct aliyun_stage *s)
+{
+    struct sp_run run = limits_of(&(struct aliyun_job){0});
+
+    sp_provider_destroy(s->instance, &run);
+    s->instance = NULL;
+}
+
+enum sp_code aliyun_stage_run_into(struct aliyun_stage *s, const struct aliyun_job *job,
+                                   struct sp_result *out, struct sp_error *err)
+{
+    struct sp_run run = limits_of(job);
+    struct sp_request req = request_of(job);
+    struct sp_instance *instance = NULL;
+
+    enum sp_code rc = sp_provider_create(s->provider, &req, &run, &instance, err);
+    if (!rc)
+        rc = sp_provider_execute(instance, &req, &run, out, err);
+    sp_provider_destroy(instance, &run);
+    return rc;
+}
+
+enum sp_code aliyun_stage_run(struct aliyun_stage *s, const struct aliyun_job *job)
+{
+    int64_t began = sp_mono_ms();
+
+    sp_result_clear(&s->result);
+    s->err = (struct sp_error){0};
+    enum sp_code rc = aliyun_stage_run_into(s, job, &s->result, &s->err);
+    s->took_ms = sp_mono_ms() - began;
+    return rc;
+}
+
+const char *aliyun_stage_out(const struct aliyun_stage *s)
+{
+    return s->result.out.text ? s->result.out.text : "";
+}
+
+const char *aliyun_stage_err(const struct aliyun_stage *s)
+{
+    return s->result.err.text ? s->result.err.text : "";
+}
+
+json_t *aliyun_stage_tell(struct aliyun_stage *s, const char *command)
+{
+    sp_process_say(&s->process, command);
+    char *line = sp_process_line(&s->process, ANSWER_MS);
+    json_t *seen = json_loads(line, JSON_ALLOW_NUL, NULL);
+    cr_assert(seen != NULL, "%s", line);
+    free(line);
+    return seen;
+}
+
+void aliyun_stage_do(struct aliyun_stage *s, const char *command)
+{
+    json_decref(aliyun_stage_tell(s, command));
+}
+
+int aliyun_stage_count(struct aliyun_stage *s, const char *name)
+{
+    json_auto_t *seen = aliyun_stage_tell(s, "{}");
+    return (int)json_integer_value(json_object_get(seen, name));
+}
+
+int aliyun_stage_calls(struct aliyun_stage *s, const char *operation)
+{
+    json_auto_t *seen = aliyun_stage_tell(s, "{}");
+    return (int)json_integer_value(json_object_get(json_object_get(seen, "calls"), operation));
+}
+
+int aliyun_stage_alive(struct aliyun_stage *s)
+{
+    json_auto_t *seen = aliyun_stage_tell(s, "{}");
+    return (int)json_array_size(json_object_get(seen, "alive"));
+}
