@@ -65,8 +65,10 @@ async function runEsModule(source, file, handover) {
   return [handover.main, namespace.main, namespace.default];
 }
 
+// The first look at an output stream makes it, and from then on it counts.
 function resources() {
-  return process.getActiveResourcesInfo?.().length ?? 0;
+  const streams = [process.stdout, process.stderr];
+  return streams && (process.getActiveResourcesInfo?.().length ?? 0);
 }
 
 // A plain script goes on until it has nothing left to do: as many timers, sockets and the like are
