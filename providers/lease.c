@@ -25,33 +25,39 @@ void sp_lease_drop(const struct sp_host *host, const char *provider, const char 
         complain("lease_not_dropped", provider, id, &err);
 }
 
+/* Whether it is ended now. */
+static bool sweep_one(const struct sp_host *host, const char *provider, json_t *lease,
+                      sp_lease_end_fn end, void *ctx, int64_t deadline)
+{
+    const char *id = NULL, *data = NULL;
+    struct sp_error err = {0};
+    int expired = 0;
+
+    if (json_unpack(lease, "{s:s, s:s, s:b}", "id", &id, "data", &data, "expired", &expired) ||
+        !expired)
+        return false;
+    enum sp_code rc = end(ctx, id, data, deadline, &err);
+    if (!rc) {
+        sp_lease_drop(host, provider, id);
+    } else if (rc != SP_E_UNSUPPORTED) {
+        complain("sweep_failed", provider, id, &err);
+    }
+    return !rc;
+}
+
 void sp_lease_sweep(const struct sp_host *host, const char *provider, sp_lease_end_fn end,
                     void *ctx, int64_t deadline)
 {
     json_auto_t *list = NULL;
     struct sp_error err = {0};
-    size_t index, ended = 0;
-    json_t *lease;
+    int64_t ended = 0;
 
     if (!host->lease_list)
         return;
-    if (host->lease_list(host->ctx, provider, &list, &err)) {
+    if (host->lease_list(host->ctx, provider, &list, &err))
         complain("leases_not_read", provider, NULL, &err);
-        return;
-    }
-    json_array_foreach (list, index, lease) {
-        const char *id = json_string_value(json_object_get(lease, "id"));
-        if (!id || !json_is_true(json_object_get(lease, "expired")))
-            continue;
-        if (sp_deadline_left(deadline) == 0)
-            break;
-        if (end(ctx, id, deadline, &err)) {
-            complain("sweep_failed", provider, id, &err);
-            continue;
-        }
-        sp_lease_drop(host, provider, id);
-        ended++;
-    }
+    for (size_t i = 0; i < json_array_size(list) && sp_deadline_left(deadline) > 0; i++)
+        ended += sweep_one(host, provider, json_array_get(list, i), end, ctx, deadline);
     if (ended > 0)
-        sp_log(SP_INFO, "swept", sp_s("provider", provider), sp_i("ended", (int64_t)ended));
+        sp_log(SP_INFO, "swept", sp_s("provider", provider), sp_i("ended", ended));
 }

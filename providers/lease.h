@@ -14,10 +14,10 @@ void sp_lease_put(const struct sp_host *host, const char *provider, const char *
 /* It is gone at the service. */
 void sp_lease_drop(const struct sp_host *host, const char *provider, const char *id);
 
-/* Ends one; SP_OK also where it is gone already. */
-typedef enum sp_code (*sp_lease_end_fn)(void *ctx, const char *id, int64_t deadline,
-                                        struct sp_error *err);
-/* Ends and drops what has expired, until the deadline. What cannot be ended stays, and is logged.
- */
+/* Ends one; SP_OK also where it is gone already. SP_E_UNSUPPORTED: it is of another service, and so
+ * its own worker's matter. data: as it was put. */
+typedef enum sp_code (*sp_lease_end_fn)(void *ctx, const char *id, const char *data,
+                                        int64_t deadline, struct sp_error *err);
+/* Ends and drops what has expired, until the deadline. What cannot be ended stays, and is logged. */
 void sp_lease_sweep(const struct sp_host *host, const char *provider, sp_lease_end_fn end,
                     void *ctx, int64_t deadline);

@@ -142,7 +142,7 @@ static enum sp_code copy_key(struct sp_aliyun_key *to, const struct sp_aliyun_ke
 enum sp_code sp_agentrun_new(const struct sp_agentrun_options *options, struct sp_agentrun **out,
                              struct sp_error *err)
 {
-    sp_auto(sp_agentrun_free) struct sp_agentrun *service = calloc(1, sizeof *service);
+    struct sp_agentrun *service = calloc(1, sizeof *service);
     if (!service)
         return sp_error_set(err, SP_E_NOMEM, "out of memory");
     enum sp_code rc = copy_key(&service->key, &options->key, err);
@@ -150,9 +150,17 @@ enum sp_code sp_agentrun_new(const struct sp_agentrun_options *options, struct s
         rc = set_plane(&service->control, "control_endpoint", control_base(options), err);
     if (!rc)
         rc = set_plane(&service->data, "data_endpoint", data_base(options), err);
-    if (!rc)
-        *out = SP_TAKE(service);
-    return rc;
+    if (rc) {
+        sp_agentrun_free(service);
+        return rc;
+    }
+    *out = service;
+    return SP_OK;
+}
+
+const char *sp_agentrun_address(const struct sp_agentrun *service)
+{
+    return service->data.base;
 }
 
 void sp_agentrun_answer_clear(struct sp_agentrun_answer *answer)

@@ -25,6 +25,9 @@ SP_MUST_CHECK enum sp_code sp_agentrun_new(const struct sp_agentrun_options *opt
 void sp_agentrun_free(struct sp_agentrun *service);
 SP_AUTO(struct sp_agentrun *, sp_agentrun_free)
 
+/* The data plane's address, by which sandboxes of this service and account are known. Borrowed. */
+const char *sp_agentrun_address(const struct sp_agentrun *service);
+
 /* Until when, and what ends it earlier. */
 struct sp_agentrun_time {
     int64_t deadline;

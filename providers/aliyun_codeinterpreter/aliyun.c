@@ -210,9 +210,16 @@ static enum sp_code aliyun_create(struct sp_provider *p, const struct sp_request
     return SP_OK;
 }
 
-static enum sp_code end_lease(void *ctx, const char *id, int64_t deadline, struct sp_error *err)
+static enum sp_code end_lease(void *ctx, const char *id, const char *data, int64_t deadline,
+                              struct sp_error *err)
 {
-    return sp_sandbox_delete(((struct aliyun *)ctx)->service, id, deadline, err);
+    const struct aliyun *a = ctx;
+    json_auto_t *root = json_loads(data, 0, NULL);
+    const char *service = json_string_value(json_object_get(root, "service"));
+
+    if (!service || strcmp(service, sp_agentrun_address(a->service)) != 0)
+        return sp_error_set(err, SP_E_UNSUPPORTED, "of another account or region");
+    return sp_sandbox_delete(a->service, id, deadline, err);
 }
 
 static void sweep_until(struct aliyun *a, int64_t deadline)

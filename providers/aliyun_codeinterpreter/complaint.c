@@ -69,23 +69,23 @@ static void read_body(const struct sp_http_response *http, struct complaint *out
 
 /* The first row that fits; NULL and 0 fit everything. */
 static const struct {
-    int status;
     const char *code; /* part of it */
+    int status;
     enum sp_code rc;
 } meanings[] = {
-    {0, "Throttling", SP_E_BUSY},
-    {429, NULL, SP_E_BUSY},
-    {0, "InvalidAccessKeyId", SP_E_DENIED}, /* also with 404 */
-    {0, "SignatureDoesNotMatch", SP_E_DENIED},
-    {0, "IncompleteSignature", SP_E_DENIED},
-    {0, "InvalidTimeStamp", SP_E_DENIED},
-    {0, "SecurityToken", SP_E_DENIED},
-    {401, NULL, SP_E_DENIED},
-    {403, NULL, SP_E_DENIED},
-    {502, NULL, SP_E_UNAVAILABLE},
-    {503, NULL, SP_E_UNAVAILABLE},
-    {504, NULL, SP_E_UNAVAILABLE},
-    {0, NULL, SP_E_INVALID},
+    {"Throttling", 0, SP_E_BUSY},
+    {NULL, 429, SP_E_BUSY},
+    {"InvalidAccessKeyId", 0, SP_E_DENIED}, /* also with 404 */
+    {"SignatureDoesNotMatch", 0, SP_E_DENIED},
+    {"IncompleteSignature", 0, SP_E_DENIED},
+    {"InvalidTimeStamp", 0, SP_E_DENIED},
+    {"SecurityToken", 0, SP_E_DENIED},
+    {NULL, 401, SP_E_DENIED},
+    {NULL, 403, SP_E_DENIED},
+    {NULL, 502, SP_E_UNAVAILABLE},
+    {NULL, 503, SP_E_UNAVAILABLE},
+    {NULL, 504, SP_E_UNAVAILABLE},
+    {NULL, 0, SP_E_INVALID},
 };
 
 static enum sp_code meaning_of(int status, const char *code)

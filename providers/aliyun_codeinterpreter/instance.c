@@ -20,7 +20,7 @@ static void put_lease(const struct aliyun *a, const char *id, int64_t setup_dead
 
     sp_json_object(&j, NULL);
     sp_json_str(&j, "worker", a->host->worker_id);
-    sp_json_str(&j, "region", a->settings->region);
+    sp_json_str(&j, "service", sp_agentrun_address(a->service));
     sp_json_object_end(&j);
     sp_lease_put(a->host, a->base.ops->name, id, sp_buf_str(&data),
                  (setup_ms > 0 ? setup_ms : 0) + LEASE_AFTER_SETUP_MS);
@@ -67,6 +67,13 @@ static enum sp_code create_sandbox(struct aliyun *a, enum sp_language language,
     return rc;
 }
 
+static enum sp_code make_context(struct aliyun *a, struct aliyun_instance *i,
+                                 enum sp_language language, const struct sp_agentrun_time *time,
+                                 struct sp_error *err)
+{
+    return sp_context_create(a->service, i->base.id, language, time, &i->contexts[language], err);
+}
+
 enum sp_code sp_aliyun_make(struct aliyun *a, enum sp_language language, const struct sp_run *run,
                             struct aliyun_instance *i, struct sp_error *err)
 {
@@ -80,8 +87,7 @@ enum sp_code sp_aliyun_make(struct aliyun *a, enum sp_language language, const s
         return rc;
     rc = sp_sandbox_wait(a->service, i->base.id, &time, err);
     if (!rc)
-        rc =
-            sp_context_create(a->service, i->base.id, language, &time, &i->contexts[language], err);
+        rc = make_context(a, i, language, &time, err);
     if (rc)
         clean_up(a, i->base.id, run);
     return rc;

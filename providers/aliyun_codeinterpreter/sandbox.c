@@ -126,9 +126,10 @@ enum sp_code sp_sandbox_wait(struct sp_agentrun *service, const char *id,
         if (healthy)
             return SP_OK;
         int64_t until = sp_deadline_in(delay > asked ? delay : asked);
-        if (until >= time->deadline)
+        if (until >= time->deadline) {
             return sp_error_set(err, SP_E_TIMEOUT, "the sandbox is not ready in time: %s",
                                 last.msg);
+        }
         if (sp_pause_until(until, time->cancel_fd))
             return sp_error_set(err, SP_E_CANCELLED, "cancelled while the sandbox was starting");
     }

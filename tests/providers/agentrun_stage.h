@@ -226,6 +226,15 @@ static inline enum sp_code list_leases(void *ctx, const char *provider, json_t *
     return SP_OK;
 }
 
+/* One that a dead worker left. */
+static inline void leave_lease(const char *id, const char *service)
+{
+    char data[128];
+    snprintf(data, sizeof(data), "{\"service\":\"%s\"}", service);
+    cr_assert(eq(int, put_lease(NULL, "aliyun_codeinterpreter", id, data, 1000, NULL), SP_OK));
+    stage.leases[stage.n_leases - 1].expired = true;
+}
+
 static inline size_t leases_left(void)
 {
     size_t n = 0;

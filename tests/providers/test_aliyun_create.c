@@ -412,13 +412,15 @@ SP_TABLE_TEST(aliyun_create, cancelling_ends_it_wherever_it_is, cancelled, row)
 
 Test(aliyun_create, a_lease_is_put_before_and_outlasts_the_run)
 {
+    char data[128];
     set_stage(NULL, "");
 
     cr_assert(eq(int, create(), SP_OK), "%s", stage.err.msg);
 
     cr_assert(eq(sz, stage.n_leases, 1));
     cr_expect(eq(str, stage.leases[0].id, stage.instance->id));
-    cr_expect(eq(str, stage.leases[0].data, "{\"worker\":\"test\",\"region\":\"cn-hangzhou\"}"));
+    snprintf(data, sizeof(data), "{\"worker\":\"test\",\"service\":\"%s\"}", stage.server.url);
+    cr_expect(eq(str, stage.leases[0].data, data));
     cr_expect(LONG_MS + 50000 < stage.leases[0].ttl_ms);
     destroy();
     cr_expect(eq(sz, leases_left(), 0));
@@ -493,12 +495,11 @@ Test(aliyun_create, what_a_dead_worker_left_is_swept)
                                         {DELETE_BOX, 500, "", NULL, NULL},
                                         {DELETE_BOX, 500, "", NULL, NULL},
                                         {0}};
-    static const char *const ids[] = {"DEAD1", "ALIVE", "DEAD2", "DEAD3"};
+    static const char *const ids[] = {"DEAD1", "ALIVE", "DEAD2", "DEAD3", "DEAD ELSEWHERE"};
     set_stage(steps, "");
-    for (size_t i = 0; i < SP_COUNT(ids); i++) {
-        put_lease(NULL, "aliyun_codeinterpreter", ids[i], "{}", 1000, NULL);
-        stage.leases[i].expired = strncmp(ids[i], "DEAD", 4) == 0;
-    }
+    for (size_t i = 0; i < SP_COUNT(ids); i++)
+        leave_lease(ids[i], strchr(ids[i], ' ') ? "https://other" : stage.server.url);
+    stage.leases[1].expired = false;
 
     sp_provider_sweep(stage.provider);
 
@@ -506,6 +507,8 @@ Test(aliyun_create, what_a_dead_worker_left_is_swept)
     cr_expect(not(stage.leases[1].dropped));
     cr_expect(stage.leases[2].dropped);
     cr_expect(not(stage.leases[3].dropped), "what cannot be deleted is tried again later");
+    cr_expect(not(stage.leases[4].dropped), "it is of another account");
+    cr_expect(eq(int, asked(DELETE_BOX), 4));
     cr_expect(eq(str, find_request(DELETE_BOX, 0)->target, "/sandboxes/DEAD1"));
     cr_expect(eq(str, find_request(DELETE_BOX, 1)->target, "/sandboxes/DEAD2"));
 }

@@ -47,30 +47,35 @@ static enum sp_code open_with(const char *text)
 
 static const struct {
     const char *settings, *control, *data; /* the parts of the targets that name the hosts */
+    const char *service;
 } hosts[] = {
     {"{" KEY "}", "agentrun.cn-hangzhou.aliyuncs.com:443",
-     "1234567890-ram.agentrun-data.cn-hangzhou.aliyuncs.com:443"},
+     "1234567890-ram.agentrun-data.cn-hangzhou.aliyuncs.com:443",
+     "https://1234567890-ram.agentrun-data.cn-hangzhou.aliyuncs.com"},
     {"{" KEY ",\"region\":\"ap-southeast-1\"}", "agentrun.ap-southeast-1.aliyuncs.com:443",
-     "1234567890-ram.agentrun-data.ap-southeast-1.aliyuncs.com:443"},
+     "1234567890-ram.agentrun-data.ap-southeast-1.aliyuncs.com:443",
+     "https://1234567890-ram.agentrun-data.ap-southeast-1.aliyuncs.com"},
     {"{" KEY ",\"control_endpoint\":\"https://agentrun-vpc.cn-hangzhou.aliyuncs.com/\","
      "\"data_endpoint\":\"https://x.agentrun-data.cn-hangzhou.aliyuncs.com:8443//\"}",
      "agentrun-vpc.cn-hangzhou.aliyuncs.com:443",
-     "x-ram.agentrun-data.cn-hangzhou.aliyuncs.com:8443"},
+     "x-ram.agentrun-data.cn-hangzhou.aliyuncs.com:8443",
+     "https://x-ram.agentrun-data.cn-hangzhou.aliyuncs.com:8443"},
     {"{" KEY ",\"data_endpoint\":\"https://x-ram.agentrun-data.cn-hangzhou.aliyuncs.com\"}", "",
-     "x-ram.agentrun-data.cn-hangzhou.aliyuncs.com:443"},
+     "x-ram.agentrun-data.cn-hangzhou.aliyuncs.com:443",
+     "https://x-ram.agentrun-data.cn-hangzhou.aliyuncs.com"},
     {"{" KEY ",\"data_endpoint\":\"https://x.funagent-data-pre.cn-hangzhou.aliyuncs.com\"}", "",
-     "x-ram.funagent-data-pre.cn-hangzhou.aliyuncs.com:443"},
+     "x-ram.funagent-data-pre.cn-hangzhou.aliyuncs.com:443",
+     "https://x-ram.funagent-data-pre.cn-hangzhou.aliyuncs.com"},
     {"{" KEY ",\"control_endpoint\":\"http://proxy.example:81\","
      "\"data_endpoint\":\"http://agentrun-data.example\"}",
-     "http://proxy.example:81/2025-09-10/templates?",
-     "http://agentrun-data.example/sandboxes/DEAD"},
+     "http://proxy.example:81/2025-09-10/templates?", "http://agentrun-data.example/sandboxes/DEAD",
+     "http://agentrun-data.example"},
 };
 
 SP_TABLE_TEST(aliyun_settings, hosts_follow_region_and_account, hosts, row)
 {
     cr_assert(eq(int, open_with(row->settings), SP_OK), "%s", stage.err.msg);
-    put_lease(NULL, "aliyun_codeinterpreter", "DEAD", "{}", 1000, NULL);
-    stage.leases[0].expired = true;
+    leave_lease("DEAD", row->service);
 
     cr_expect(ne(int, sp_provider_check(stage.provider, &stage.run, NULL), SP_OK));
     sp_provider_sweep(stage.provider);
