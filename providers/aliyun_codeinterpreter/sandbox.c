@@ -75,7 +75,10 @@ enum sp_code sp_sandbox_create(struct sp_agentrun *service, const char *id,
     enum sp_code rc = sp_agentrun_insist(service, &call, &answer, err);
     if (rc && answer.exists && answer.was_repeat)
         return SP_OK; /* an answer got lost */
-    *loss = (struct sp_sandbox_loss){.maybe_there = answer.unsure, .no_template = answer.gone};
+    /* A good status with a failure's code, or about another sandbox, proves nothing. */
+    bool looks_made = answer.http.status / 100 == 2;
+    *loss = (struct sp_sandbox_loss){.maybe_there = answer.unsure || looks_made,
+                                     .no_template = answer.gone};
     return rc ? rc : check_id(&answer, id, err);
 }
 

@@ -94,10 +94,9 @@ Test(aliyun_demands, execute_python_code)
 
 Test(aliyun_demands, execute_python_code_with_arguments)
 {
-    run_well(&(struct aliyun_job){
-        .code = "def main(name: str, count: int) -> dict:\n"
-                "    return {'message': f'Hello {name}! ' * count}",
-        .arguments = "{\"name\":\"World\",\"count\":3}"});
+    run_well(&(struct aliyun_job){.code = "def main(name: str, count: int) -> dict:\n"
+                                          "    return {'message': f'Hello {name}! ' * count}",
+                                  .arguments = "{\"name\":\"World\",\"count\":3}"});
 
     expect_out("Hello World! Hello World! Hello World!");
     cr_expect(s.result.result_present);
@@ -190,8 +189,7 @@ Test(aliyun_demands, string_manipulation)
                                           "print(text[::-1])\nprint(text.upper())\n"
                                           "print(len(text.split()))"});
 
-    cr_expect(
-        eq(str, (char *)aliyun_stage_out(&s), (char *)"!dlroW ,olleH\nHELLO, WORLD!\n2\n"));
+    cr_expect(eq(str, (char *)aliyun_stage_out(&s), (char *)"!dlroW ,olleH\nHELLO, WORLD!\n2\n"));
 }
 
 Test(aliyun_demands, context_persistence)
@@ -478,8 +476,7 @@ Test(aliyun_programs, artifacts_are_taken_by_the_rules)
         "os.symlink('/etc/hostname', 'artifacts/link.csv')\n"
         "os.symlink('a', 'artifacts/folder')\nos.symlink('nowhere', 'artifacts/broken.csv')\n"
         "os.mkfifo('artifacts/pipe.csv')\nraise SystemExit(2)";
-    static const char *const taken[] = {"a/deep/c.json", "b.csv", "empty.html",
-                                        "\u00e9 %2F+.csv"};
+    static const char *const taken[] = {"a/deep/c.json", "b.csv", "empty.html", "\u00e9 %2F+.csv"};
     static const char *const refused[] = {"big.csv",  "broken.csv", "folder",
                                           "link.csv", "pipe.csv",   "run.exe"};
     s.limits.artifact_bytes = 1000;

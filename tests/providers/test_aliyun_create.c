@@ -249,7 +249,7 @@ static const struct create_case {
      {{CREATE, 200, "{\"code\":\"SUCCESS\",\"data\":{\"sandboxId\":\"OTHER\"}}", NULL, NULL}},
      SP_E_INVALID,
      1,
-     0,
+     1,
      0,
      "AgentRun made sandbox OTHER where"},
     {"bare, without an envelope",
