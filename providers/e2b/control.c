@@ -15,12 +15,14 @@ enum {
     ANSWER_BYTES = 256 << 10,
     LIST_BYTES = 4 << 20,
     END_TRIES = 2,
+    DIGEST_SHOWN = 16, /* hex digits: enough to tell teams apart */
 };
 #define LABEL "sandpiper_run"
 
 struct sp_e2b_control {
     char *api_url;  /* without a slash at its end */
     char *key_line; /* a header */
+    char *name;
     char *template, *domain, *worker_id;
     bool allow_internet, secure;
     atomic_bool second; /* POST /sandboxes is no more: /v2/sandboxes */
@@ -36,6 +38,7 @@ void sp_e2b_control_free(struct sp_e2b_control *control)
         explicit_bzero(control->key_line, strlen(control->key_line));
     free(control->key_line);
     free(control->api_url);
+    free(control->name);
     free(control->template);
     free(control->domain);
     free(control->worker_id);
@@ -70,17 +73,27 @@ static char *trimmed(const char *url)
     return sp_memdup(url, len);
 }
 
+/* NULL without memory. */
+static char *name_of(const char *api_url, const char *key)
+{
+    char digest[65], *name = NULL;
+
+    sp_sha256_hex(key, strlen(key), digest);
+    return asprintf(&name, "%s %.*s", api_url, DIGEST_SHOWN, digest) < 0 ? NULL : name;
+}
+
 static enum sp_code fill(struct sp_e2b_control *c, const struct sp_e2b_control_options *o,
                          struct sp_error *err)
 {
     c->api_url = *o->api_url ? trimmed(o->api_url) : join("https://api.", o->domain);
     c->key_line = join("X-API-Key: ", o->api_key);
+    c->name = c->api_url ? name_of(c->api_url, o->api_key) : NULL;
     c->template = sp_strdup(o->template);
     c->domain = sp_strdup(o->domain);
     c->worker_id = sp_strdup(o->worker_id);
     c->allow_internet = o->allow_internet;
     c->secure = o->secure;
-    if (!c->api_url || !c->key_line || !c->template || !c->domain || !c->worker_id)
+    if (!c->api_url || !c->key_line || !c->name || !c->template || !c->domain || !c->worker_id)
         return sp_error_set(err, SP_E_NOMEM, "out of memory");
     return sp_http_new(&c->http, err);
 }
@@ -100,9 +113,9 @@ enum sp_code sp_e2b_control_new(const struct sp_e2b_control_options *options,
     return rc;
 }
 
-const char *sp_e2b_control_url(const struct sp_e2b_control *control)
+const char *sp_e2b_control_name(const struct sp_e2b_control *control)
 {
-    return control->api_url;
+    return control->name;
 }
 
 /* What all calls share; the caller fills in the rest. path: below the API's address. */

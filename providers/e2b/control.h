@@ -25,8 +25,8 @@ SP_MUST_CHECK enum sp_code sp_e2b_control_new(const struct sp_e2b_control_option
 void sp_e2b_control_free(struct sp_e2b_control *control);
 SP_AUTO(struct sp_e2b_control *, sp_e2b_control_free)
 
-/* Where it is: "https://api.e2b.app". As long as control lives. */
-const char *sp_e2b_control_url(const struct sp_e2b_control *control);
+/* Which service and team this is, for leases: an address and a digest. As long as control lives. */
+const char *sp_e2b_control_name(const struct sp_e2b_control *control);
 
 /* One that is to be made. */
 struct sp_e2b_creation {

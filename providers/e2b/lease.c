@@ -29,7 +29,7 @@ void sp_e2b_lease_put(const struct sp_host *host, const struct sp_e2b_control *c
     if (!host->lease_put)
         return;
     json_auto_t *root =
-        json_pack("{s:s, s:s}", "api_url", sp_e2b_control_url(control), "sandbox", sandbox);
+        json_pack("{s:s, s:s}", "service", sp_e2b_control_name(control), "sandbox", sandbox);
     sp_auto(sp_free_str) char *json = root ? json_dumps(root, JSON_COMPACT) : NULL;
     enum sp_code rc =
         json ? host->lease_put(host->ctx, PROVIDER, label, json, setup_ms + LEASE_MS, &err)
@@ -61,12 +61,12 @@ static void end_one(const struct sp_host *host, struct sp_e2b_control *control, 
                     const char *data, int64_t deadline)
 {
     json_auto_t *root = json_loads(data, 0, NULL);
-    const char *api_url = "", *sandbox = "";
+    const char *service = "", *sandbox = "";
     struct sp_error err = {0};
 
-    (void)json_unpack(root, "{s?s, s?s}", "api_url", &api_url, "sandbox", &sandbox);
-    if (strcmp(api_url, sp_e2b_control_url(control)) != 0)
-        return; /* of another service: its own worker's matter */
+    (void)json_unpack(root, "{s?s, s?s}", "service", &service, "sandbox", &sandbox);
+    if (strcmp(service, sp_e2b_control_name(control)) != 0)
+        return; /* of another service or team: its own workers' matter */
     enum sp_code rc = *sandbox ? sp_e2b_end(control, sandbox, deadline, &err)
                                : sp_e2b_end_labelled(control, label, deadline, &err);
     sp_log(rc ? SP_WARN : SP_INFO, rc ? "sweep_failed" : "swept", sp_s("provider", PROVIDER),

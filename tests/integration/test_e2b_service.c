@@ -4,6 +4,7 @@
  */
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/support.h"
@@ -280,15 +281,22 @@ Test(e2b_service, the_sweep_ends_what_a_dead_worker_left)
     cr_expect(zero(int, test_leases_count(&s.leases)));
 }
 
+/* Changes a member of what the only lease says. */
+static void change_lease(const char *member, const char *value)
+{
+    json_t *record = json_object_iter_value(json_object_iter(s.leases.records));
+    json_auto_t *data = json_loads(json_string_value(json_object_get(record, "data")), 0, NULL);
+
+    json_object_set_new(data, member, json_string(value));
+    char *text = json_dumps(data, 0);
+    json_object_set_new(record, "data", json_string(text));
+    free(text);
+}
+
 Test(e2b_service, the_sweep_finds_a_sandbox_by_its_label)
 {
     leave_one_behind();
-    json_t *record = NULL;
-    const char *id = NULL;
-    char data[200];
-    snprintf(data, sizeof data, "{\"api_url\":\"%s\",\"sandbox\":\"\"}", s.url);
-    json_object_foreach (s.leases.records, id, record)
-        json_object_set_new(record, "data", json_string(data));
+    change_lease("sandbox", "");
     test_leases_expire(&s.leases);
 
     sp_provider_sweep(s.provider);
@@ -297,16 +305,15 @@ Test(e2b_service, the_sweep_finds_a_sandbox_by_its_label)
     cr_expect(zero(int, test_leases_count(&s.leases)));
 }
 
-Test(e2b_service, the_sweep_leaves_the_sandboxes_of_another_service)
+Test(e2b_service, the_sweep_leaves_the_sandboxes_of_another_service_or_team)
 {
     leave_one_behind();
-    json_t *record = NULL;
-    const char *id = NULL;
-    json_object_foreach (s.leases.records, id, record)
-        json_object_set_new(
-            record, "data",
-            json_string("{\"api_url\":\"https://api.e2b.app\",\"sandbox\":\"i1\"}"));
     test_leases_expire(&s.leases);
+    e2b_stage_open(&s, "\"api_key\":\"e2b_other\"");
+    sp_provider_sweep(s.provider);
+    cr_expect(eq(int, test_leases_count(&s.leases), 1));
+    e2b_stage_open(&s, "");
+    change_lease("service", "https://api.e2b.app 0");
 
     sp_provider_sweep(s.provider);
 
