@@ -246,6 +246,23 @@ Test(http, the_time_until_a_retry_may_be_a_date)
     cr_expect(le(i64, 30000, stage.response.retry_after_ms));
 }
 
+static const struct {
+    const char *headers;
+    int want;
+} wishes[] = {{"", -1},
+              {"Should-Retry: true\r\n", 1},
+              {"should-retry: FALSE\r\n", 0},
+              {"Should-Retry: maybe\r\n", -1}};
+
+SP_TABLE_TEST(http, the_wish_for_a_retry_is_read, wishes, row)
+{
+    set_stage(answer_headers, (void *)row->headers);
+
+    cr_assert(eq(int, call(), SP_OK), "%s", stage.err.msg);
+
+    cr_expect(eq(int, stage.response.should_retry, row->want), "%s", row->headers);
+}
+
 /* ctx: how many bytes. */
 static bool answer_length(void *ctx, struct sp_exchange *x)
 {
@@ -378,6 +395,31 @@ Test(http, who_takes_the_body_can_end_the_call)
 
     cr_expect(eq(str, stage.err.msg, "enough"));
     cr_expect(eq(int, stage.response.sent, SP_STARTED_MAYBE));
+}
+
+/* ctx: the deadline, which the first byte brings near. */
+static enum sp_code take_and_hurry(void *ctx, const char *data, size_t len, struct sp_error *err)
+{
+    (void)data;
+    (void)len;
+    (void)err;
+    *(int64_t *)ctx = sp_deadline_in(SOON_MS);
+    return SP_OK;
+}
+
+Test(http, who_takes_the_body_can_move_a_deadline)
+{
+    int64_t moving = SP_NEVER;
+    set_stage(announce_and_hold, NULL);
+    stage.request.on_body = take_and_hurry;
+    stage.request.on_body_ctx = &moving;
+    stage.request.moving = &moving;
+
+    cr_expect(eq(int, call(), SP_E_TIMEOUT), "%s", stage.err.msg);
+
+    cr_expect(le(i64, SOON_MS, stage.took_ms));
+    cr_expect(lt(i64, stage.took_ms, LONG_MS));
+    cr_expect(eq(int, stage.response.status, 200));
 }
 
 static const struct {
