@@ -255,6 +255,13 @@ static enum sp_code send_call(struct sp_agentrun *service, const struct sp_agent
     return sp_http_do(plane_of(service, call)->http, &request, out, err);
 }
 
+/* A failure's code with a good status does not tell how far the service came. */
+static bool is_refusal(enum sp_code rc, int status)
+{
+    return rc == SP_E_BUSY || rc == SP_E_DENIED ||
+           (status / 100 != 2 && status / 100 != 5 && status != 408);
+}
+
 enum sp_code sp_agentrun_do(struct sp_agentrun *service, const struct sp_agentrun_call *call,
                             struct sp_agentrun_answer *out, struct sp_error *err)
 {
@@ -265,8 +272,7 @@ enum sp_code sp_agentrun_do(struct sp_agentrun *service, const struct sp_agentru
     bool answered = !rc || (rc == SP_E_LIMIT && http->status / 100 != 2); /* by a long page */
     if (answered)
         rc = sp_complaint_read(call, out, err);
-    bool refused = answered && http->status / 100 != 5 && http->status != 408;
-    out->unsure = rc && !refused && http->sent != SP_STARTED_NO;
+    out->unsure = rc && http->sent != SP_STARTED_NO && !(answered && is_refusal(rc, http->status));
     sp_log(SP_DEBUG, "agentrun_call", sp_s("call", call->what), sp_i("http", http->status),
            sp_s("code", sp_code_name(rc)), sp_s("service_code", out->code),
            sp_s("request_id", http->request_id), sp_i("took_us", sp_mono_us() - since));

@@ -274,7 +274,7 @@ static const struct failure {
      SP_STARTED_YES, SP_OUTCOME_TIMEOUT, ""},
     {"200 with another code", 200,
      "{\"code\":\"ERR_VALIDATION_FAILED\",\"message\":\"timeout must be 1 to 30\"}", SP_E_INVALID,
-     SP_STARTED_NO, 0, "does not run the program: HTTP 200 ERR_VALIDATION_FAILED: timeout must"},
+     SP_STARTED_MAYBE, 0, "does not run the program: HTTP 200 ERR_VALIDATION_FAILED: timeout must"},
     {"400", 400, "{\"error\":{\"code\":\"INVALID_REQUEST\",\"message\":\"bad \\n code\"}}",
      SP_E_INVALID, SP_STARTED_NO, 0, "HTTP 400 INVALID_REQUEST: bad   code"},
     {"the sandbox is gone", 404, "sandbox not found", SP_E_INVALID, SP_STARTED_NO, 0,
