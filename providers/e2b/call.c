@@ -130,9 +130,10 @@ static enum sp_code refuse(const struct sp_e2b_call *call, struct sp_http_respon
     enum sp_code rc = meaning_of(call, &c);
     if (c.by_proxy || c.status / 100 == 4)
         out->sent = SP_STARTED_NO;
-    if (out->status / 100 == 2)
+    if (out->status / 100 == 2) {
         return sp_error_set(err, SP_E_INVALID, "%s: HTTP %d with content of another type",
                             call->what, out->status);
+    }
     shown = call->to_log ? 0 : sp_utf8_floor(c.message, shown);
     const char *word = call->to_log ? "" : c.word;
     return sp_error_set(err, rc, "%s: HTTP %d%s%.40s%s%.*s%s%s%s", call->what, out->status,

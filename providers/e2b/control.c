@@ -104,13 +104,16 @@ enum sp_code sp_e2b_control_new(const struct sp_e2b_control_options *options,
     enum sp_code rc = check_key(options->api_key, err);
     if (rc)
         return rc;
-    sp_auto(sp_e2b_control_free) struct sp_e2b_control *c = calloc(1, sizeof(*c));
+    struct sp_e2b_control *c = calloc(1, sizeof(*c));
     if (!c)
         return sp_error_set(err, SP_E_NOMEM, "out of memory");
     rc = fill(c, options, err);
-    if (!rc)
-        *out = SP_TAKE(c);
-    return rc;
+    if (rc) {
+        sp_e2b_control_free(c);
+        return rc;
+    }
+    *out = c;
+    return SP_OK;
 }
 
 const char *sp_e2b_control_name(const struct sp_e2b_control *control)
@@ -121,24 +124,24 @@ const char *sp_e2b_control_name(const struct sp_e2b_control *control)
 /* What all calls share; the caller fills in the rest. path: below the API's address. */
 struct request {
     struct sp_e2b_call call;
-    const char *path, *idempotency; /* a header; NULL: none */
+    const char *path, *idempotency; /* a header, of calls with a body; NULL: none */
 };
 
-static enum sp_code send_request(struct sp_e2b_control *c, struct request *r,
+static enum sp_code send_request(struct sp_e2b_control *c, const struct request *r,
                                  struct sp_http_response *out, struct sp_error *err)
 {
+    struct sp_e2b_call call = r->call;
     const char *const headers[] = {c->key_line, "Accept: application/json",
-                                   r->call.request.body ? "Content-Type: application/json"
-                                                        : r->idempotency,
-                                   r->call.request.body ? r->idempotency : NULL, NULL};
+                                   call.request.body ? "Content-Type: application/json" : NULL,
+                                   r->idempotency, NULL};
     sp_auto(sp_free_str) char *url = join(c->api_url, r->path);
 
     if (!url)
         return sp_error_set(err, SP_E_NOMEM, "out of memory");
-    r->call.request.url = url;
-    r->call.request.headers = headers;
-    r->call.request.deadline = sp_deadline_min(r->call.request.deadline, sp_deadline_in(CALL_MS));
-    return sp_e2b_do(c->http, &r->call, out, err);
+    call.request.url = url;
+    call.request.headers = headers;
+    call.request.deadline = sp_deadline_min(call.request.deadline, sp_deadline_in(CALL_MS));
+    return sp_e2b_do(c->http, &call, out, err);
 }
 
 /* ---- making ---- */

@@ -28,19 +28,20 @@ void sp_envd_headers(const struct sp_envd *envd, const char *const *more,
 }
 
 /* What all calls share. url is freed. */
-static enum sp_code send_call(const struct sp_envd *envd, struct sp_e2b_call *call, char *url,
+static enum sp_code send_call(const struct sp_envd *envd, const struct sp_e2b_call *with, char *url,
                               const struct sp_e2b_limits *limits, struct sp_http_response *out,
                               struct sp_error *err)
 {
     sp_auto(sp_free_str) char *freed = url;
+    struct sp_e2b_call call = *with;
 
     if (!url)
         return sp_error_set(err, SP_E_NOMEM, "out of memory");
-    call->sandbox = true;
-    call->request.url = url;
-    call->request.deadline = sp_deadline_min(limits->deadline, sp_deadline_in(CALL_MS));
-    call->request.cancel_fd = limits->cancel_fd;
-    return sp_e2b_do(envd->http, call, out, err);
+    call.sandbox = true;
+    call.request.url = url;
+    call.request.deadline = sp_deadline_min(limits->deadline, sp_deadline_in(CALL_MS));
+    call.request.cancel_fd = limits->cancel_fd;
+    return sp_e2b_do(envd->http, &call, out, err);
 }
 
 /* NULL without memory. */
@@ -140,13 +141,13 @@ static enum sp_code put_form(const struct sp_envd *envd, const struct sp_envd_fi
     sp_envd_headers(&plain, more, headers);
     if (make_form(files, n, boundary, &body))
         return sp_error_set(err, SP_E_NOMEM, "out of memory");
-    struct sp_e2b_call call = {.what = "upload",
-                               .request = {.method = "POST",
-                                           .headers = headers,
-                                           .body = sp_buf_str(&body),
-                                           .body_len = body.len,
-                                           .max_body = ANSWER_BYTES},
-                               .repeat = true};
+    const struct sp_e2b_call call = {.what = "upload",
+                                     .request = {.method = "POST",
+                                                 .headers = headers,
+                                                 .body = sp_buf_str(&body),
+                                                 .body_len = body.len,
+                                                 .max_body = ANSWER_BYTES},
+                                     .repeat = true};
     enum sp_code rc = send_call(envd, &call, files_url(envd, path), limits, &response, err);
     return rc || !first ? rc : read_path(&response.body, first, err);
 }
@@ -173,7 +174,7 @@ enum sp_code sp_envd_get(const struct sp_envd *envd, const char *path,
                          struct sp_error *err)
 {
     sp_auto(sp_http_response_clear) struct sp_http_response response = {0};
-    struct sp_e2b_call call = {
+    const struct sp_e2b_call call = {
         .what = "download",
         .request = {.method = "GET", .headers = envd->port->headers, .max_body = out->max},
         .repeat = true};
@@ -214,14 +215,14 @@ enum sp_code sp_envd_ask(const struct sp_envd *envd, const struct sp_envd_questi
         return sp_error_set(err, json.rc, "out of memory");
     snprintf(path, sizeof(path), "/filesystem.Filesystem/%s", question->method);
     sp_envd_headers(envd, more, headers);
-    struct sp_e2b_call call = {.what = question->method,
-                               .request = {.method = "POST",
-                                           .headers = headers,
-                                           .body = sp_buf_str(&body),
-                                           .body_len = body.len,
-                                           .max_body = question->max_body},
-                               .type = "application/json",
-                               .repeat = true};
+    const struct sp_e2b_call call = {.what = question->method,
+                                     .request = {.method = "POST",
+                                                 .headers = headers,
+                                                 .body = sp_buf_str(&body),
+                                                 .body_len = body.len,
+                                                 .max_body = question->max_body},
+                                     .type = "application/json",
+                                     .repeat = true};
     enum sp_code rc = send_call(envd, &call, plain_url(envd, path), limits, &response, err);
     if (question->missing)
         *question->missing = response.status == 404;
@@ -240,7 +241,7 @@ enum sp_envd_state sp_envd_look(const struct sp_envd *envd, const struct sp_e2b_
     sp_auto(sp_http_response_clear) struct sp_http_response response = {0};
     const struct sp_e2b_limits soon = {sp_deadline_min(limits->deadline, sp_deadline_in(LOOK_MS)),
                                        limits->cancel_fd};
-    struct sp_e2b_call call = {
+    const struct sp_e2b_call call = {
         .what = "health",
         .request = {.method = "GET", .headers = envd->port->headers, .max_body = ANSWER_BYTES}};
 

@@ -24,12 +24,13 @@ static enum sp_code write_pair(struct sp_buf *out, const char *key, struct sp_by
     return json.rc;
 }
 
-static enum sp_code send_call(const struct sp_kernels *kernels, struct sp_e2b_call *call,
+static enum sp_code send_call(const struct sp_kernels *kernels, const struct sp_e2b_call *with,
                               const char *path, const struct sp_buf *body,
                               struct sp_http_response *out, struct sp_error *err)
 {
     sp_auto(sp_free_str) char *url = NULL;
     const char *headers[HEADERS] = {NULL};
+    struct sp_e2b_call call = *with;
     size_t n = 0;
 
     if (asprintf(&url, "%s%s", kernels->port->base, path) < 0) {
@@ -39,13 +40,13 @@ static enum sp_code send_call(const struct sp_kernels *kernels, struct sp_e2b_ca
     for (; n < kernels->port->n_headers; n++)
         headers[n] = kernels->port->headers[n];
     headers[n] = "Content-Type: application/json";
-    call->request.method = "POST";
-    call->request.url = url;
-    call->request.headers = headers;
-    call->request.body = sp_buf_str(body);
-    call->request.body_len = body->len;
-    call->sandbox = true;
-    enum sp_code rc = sp_e2b_do(kernels->http, call, out, err);
+    call.request.method = "POST";
+    call.request.url = url;
+    call.request.headers = headers;
+    call.request.body = sp_buf_str(body);
+    call.request.body_len = body->len;
+    call.sandbox = true;
+    enum sp_code rc = sp_e2b_do(kernels->http, &call, out, err);
     if (out->status == 502 && strstr(sp_buf_str(&out->body), "\"port\"")) {
         return sp_error_wrap(err, SP_E_INVALID,
                              "the template has no code interpreter (mode kernel needs one)");
@@ -59,7 +60,7 @@ enum sp_code sp_kernels_add(const struct sp_kernels *kernels, enum sp_language l
 {
     sp_auto(sp_buf_clear) struct sp_buf body = SP_BUF_INIT(SP_BUF_UNBOUNDED);
     sp_auto(sp_http_response_clear) struct sp_http_response response = {0};
-    struct sp_e2b_call call = {
+    const struct sp_e2b_call call = {
         .what = "contexts",
         .request = {.max_body = ANSWER_BYTES,
                     .deadline = sp_deadline_min(limits->deadline, sp_deadline_in(CALL_MS)),
@@ -103,12 +104,12 @@ enum sp_code sp_kernels_run(const struct sp_kernels *kernels, const struct sp_ke
     sp_auto(sp_http_response_clear) struct sp_http_response response = {0};
     struct running running = {cell, out};
     const struct sp_bytes code = {cell->code, cell->len};
-    struct sp_e2b_call call = {.what = "execute",
-                               .request = {.max_body = cell->max_bytes,
-                                           .on_body = take_bytes,
-                                           .on_body_ctx = &running,
-                                           .deadline = cell->limits.deadline,
-                                           .cancel_fd = cell->limits.cancel_fd}};
+    const struct sp_e2b_call call = {.what = "execute",
+                                     .request = {.max_body = cell->max_bytes,
+                                                 .on_body = take_bytes,
+                                                 .on_body_ctx = &running,
+                                                 .deadline = cell->limits.deadline,
+                                                 .cancel_fd = cell->limits.cancel_fd}};
 
     *started = SP_STARTED_NO;
     if (write_pair(&body, "code", code, "context_id", cell->context))

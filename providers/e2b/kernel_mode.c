@@ -43,9 +43,10 @@ static enum sp_code need_context(struct sp_e2b_place *place, enum sp_language la
 
     if (!place->folder)
         rc = make_folder(place, &setup, err);
-    if (!rc && !place->contexts[language])
+    if (!rc && !place->contexts[language]) {
         rc = sp_kernels_add(&place->kernels, language, place->folder, &setup,
                             &place->contexts[language], err);
+    }
     return rc;
 }
 
@@ -65,9 +66,10 @@ static enum sp_code settle_error(struct sp_kernel_output *o, struct sp_result *o
         sp_result_warn(out, "the program's end was not recorded");
         return SP_OK;
     }
-    if (is_lost(o->error_name))
+    if (is_lost(o->error_name)) {
         return sp_error_set(err, SP_E_UNAVAILABLE, "execute: the kernel was lost: %s",
                             o->error_name);
+    }
     out->exit_code = o->error_exit;
     return sp_output_add(&o->err, o->error_text.data, o->error_text.len)
                ? sp_error_set(err, SP_E_NOMEM, "no memory for the program's output")

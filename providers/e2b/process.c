@@ -1,6 +1,6 @@
 #include "providers/e2b/process.h"
 
-#include <jansson.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,8 +140,8 @@ static enum sp_code send_request(const struct sp_envd *envd, struct stream *s,
                                 "Connect-Protocol-Version: 1", timeout, ping, NULL};
     const char *headers[SP_ENVD_HEADERS];
 
-    snprintf(timeout, sizeof(timeout), "Connect-Timeout-Ms: %lld",
-             (long long)(process->timeout_ms + FAR_GRACE_MS));
+    snprintf(timeout, sizeof(timeout), "Connect-Timeout-Ms: %" PRId64,
+             process->timeout_ms + FAR_GRACE_MS);
     snprintf(ping, sizeof(ping), "Keepalive-Ping-Interval: %d", PING_S);
     sp_envd_headers(envd, more, headers);
     if (write_request(process, &body) ||

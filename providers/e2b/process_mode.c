@@ -3,6 +3,7 @@
  * supervisor runs and writes down how it ended, and that and the artifacts are fetched. The same
  * folder and files as over SSH (providers/supervisor.h).
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,18 +69,22 @@ static enum sp_code list_files(const struct job *job, const char *work, struct s
     const struct sp_request *req = job->req;
     enum sp_code rc = add_file(files, n, job->name, SP_SUPERVISOR_FILE, sp_supervisor());
 
-    if (!rc)
+    if (!rc) {
         rc = add_file(files, n, job->name, wrapper->file,
                       (struct sp_bytes){wrapper->text, wrapper->len});
-    if (!rc && req->arguments)
+    }
+    if (!rc && req->arguments) {
         rc = add_file(files, n, job->name, SP_SUPERVISOR_ARGUMENTS,
                       (struct sp_bytes){req->arguments, req->arguments_len});
-    if (!rc)
+    }
+    if (!rc) {
         rc =
             add_file(files, n, work, wrapper->program, (struct sp_bytes){req->code, req->code_len});
-    for (size_t i = 0; i < req->n_files && !rc; i++)
+    }
+    for (size_t i = 0; i < req->n_files && !rc; i++) {
         rc = add_file(files, n, work, req->files[i].name,
                       (struct sp_bytes){req->files[i].data, req->files[i].len});
+    }
     return rc;
 }
 
@@ -148,7 +153,7 @@ static enum sp_code run_program(struct job *job, struct sp_e2b_process_end *end,
         .ctx = job->place->ctx,
     };
 
-    snprintf(seconds, sizeof(seconds), "%lld", (long long)(run->timeout_ms / 1000 + 2));
+    snprintf(seconds, sizeof(seconds), "%" PRId64, run->timeout_ms / 1000 + 2);
     return sp_e2b_process_run(&job->place->envd, &process, end, err);
 }
 

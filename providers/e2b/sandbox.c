@@ -34,14 +34,16 @@ bool sp_e2b_is_host(const char *text)
     return true;
 }
 
-/* Up to three numbers with points between; what is not there counts as the newest. */
-static bool is_older(const char *version, int major, int minor)
+/* Numbers with points between; what is none counts as the newest. */
+static bool is_older(const char *version, long major, long minor)
 {
-    int given[2] = {0, 0};
+    char *dot = NULL, *end = NULL;
+    long first = strtol(version, &dot, 10);
 
-    if (sscanf(version, "%d.%d", &given[0], &given[1]) < 2)
+    if (dot == version || *dot != '.')
         return false;
-    return given[0] < major || (given[0] == major && given[1] < minor);
+    long second = strtol(dot + 1, &end, 10);
+    return end > dot + 1 && (first < major || (first == major && second < minor));
 }
 
 static void free_secret(char *text)
