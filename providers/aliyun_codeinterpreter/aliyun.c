@@ -123,6 +123,7 @@ static void aliyun_close(struct sp_provider *p)
 
     if (!a)
         return;
+    sp_warm_pool_free(a->pool);
     sp_templates_free(a->templates);
     sp_agentrun_free(a->service);
     if (a->settings)
@@ -139,6 +140,16 @@ static const char *token_of(const struct aliyun_settings *s)
 
     return *s->security_token || !is_its_key ? s->security_token
                                              : secure_getenv("ALIBABA_CLOUD_SECURITY_TOKEN");
+}
+
+static enum sp_code open_pool(struct aliyun *a, int64_t size, struct sp_error *err)
+{
+    const struct sp_warm_options options = {.ops = &sp_aliyun_warm_ops,
+                                            .ctx = a,
+                                            .provider = a->base.ops->name,
+                                            .size = size,
+                                            .max_age_ms = SP_ALIYUN_WARM_MS};
+    return sp_warm_pool_new(&options, &a->pool, err);
 }
 
 static enum sp_code aliyun_open(void *settings, const struct sp_host *host,
@@ -163,6 +174,8 @@ static enum sp_code aliyun_open(void *settings, const struct sp_host *host,
     enum sp_code rc = sp_agentrun_new(&options, &a->service, err);
     if (!rc)
         rc = sp_templates_new(a->service, s->template_name, &a->templates, err);
+    if (!rc)
+        rc = open_pool(a, s->pool_size, err);
     if (rc) {
         aliyun_close(&a->base); /* the settings stay the caller's */
         return rc;
@@ -197,17 +210,12 @@ static enum sp_code aliyun_create(struct sp_provider *p, const struct sp_request
                                   const struct sp_run *run, struct sp_instance **out,
                                   struct sp_error *err)
 {
-    struct aliyun_instance *i = calloc(1, sizeof *i);
-    if (!i)
-        return sp_error_set(err, SP_E_NOMEM, "out of memory");
-    i->base.provider = p;
-    enum sp_code rc = sp_aliyun_make((struct aliyun *)p, req->language, run, i, err);
-    if (rc) {
-        free(i);
-        return rc;
-    }
-    *out = &i->base;
-    return SP_OK;
+    struct aliyun_instance *i = NULL;
+
+    enum sp_code rc = sp_aliyun_make((struct aliyun *)p, req->language, run, &i, err);
+    if (!rc)
+        *out = &i->base;
+    return rc;
 }
 
 static enum sp_code end_lease(void *ctx, const char *id, const char *data, int64_t deadline,

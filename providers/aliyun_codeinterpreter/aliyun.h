@@ -6,6 +6,7 @@
 #include "providers/aliyun_codeinterpreter/sandbox.h"
 #include "providers/aliyun_codeinterpreter/template.h"
 #include "providers/provider.h"
+#include "providers/warm_pool.h"
 
 struct aliyun_settings {
     char *access_key_id, *access_key_secret, *account_id, *region, *template_name;
@@ -22,6 +23,7 @@ struct aliyun {
     const struct sp_host *host;
     struct sp_agentrun *service;
     struct sp_templates *templates;
+    struct sp_warm_pool *pool;
     _Atomic int64_t swept_at; /* the last look at the leases */
 };
 
@@ -31,10 +33,13 @@ struct aliyun_instance {
     struct sp_context contexts[2]; /* of each language; made when first used */
 };
 
-/* create(): makes the sandbox, or leaves nothing behind. */
+/* One that is ready, or was made for this run; after a failure nothing is left behind. */
 SP_MUST_CHECK enum sp_code sp_aliyun_make(struct aliyun *a, enum sp_language language,
-                                          const struct sp_run *run, struct aliyun_instance *i,
+                                          const struct sp_run *run, struct aliyun_instance **out,
                                           struct sp_error *err);
+extern const struct sp_warm_ops sp_aliyun_warm_ops;
+/* How long a sandbox that was made ahead may wait for its run. */
+#define SP_ALIYUN_WARM_MS 240000
 /* destroy(): the sandbox and its lease. */
 SP_MUST_CHECK enum sp_code sp_aliyun_end(struct aliyun *a, const char *id, int64_t deadline,
                                          struct sp_error *err);

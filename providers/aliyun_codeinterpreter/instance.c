@@ -1,5 +1,4 @@
 /* How an instance of aliyun_codeinterpreter is made and ended. */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -11,19 +10,27 @@
 /* A run at its longest, fetching, destroying, and something for slow clocks. */
 #define LEASE_AFTER_SETUP_MS ((SP_ALIYUN_TIMEOUT_S + 40) * 1000LL)
 #define CLEAN_UP_MS 5000
+#define HEALTH_MS 3000
 
-static void put_lease(const struct aliyun *a, const char *id, int64_t setup_deadline)
+/* What is to be made. */
+struct order {
+    enum sp_language language;
+    const struct sp_run *run;
+    int64_t wait_ms; /* that it may wait for its run */
+};
+
+static void put_lease(const struct aliyun *a, const char *id, const struct order *order)
 {
     sp_auto(sp_buf_clear) struct sp_buf data = SP_BUF_INIT(SP_BUF_UNBOUNDED);
     struct sp_json_out j = SP_JSON_OUT(&data);
-    int64_t setup_ms = setup_deadline - sp_mono_ms();
+    int64_t setup_ms = order->run->setup_deadline - sp_mono_ms();
 
     sp_json_object(&j, NULL);
     sp_json_str(&j, "worker", a->host->worker_id);
     sp_json_str(&j, "service", sp_agentrun_address(a->service));
     sp_json_object_end(&j);
     sp_lease_put(a->host, a->base.ops->name, id, sp_buf_str(&data),
-                 (setup_ms > 0 ? setup_ms : 0) + LEASE_AFTER_SETUP_MS);
+                 (setup_ms > 0 ? setup_ms : 0) + order->wait_ms + LEASE_AFTER_SETUP_MS);
 }
 
 enum sp_code sp_aliyun_end(struct aliyun *a, const char *id, int64_t deadline, struct sp_error *err)
@@ -46,49 +53,109 @@ static void clean_up(struct aliyun *a, const char *id, const struct sp_run *run)
     }
 }
 
-static enum sp_code create_sandbox(struct aliyun *a, enum sp_language language,
-                                   const struct sp_run *run, const char *id, struct sp_error *err)
+static enum sp_code create_sandbox(struct aliyun *a, const struct order *order, const char *id,
+                                   const struct sp_agentrun_time *time, struct sp_error *err)
 {
-    const struct sp_agentrun_time time = {run->setup_deadline, run->cancel_fd};
+    const char *template_name = sp_template_name(a->templates, order->language);
     struct sp_sandbox_loss loss = {0};
 
-    put_lease(a, id, run->setup_deadline);
-    enum sp_code rc = sp_sandbox_create(a->service, id, sp_template_name(a->templates, language),
-                                        SP_SANDBOX_IDLE_S, &time, &loss, err);
+    put_lease(a, id, order);
+    enum sp_code rc = sp_sandbox_create(
+        a->service, id, template_name, SP_SANDBOX_IDLE_S + order->wait_ms / 1000, time, &loss, err);
     if (!rc)
         return SP_OK;
     if (loss.no_template)
-        sp_template_forget(a->templates, language);
+        sp_template_forget(a->templates, order->language);
     if (loss.maybe_there) {
-        clean_up(a, id, run);
+        clean_up(a, id, order->run);
     } else {
         sp_lease_drop(a->host, a->base.ops->name, id);
     }
     return rc;
 }
 
-static enum sp_code make_context(struct aliyun *a, struct aliyun_instance *i,
-                                 enum sp_language language, const struct sp_agentrun_time *time,
-                                 struct sp_error *err)
+/* With a kernel that waits for the program. */
+static enum sp_code make(struct aliyun *a, const struct order *order, struct aliyun_instance *i,
+                         struct sp_error *err)
 {
-    return sp_context_create(a->service, i->base.id, language, time, &i->contexts[language], err);
+    const struct sp_agentrun_time time = {order->run->setup_deadline, order->run->cancel_fd};
+    const char *id = i->base.id;
+
+    enum sp_code rc = sp_template_ready(a->templates, order->language, &time, err);
+    if (!rc)
+        rc = create_sandbox(a, order, id, &time, err);
+    if (rc)
+        return rc;
+    rc = sp_sandbox_wait(a->service, id, &time, err);
+    if (!rc) {
+        rc = sp_context_create(a->service, id, order->language, &time,
+                               &i->contexts[order->language], err);
+    }
+    if (rc)
+        clean_up(a, id, order->run);
+    return rc;
+}
+
+static enum sp_code make_instance(struct aliyun *a, const struct order *order,
+                                  struct aliyun_instance **out, struct sp_error *err)
+{
+    struct aliyun_instance *i = calloc(1, sizeof *i);
+    if (!i)
+        return sp_error_set(err, SP_E_NOMEM, "out of memory");
+    i->base.provider = &a->base;
+    sp_sandbox_new_id(i->base.id);
+    enum sp_code rc = make(a, order, i, err);
+    if (rc) {
+        free(i);
+        return rc;
+    }
+    *out = i;
+    return SP_OK;
+}
+
+/* ---- ahead of the run ---- */
+
+static enum sp_code make_warm(void *ctx, int kind, const struct sp_run *run, void **out,
+                              struct sp_error *err)
+{
+    const struct order order = {(enum sp_language)kind, run, SP_ALIYUN_WARM_MS};
+    struct aliyun_instance *i = NULL;
+
+    enum sp_code rc = make_instance(ctx, &order, &i, err);
+    if (!rc)
+        *out = i;
+    return rc;
+}
+
+static void end_warm(void *ctx, void *item, const struct sp_run *run)
+{
+    struct aliyun_instance *i = item;
+
+    clean_up(ctx, i->base.id, run);
+    free(i);
+}
+
+const struct sp_warm_ops sp_aliyun_warm_ops = {.make = make_warm, .end = end_warm};
+
+/* One that is not well is of no use to anybody. */
+static struct aliyun_instance *take_warm(struct aliyun *a, enum sp_language language,
+                                         const struct sp_run *run)
+{
+    struct aliyun_instance *i = sp_warm_pool_take(a->pool, (int)language);
+    const struct sp_agentrun_time time = {
+        sp_deadline_min(run->setup_deadline, sp_deadline_in(HEALTH_MS)), run->cancel_fd};
+
+    if (!i || sp_sandbox_is_well(a->service, i->base.id, &time))
+        return i;
+    end_warm(a, i, run);
+    return NULL;
 }
 
 enum sp_code sp_aliyun_make(struct aliyun *a, enum sp_language language, const struct sp_run *run,
-                            struct aliyun_instance *i, struct sp_error *err)
+                            struct aliyun_instance **out, struct sp_error *err)
 {
-    const struct sp_agentrun_time time = {run->setup_deadline, run->cancel_fd};
+    const struct order order = {language, run, 0};
 
-    sp_sandbox_new_id(i->base.id);
-    enum sp_code rc = sp_template_ready(a->templates, language, &time, err);
-    if (!rc)
-        rc = create_sandbox(a, language, run, i->base.id, err);
-    if (rc)
-        return rc;
-    rc = sp_sandbox_wait(a->service, i->base.id, &time, err);
-    if (!rc)
-        rc = make_context(a, i, language, &time, err);
-    if (rc)
-        clean_up(a, i->base.id, run);
-    return rc;
+    *out = take_warm(a, language, run);
+    return *out ? SP_OK : make_instance(a, &order, out, err);
 }

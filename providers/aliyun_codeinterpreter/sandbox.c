@@ -138,6 +138,15 @@ enum sp_code sp_sandbox_wait(struct sp_agentrun *service, const char *id,
     }
 }
 
+bool sp_sandbox_is_well(struct sp_agentrun *service, const char *id,
+                        const struct sp_agentrun_time *time)
+{
+    bool healthy = false;
+    int64_t asked = 0;
+
+    return !ask_health(service, id, time, &healthy, &asked, NULL) && healthy;
+}
+
 /* The first attempt leaves time for a second one. */
 enum sp_code sp_sandbox_delete(struct sp_agentrun *service, const char *id, int64_t deadline,
                                struct sp_error *err)

@@ -513,6 +513,74 @@ Test(aliyun_create, what_a_dead_worker_left_is_swept)
     cr_expect(eq(str, find_request(DELETE_BOX, 1)->target, "/sandboxes/DEAD2"));
 }
 
+/* ---- made ahead ---- */
+
+/* Until a request is there for which that holds; each round is a job. */
+static void run_jobs_until(bool (*holds)(void))
+{
+    do {
+        destroy();
+        cr_assert(eq(int, create(), SP_OK), "%s", stage.err.msg);
+    } while (!holds());
+}
+
+static bool is_warm(void)
+{
+    return was_made_ahead(stage.instance->id);
+}
+
+static bool has_deleted_a_warm_one(void)
+{
+    cr_expect(not(is_warm()));
+    for (int i = 0; find_request(DELETE_BOX, i); i++) {
+        if (was_made_ahead(find_request(DELETE_BOX, i)->target + strlen("/sandboxes/")))
+            return true;
+    }
+    return false;
+}
+
+/* One whose making was cut off by the close is deleted to be sure, also where it never was. */
+static void expect_all_deleted(void)
+{
+    destroy();
+    sp_provider_close(stage.provider);
+    stage.provider = NULL;
+    cr_expect(asked(CREATE) <= asked(DELETE_BOX));
+    cr_expect(eq(sz, leases_left(), 0));
+}
+
+Test(aliyun_create, a_sandbox_made_ahead_saves_the_making)
+{
+    set_stage(NULL, ",\"pool_size\":2");
+    run_jobs_until(is_warm);
+    char target[96];
+    snprintf(target, sizeof(target), "/sandboxes/%s/contexts/execute", stage.instance->id);
+
+    cr_assert(eq(int, execute(), SP_OK), "%s", stage.err.msg);
+
+    cr_expect(eq(str, find_request(EXECUTE, 0)->target, target));
+    expect_all_deleted();
+}
+
+Test(aliyun_create, a_sandbox_made_ahead_that_is_not_well_any_more_is_replaced)
+{
+    set_stage(NULL, ",\"pool_size\":1");
+    stage.warm_ones_sicken = true;
+
+    run_jobs_until(has_deleted_a_warm_one);
+
+    expect_all_deleted();
+}
+
+Test(aliyun_create, the_lease_of_one_made_ahead_lasts_longer)
+{
+    set_stage(NULL, ",\"pool_size\":1");
+
+    run_jobs_until(is_warm);
+
+    cr_expect(240000 + 60000 < find_lease(stage.instance->id)->ttl_ms);
+}
+
 /* ---- check ---- */
 
 static const struct {
