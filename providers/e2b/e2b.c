@@ -2,7 +2,7 @@
  * Sandboxes of the E2B cloud or of a compatible one (reference e2b): one is made for each run, and
  * always ended. Which way a program runs in it is the setting `mode`.
  */
-#include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +14,10 @@
 #include "providers/registry.h"
 #include "providers/settings_check.h"
 
-enum { SPARE_S = 60 }; /* of a sandbox's life, beside the program's time */
+enum {
+    SPARE_S = 60, /* of a sandbox's life, beside the program's time */
+    SWEEP_EVERY_MS = 30000,
+};
 
 struct e2b_settings {
     char *api_key, *region;
@@ -86,6 +89,7 @@ struct e2b {
     const struct sp_host *host;
     struct sp_e2b_control *control;
     struct sp_http *sandboxes; /* calls to them */
+    _Atomic int64_t sweep_at;  /* monotonic: when the next run sweeps behind itself */
 };
 
 struct e2b_instance {
@@ -312,21 +316,34 @@ static enum sp_code e2b_execute(struct sp_instance *instance, const struct sp_re
     return rc;
 }
 
-static enum sp_code e2b_destroy(struct sp_instance *instance, const struct sp_run *run,
-                                struct sp_error *err)
-{
-    struct e2b_instance *i = (struct e2b_instance *)instance;
-
-    enum sp_code rc = end_sandbox(i, run, err);
-    instance_free(i);
-    return rc;
-}
-
 static void e2b_sweep(struct sp_provider *p)
 {
     struct e2b *e = (struct e2b *)p;
 
+    atomic_store(&e->sweep_at, sp_deadline_in(SWEEP_EVERY_MS));
     sp_e2b_lease_sweep(e->host, e->control);
+}
+
+/* Another worker may have died meanwhile. One run of many sweeps. */
+static void sweep_now_and_then(struct e2b *e)
+{
+    int64_t at = atomic_load(&e->sweep_at);
+
+    if (sp_deadline_left(at) == 0 &&
+        atomic_compare_exchange_strong(&e->sweep_at, &at, sp_deadline_in(SWEEP_EVERY_MS)))
+        sp_e2b_lease_sweep(e->host, e->control);
+}
+
+static enum sp_code e2b_destroy(struct sp_instance *instance, const struct sp_run *run,
+                                struct sp_error *err)
+{
+    struct e2b_instance *i = (struct e2b_instance *)instance;
+    struct e2b *e = (struct e2b *)instance->provider;
+
+    enum sp_code rc = end_sandbox(i, run, err);
+    instance_free(i);
+    sweep_now_and_then(e);
+    return rc;
 }
 
 const struct sp_provider_ops sp_provider_e2b = {

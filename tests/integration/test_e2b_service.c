@@ -236,6 +236,21 @@ SP_TABLE_TEST(e2b_service, the_check_finds_out_whether_runs_have_a_chance, check
     json_decref(e2b_stage_tell(&s, "DELETE", "faults", NULL));
 }
 
+Test(e2b_service, an_old_daemon_is_told_the_user)
+{
+    fault("create", "\"patch\":{\"envdVersion\":\"0.3.2\"}");
+
+    struct sp_file file = {(char[]){"a b\"c.txt"}, (char[]){"x"}, 1};
+    enum sp_code rc = e2b_stage_run(
+        &s, &(struct e2b_job){.code = "open('artifacts/a.csv', 'w').write('1')\nprint('x')",
+                              .files = &file,
+                              .n_files = 1});
+
+    cr_assert(eq(int, rc, SP_OK), "%s", s.err.msg);
+    cr_expect(eq(str, (char *)out_text(), (char *)"x\n"));
+    cr_expect(eq(sz, s.result.n_artifacts, 1));
+}
+
 /* ---- ending ---- */
 
 Test(e2b_service, a_failed_delete_is_repeated)
@@ -291,6 +306,18 @@ static void change_lease(const char *member, const char *value)
     char *text = json_dumps(data, 0);
     json_object_set_new(record, "data", json_string(text));
     free(text);
+}
+
+Test(e2b_service, a_run_sweeps_behind_itself)
+{
+    leave_one_behind();
+    test_leases_expire(&s.leases);
+    e2b_stage_open(&s, "");
+
+    cr_assert(eq(int, run_python("1"), SP_OK), "%s", s.err.msg);
+
+    cr_expect(zero(int, e2b_stage_alive(&s)));
+    cr_expect(zero(int, test_leases_count(&s.leases)));
 }
 
 Test(e2b_service, the_sweep_finds_a_sandbox_by_its_label)
