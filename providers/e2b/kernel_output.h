@@ -1,6 +1,6 @@
 /*
  * What a kernel says while it runs a cell: one JSON object a line (reference e2b 5.1). The order is
- * not certain; keep-alives and kinds that are not known mean nothing.
+ * not certain; keep-alive messages and kinds that are not known mean nothing.
  */
 #pragma once
 

@@ -16,7 +16,7 @@ enum {
     FAR_GRACE_MS = 200,
     GRACE_MS = 700,
     PING_S = 20,
-    SILENCE_MS = 90000, /* the path is dead: keep-alives come every PING_S */
+    SILENCE_MS = 90000, /* the path is dead: keep-alive messages come every PING_S */
     CLOSE_MS = 1000,    /* from the end of the process to that of the stream */
 };
 

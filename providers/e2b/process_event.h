@@ -4,7 +4,7 @@
 #include "providers/e2b/connect.h"
 
 enum sp_process_kind {
-    SP_PROCESS_OTHER, /* keep-alives, and what we do not know */
+    SP_PROCESS_OTHER, /* keep-alive messages, and what we do not know */
     SP_PROCESS_START,
     SP_PROCESS_STDOUT,
     SP_PROCESS_STDERR,

@@ -44,7 +44,7 @@ static const struct lines_case {
      .error_name = "SystemExit",
      .error_exit = 1,
      .error_text = "SystemExit: bad\n"},
-    {.name = "keep-alives, empty lines and the unknown",
+    {.name = "keep-alive lines, empty lines and the unknown",
      .lines = "{\"type\":\"keepalive\"}\n\n{\"type\":\"new\",\"text\":\"x\"}\n" END,
      .ended = true},
     {.name = "a lone surrogate and a NUL",
