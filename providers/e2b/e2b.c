@@ -8,14 +8,12 @@
 
 #include "base/json_out.h"
 #include "base/text.h"
-#include "providers/e2b/control.h"
+#include "providers/e2b/instance.h"
 #include "providers/e2b/lease.h"
-#include "providers/e2b/modes.h"
 #include "providers/registry.h"
 #include "providers/settings_check.h"
 
 enum {
-    SPARE_S = 60, /* of a sandbox's life, beside the program's time */
     SWEEP_EVERY_MS = 30000,
 };
 
@@ -73,38 +71,16 @@ static const char *const process_limits[] = {"supervisor", NULL};
 static const char *const kernel_limits[] = {"exit_codes", "signals", "standard_input",
                                             "text_output", NULL};
 
-static const struct mode {
-    const char *name, *template;
-    sp_e2b_mode_fn run;
-    const char *const *limits;
-} mode_rows[] = {
-    {"process", "base", sp_e2b_run_process, process_limits},
-    {"kernel", "code-interpreter-v1", sp_e2b_run_cell, kernel_limits},
-};
-
-struct e2b {
-    struct sp_provider base;
-    struct e2b_settings *settings; /* owned, once open */
-    const struct mode *mode;
-    const struct sp_host *host;
-    struct sp_e2b_control *control;
-    struct sp_http *sandboxes; /* calls to them */
-    _Atomic int64_t sweep_at;  /* monotonic: when the next run sweeps behind itself */
-};
-
-struct e2b_instance {
-    struct sp_instance base;
-    struct sp_e2b_sandbox sandbox;
-    struct sp_e2b_port envd, interpreter;
-    struct sp_e2b_place place;
-    int64_t renewed; /* the lease */
-    bool spoilt;
+static const struct sp_e2b_mode mode_rows[] = {
+    {"process", "base", NULL, sp_e2b_run_process, process_limits},
+    {"kernel", "code-interpreter-v1", sp_e2b_need_context, sp_e2b_run_cell, kernel_limits},
 };
 
 static void e2b_close(struct sp_provider *p)
 {
-    struct e2b *e = (struct e2b *)p;
+    struct sp_e2b *e = (struct sp_e2b *)p;
 
+    sp_warm_pool_free(e->pool);
     sp_e2b_control_free(e->control);
     sp_http_free(e->sandboxes);
     if (e->settings)
@@ -113,16 +89,16 @@ static void e2b_close(struct sp_provider *p)
     free(e);
 }
 
-static const struct mode *find_mode(const char *name)
+static const struct sp_e2b_mode *find_mode(const char *name)
 {
-    const struct mode *mode = mode_rows;
+    const struct sp_e2b_mode *mode = mode_rows;
 
     while (strcmp(mode->name, name) != 0) /* the field's options are these */
         mode++;
     return mode;
 }
 
-static enum sp_code open_parts(struct e2b *e, const struct e2b_settings *s, struct sp_error *err)
+static enum sp_code open_parts(struct sp_e2b *e, const struct e2b_settings *s, struct sp_error *err)
 {
     const struct sp_e2b_control_options options = {
         .api_key = s->api_key,
@@ -133,16 +109,23 @@ static enum sp_code open_parts(struct e2b *e, const struct e2b_settings *s, stru
         .allow_internet = s->allow_internet,
         .secure = s->secure,
     };
+    const struct sp_warm_options pool = {.ops = &sp_e2b_warm_ops,
+                                         .ctx = e,
+                                         .provider = sp_provider_e2b.name,
+                                         .size = s->pool_size,
+                                         .max_age_ms = SP_E2B_WARM_MS};
 
     enum sp_code rc = sp_e2b_control_new(&options, &e->control, err);
-    return rc ? rc : sp_http_new(&e->sandboxes, err);
+    if (!rc)
+        rc = sp_http_new(&e->sandboxes, err);
+    return rc ? rc : sp_warm_pool_new(&pool, &e->pool, err);
 }
 
 static enum sp_code e2b_open(void *settings, const struct sp_host *host, struct sp_provider **out,
                              struct sp_error *err)
 {
     struct e2b_settings *given = settings;
-    struct e2b *e = calloc(1, sizeof(*e));
+    struct sp_e2b *e = calloc(1, sizeof(*e));
 
     if (!e)
         return sp_error_set(err, SP_E_NOMEM, "out of memory");
@@ -156,6 +139,7 @@ static enum sp_code e2b_open(void *settings, const struct sp_host *host, struct 
         return rc;
     }
     e->settings = given;
+    e->sandbox_url = given->sandbox_url;
     *out = &e->base;
     return SP_OK;
 }
@@ -164,128 +148,23 @@ static enum sp_code e2b_check(struct sp_provider *p, const struct sp_run *run, s
 {
     const struct sp_e2b_limits limits = {run->setup_deadline, run->cancel_fd};
 
-    enum sp_code rc = sp_e2b_check(((struct e2b *)p)->control, &limits, err);
+    enum sp_code rc = sp_e2b_check(((struct sp_e2b *)p)->control, &limits, err);
     return rc == SP_E_DENIED ? sp_error_wrap(err, rc, "api_key: refused by the service") : rc;
-}
-
-/* ---- instances ---- */
-
-static void instance_free(struct e2b_instance *i)
-{
-    sp_e2b_place_clear(&i->place);
-    sp_e2b_port_close(&i->envd);
-    sp_e2b_port_close(&i->interpreter);
-    sp_e2b_sandbox_clear(&i->sandbox);
-    free(i);
-}
-
-static void while_running(void *ctx)
-{
-    struct e2b_instance *i = ctx;
-    const struct e2b *e = (const struct e2b *)i->base.provider;
-
-    sp_e2b_lease_renew(e->host, i->base.id, &i->renewed);
-}
-
-static enum sp_code open_ports(const struct e2b *e, struct e2b_instance *i, struct sp_error *err)
-{
-    const char *url = e->settings->sandbox_url;
-
-    enum sp_code rc = sp_e2b_port_open(&i->sandbox, url, SP_E2B_ENVD, &i->envd, err);
-    if (!rc)
-        rc = sp_e2b_port_open(&i->sandbox, url, SP_E2B_INTERPRETER, &i->interpreter, err);
-    i->place = (struct sp_e2b_place){
-        .limits = e->host->limits,
-        .envd = {.http = e->sandboxes, .port = &i->envd, .old = i->sandbox.old},
-        .kernels = {.http = e->sandboxes, .port = &i->interpreter},
-        .alive = while_running,
-        .ctx = i,
-    };
-    return rc;
-}
-
-/* One that nobody knows of may be there although making it failed. What cannot be looked after now
- * is left to the sweep, and to its own time. */
-static void end_leftover(struct e2b *e, const struct e2b_instance *i, enum sp_code why,
-                         const struct sp_run *run)
-{
-    struct sp_error ignored;
-    enum sp_code rc =
-        sp_e2b_end_labelled(e->control, i->base.id, sp_deadline_in(run->teardown_ms), &ignored);
-    bool answered = why != SP_E_TIMEOUT && why != SP_E_CANCELLED;
-
-    if (!rc && answered)
-        sp_e2b_lease_drop(e->host, i->base.id);
-}
-
-static int64_t left_ms(int64_t deadline)
-{
-    return sp_deadline_left(deadline) < 0 ? 0 : sp_deadline_left(deadline);
-}
-
-static enum sp_code make_sandbox(struct e2b *e, struct e2b_instance *i, const struct sp_run *run,
-                                 struct sp_error *err)
-{
-    bool shorter = run->timeout_ms > 0 && run->timeout_ms < e->base.timeout_ms;
-    int64_t timeout_ms = shorter ? run->timeout_ms : e->base.timeout_ms;
-    const struct sp_e2b_creation with = {
-        .label = i->base.id,
-        .ttl_s = (timeout_ms + 999) / 1000 + SPARE_S,
-        .limits = {sp_deadline_min(run->setup_deadline, run->deadline), run->cancel_fd},
-    };
-    bool left = false;
-
-    sp_e2b_lease_put(e->host, e->control, i->base.id, "", left_ms(with.limits.deadline));
-    enum sp_code rc = sp_e2b_create(e->control, &with, &i->sandbox, &left, err);
-    if (!rc) {
-        sp_e2b_lease_put(e->host, e->control, i->base.id, i->sandbox.id,
-                         left_ms(with.limits.deadline));
-    } else if (left) {
-        end_leftover(e, i, rc, run);
-    } else {
-        sp_e2b_lease_drop(e->host, i->base.id);
-    }
-    return rc;
-}
-
-static enum sp_code end_sandbox(struct e2b_instance *i, const struct sp_run *run,
-                                struct sp_error *err)
-{
-    struct e2b *e = (struct e2b *)i->base.provider;
-
-    enum sp_code rc = sp_e2b_end(e->control, i->sandbox.id, sp_deadline_in(run->teardown_ms), err);
-    if (!rc)
-        sp_e2b_lease_drop(e->host, i->base.id);
-    return rc;
 }
 
 static enum sp_code e2b_create(struct sp_provider *p, const struct sp_request *req,
                                const struct sp_run *run, struct sp_instance **out,
                                struct sp_error *err)
 {
-    struct e2b *e = (struct e2b *)p;
-    struct e2b_instance *i = calloc(1, sizeof(*i));
+    struct sp_e2b_instance *i = NULL;
 
-    (void)req; /* a sandbox takes either language */
-    if (!i)
-        return sp_error_set(err, SP_E_NOMEM, "out of memory");
-    i->base.provider = p;
-    sp_random_uuid(i->base.id);
-    enum sp_code rc = make_sandbox(e, i, run, err);
-    if (!rc) {
-        rc = open_ports(e, i, err);
-        if (rc)
-            (void)end_sandbox(i, run, NULL);
-    }
-    if (rc) {
-        instance_free(i);
-        return rc;
-    }
-    *out = &i->base;
-    return SP_OK;
+    enum sp_code rc = sp_e2b_make((struct sp_e2b *)p, req->language, run, &i, err);
+    if (!rc)
+        *out = &i->base;
+    return rc;
 }
 
-static enum sp_code add_metadata(const struct e2b_instance *i, struct sp_result *out)
+static enum sp_code add_metadata(const struct sp_e2b_instance *i, struct sp_result *out)
 {
     sp_auto(sp_buf_clear) struct sp_buf text = SP_BUF_INIT(SP_BUF_UNBOUNDED);
     struct sp_json_out j = SP_JSON_OUT(&text);
@@ -303,8 +182,8 @@ static enum sp_code e2b_execute(struct sp_instance *instance, const struct sp_re
                                 const struct sp_run *run, struct sp_result *out,
                                 struct sp_error *err)
 {
-    struct e2b_instance *i = (struct e2b_instance *)instance;
-    const struct e2b *e = (const struct e2b *)instance->provider;
+    struct sp_e2b_instance *i = (struct sp_e2b_instance *)instance;
+    const struct sp_e2b *e = (const struct sp_e2b *)instance->provider;
 
     out->language = req->language == SP_PYTHON ? "python" : "nodejs";
     out->limits_of_provider = e->mode->limits;
@@ -318,14 +197,14 @@ static enum sp_code e2b_execute(struct sp_instance *instance, const struct sp_re
 
 static void e2b_sweep(struct sp_provider *p)
 {
-    struct e2b *e = (struct e2b *)p;
+    struct sp_e2b *e = (struct sp_e2b *)p;
 
     atomic_store(&e->sweep_at, sp_deadline_in(SWEEP_EVERY_MS));
     sp_e2b_lease_sweep(e->host, e->control);
 }
 
 /* Another worker may have died meanwhile. One run of many sweeps. */
-static void sweep_now_and_then(struct e2b *e)
+static void sweep_now_and_then(struct sp_e2b *e)
 {
     int64_t at = atomic_load(&e->sweep_at);
 
@@ -337,11 +216,10 @@ static void sweep_now_and_then(struct e2b *e)
 static enum sp_code e2b_destroy(struct sp_instance *instance, const struct sp_run *run,
                                 struct sp_error *err)
 {
-    struct e2b_instance *i = (struct e2b_instance *)instance;
-    struct e2b *e = (struct e2b *)instance->provider;
+    struct sp_e2b_instance *i = (struct sp_e2b_instance *)instance;
+    struct sp_e2b *e = (struct sp_e2b *)instance->provider;
 
-    enum sp_code rc = end_sandbox(i, run, err);
-    instance_free(i);
+    enum sp_code rc = sp_e2b_unmake(i, run, err);
     sweep_now_and_then(e);
     return rc;
 }

@@ -34,7 +34,7 @@ static enum sp_code make_folder(struct sp_e2b_place *place, const struct sp_e2b_
     return place->folder ? SP_OK : sp_error_set(err, SP_E_NOMEM, "out of memory");
 }
 
-static enum sp_code need_context(struct sp_e2b_place *place, enum sp_language language,
+enum sp_code sp_e2b_need_context(struct sp_e2b_place *place, enum sp_language language,
                                  const struct sp_run *run, struct sp_error *err)
 {
     const struct sp_e2b_limits setup = {sp_deadline_min(run->setup_deadline, run->deadline),
@@ -185,7 +185,7 @@ enum sp_code sp_e2b_run_cell(struct sp_e2b_place *place, const struct sp_request
     struct sp_cell cell = {.marker = ""};
 
     sp_kernel_output_init(&o, (size_t)place->limits->response_bytes, place->limits->output_bytes);
-    enum sp_code rc = need_context(place, req->language, run, err);
+    enum sp_code rc = sp_e2b_need_context(place, req->language, run, err);
     if (rc)
         return rc;
     rc = run_cell(place, req, run, &cell, &o, out, err);

@@ -19,16 +19,25 @@ struct sp_e2b_place {
 };
 void sp_e2b_place_clear(struct sp_e2b_place *place);
 
-/*
- * As execute() of a provider. *spoilt: something may still be running, so the place is good for
- * nothing but its end.
- */
-typedef enum sp_code (*sp_e2b_mode_fn)(struct sp_e2b_place *place, const struct sp_request *req,
-                                       const struct sp_run *run, struct sp_result *out,
-                                       bool *spoilt, struct sp_error *err);
+struct sp_e2b_mode {
+    const char *name, *template; /* the template where the settings name none */
+    /* Does ahead of a run what it would do first, for this language; NULL: there is nothing. */
+    enum sp_code (*prepare)(struct sp_e2b_place *place, enum sp_language language,
+                            const struct sp_run *run, struct sp_error *err);
+    /* As execute() of a provider. *spoilt: something may still be running, so the place is good for
+     * nothing but its end. */
+    enum sp_code (*run)(struct sp_e2b_place *place, const struct sp_request *req,
+                        const struct sp_run *run, struct sp_result *out, bool *spoilt,
+                        struct sp_error *err);
+    const char *const *limits; /* CONTRACT.md 3.5 */
+};
+
 enum sp_code sp_e2b_run_process(struct sp_e2b_place *place, const struct sp_request *req,
                                 const struct sp_run *run, struct sp_result *out, bool *spoilt,
                                 struct sp_error *err);
+/* Makes the context that a cell of this language needs. */
+enum sp_code sp_e2b_need_context(struct sp_e2b_place *place, enum sp_language language,
+                                 const struct sp_run *run, struct sp_error *err);
 enum sp_code sp_e2b_run_cell(struct sp_e2b_place *place, const struct sp_request *req,
                              const struct sp_run *run, struct sp_result *out, bool *spoilt,
                              struct sp_error *err);

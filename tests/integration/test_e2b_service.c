@@ -357,6 +357,69 @@ Test(e2b_service, runs_go_on_without_leases)
     cr_expect(eq(str, (char *)out_text(), (char *)"x\n"));
 }
 
+/* ---- ahead of the run ---- */
+
+static const struct {
+    const char *settings;
+    int contexts; /* made for three runs, ahead of two */
+} pools[] = {{"\"pool_size\":2", 0}, {"\"pool_size\":2,\"mode\":\"kernel\"", 3}};
+
+static void wait_for_alive(int n)
+{
+    int64_t limit = sp_deadline_in(20000);
+
+    while (e2b_stage_alive(&s) != n)
+        cr_assert(lt(int, 0, sp_deadline_left(limit)), "%d sandboxes", e2b_stage_alive(&s));
+}
+
+SP_TABLE_TEST(e2b_service, sandboxes_are_made_ahead_and_used_once, pools, row)
+{
+    e2b_stage_open(&s, row->settings);
+    cr_assert(eq(int, run_python("open('x', 'w').close()"), SP_OK), "%s", s.err.msg);
+    wait_for_alive(2);
+    fault("create", "\"times\":0,\"answer\":{\"status\":400,\"body\":\"\"}");
+
+    /* No others can be made now, so each run that works has one of the two, once it is ready. */
+    int64_t limit = sp_deadline_in(20000);
+    for (int used = 0; used < 2;) {
+        cr_assert(lt(int, 0, sp_deadline_left(limit)), "%s", s.err.msg);
+        if (run_python("import os\nprint(os.path.exists('x'))"))
+            continue;
+        cr_expect(eq(str, (char *)out_text(), (char *)"False\n"));
+        used++;
+    }
+
+    cr_expect(eq(int, e2b_stage_requests(&s, "contexts.create"), row->contexts));
+    cr_expect(zero(int, e2b_stage_alive(&s)));
+    cr_expect(zero(int, test_leases_count(&s.leases)));
+    e2b_stage_open(&s, "");
+}
+
+Test(e2b_service, a_sandbox_that_went_while_it_waited_is_replaced)
+{
+    e2b_stage_open(&s, "\"pool_size\":1");
+    cr_assert(eq(int, run_python("1"), SP_OK), "%s", s.err.msg);
+    wait_for_alive(1);
+    json_decref(e2b_stage_tell(&s, "POST", "end", "{}"));
+
+    cr_assert(eq(int, run_python("print('x')"), SP_OK), "%s", s.err.msg);
+
+    cr_expect(eq(str, (char *)out_text(), (char *)"x\n"));
+    e2b_stage_open(&s, "");
+}
+
+Test(e2b_service, what_was_made_ahead_goes_with_its_provider)
+{
+    e2b_stage_open(&s, "\"pool_size\":3");
+    cr_assert(eq(int, run_python("1"), SP_OK), "%s", s.err.msg);
+    wait_for_alive(3);
+
+    e2b_stage_open(&s, "");
+
+    cr_expect(zero(int, e2b_stage_alive(&s)));
+    cr_expect(zero(int, test_leases_count(&s.leases)));
+}
+
 /* ---- many at once ---- */
 
 enum { THREADS = 6, EACH = 4 };
