@@ -22,6 +22,7 @@ int64_t sp_backoff_ms(int attempt, int64_t base_ms, int64_t max_ms)
     int64_t most = base_ms << (attempt < DOUBLINGS_MAX ? attempt : DOUBLINGS_MAX);
     uint32_t random = 0;
 
-    (void)getrandom(&random, sizeof(random), 0);
+    if (getrandom(&random, sizeof(random), 0) < 0)
+        random = 0; /* then at once */
     return random % ((most < max_ms ? most : max_ms) + 1);
 }

@@ -1,15 +1,13 @@
 #include "providers/e2b/call.h"
 
 #include <jansson.h>
-#include <poll.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "providers/e2b/process_event.h"
+#include "providers/pause.h"
 
 enum {
     CONNECT_MS = 10000,
@@ -178,26 +176,6 @@ static bool may_repeat(const struct sp_e2b_call *call, enum sp_code rc,
            (last->should_retry == 1 || (last->status >= 502 && last->status <= 504));
 }
 
-/* Doubled each time, and somewhere between half and all of that: clients do not come back in step.
- */
-static int64_t pause_ms(int64_t retry_after_ms, int tries)
-{
-    int64_t most = (int64_t)BACKOFF_MS << tries;
-    unsigned random = 0;
-
-    if (retry_after_ms >= 0)
-        return retry_after_ms;
-    if (getrandom(&random, sizeof(random), 0) < 0)
-        random = 0; /* then in step */
-    most = most < BACKOFF_MAX_MS ? most : BACKOFF_MAX_MS;
-    return most / 2 + (int64_t)random % (most / 2);
-}
-
-static bool wait_cancelled(int fd, int64_t ms)
-{
-    return poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, (int)ms) > 0;
-}
-
 enum sp_code sp_e2b_do(struct sp_http *http, const struct sp_e2b_call *call,
                        struct sp_http_response *out, struct sp_error *err)
 {
@@ -205,15 +183,16 @@ enum sp_code sp_e2b_do(struct sp_http *http, const struct sp_e2b_call *call,
 
     for (int tries = 1;; tries++) {
         enum sp_code rc = send_once(http, call, out, err);
-        int64_t pause = pause_ms(out->retry_after_ms, tries);
+        int64_t until = sp_deadline_in(out->retry_after_ms >= 0
+                                           ? out->retry_after_ms
+                                           : sp_backoff_ms(tries, BACKOFF_MS, BACKOFF_MAX_MS));
 
         if (out->sent != SP_STARTED_NO)
             sent = out->sent; /* an earlier sending may have done it */
         out->sent = sent;
-        if (tries == TRIES || !may_repeat(call, rc, out) ||
-            sp_deadline_in(pause) >= call->request.deadline)
+        if (tries == TRIES || !may_repeat(call, rc, out) || until >= call->request.deadline)
             return rc;
-        if (wait_cancelled(call->request.cancel_fd, pause))
+        if (sp_pause_until(until, call->request.cancel_fd))
             return sp_error_set(err, SP_E_CANCELLED, "cancelled");
         sp_http_response_clear(out);
     }

@@ -27,12 +27,12 @@ void sp_envd_headers(const struct sp_envd *envd, const char *const *more,
     out[n] = NULL;
 }
 
-/* What all calls share. url is freed. */
-static enum sp_code send_call(const struct sp_envd *envd, const struct sp_e2b_call *with, char *url,
-                              const struct sp_e2b_limits *limits, struct sp_http_response *out,
-                              struct sp_error *err)
+/* What all calls share. The address is freed here; NULL: there was no memory for it. */
+static enum sp_code send_call(const struct sp_envd *envd, const struct sp_e2b_call *with,
+                              char *taken, const struct sp_e2b_limits *limits,
+                              struct sp_http_response *out, struct sp_error *err)
 {
-    sp_auto(sp_free_str) char *freed = url;
+    sp_auto(sp_free_str) char *url = taken;
     struct sp_e2b_call call = *with;
 
     if (!url)
