@@ -1,7 +1,7 @@
 /*
  * The provider aliyun_codeinterpreter as a worker uses it, with the test server of
- * agentrun/agentrun.py, which executes for real and notes what no correct client sends. Every
- * function asserts, save where it returns a code.
+ * agentrun/agentrun_server.py, which executes for real and notes what no correct client sends.
+ * Every function asserts, save where it returns a code.
  */
 #pragma once
 
@@ -40,8 +40,8 @@ struct aliyun_job {
 #define ALIYUN_KEY_ID "LTAI-FAKE-0001"
 #define ALIYUN_SECRET "fake-secret-0001"
 
-/* Starts the server (options: of agentrun.py, NULL-terminated; NULL: none) and opens the provider
- * there. more: further settings as JSON text ("\"timeout\":9"), which win, or "". */
+/* Starts the server (options: of agentrun_server.py, NULL-terminated; NULL: none) and opens the
+ * provider there. more: further settings as JSON text ("\"timeout\":9"), which win, or "". */
 void aliyun_stage_start(struct aliyun_stage *s, const char *const *options, const char *more);
 /* Opens it anew, in place of the one that is open. */
 void aliyun_stage_open(struct aliyun_stage *s, const char *more);

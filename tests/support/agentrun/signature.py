@@ -30,16 +30,17 @@ def encode(value):
 def decode(text):
     """What a percent-encoded text stands for."""
     try:
-        return urllib.parse.unquote_to_bytes(text).decode()
+        return urllib.parse.unquote_to_bytes(text.replace("+", " ")).decode()
     except UnicodeDecodeError:
         raise violation(f"{text} is not UTF-8") from None
 
 
 def pairs_of(query):
-    """The pairs of a query as it was sent; a blank is %20, each key comes once with one `=`."""
+    """The pairs of a query as it was sent; + is a blank. Each key comes once, with a `=`: a client
+    that does otherwise is read in two ways."""
     pairs = [pair.partition("=") for pair in query.split("&")] if query else []
     keys = {key for key, _, _ in pairs}
-    if "+" in query or len(keys) < len(pairs) or not all(equals for _, equals, _ in pairs):
+    if len(keys) < len(pairs) or not all(equals for _, equals, _ in pairs):
         raise violation(f"the query {query} can be read in two ways")
     return [(decode(key), decode(value)) for key, _, value in pairs]
 

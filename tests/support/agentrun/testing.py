@@ -17,7 +17,7 @@ TEMPLATE = {"templateName": "tpl", "templateType": "CodeInterpreter", "cpu": 2, 
 
 class Server:
     def __init__(self, *options):
-        program = pathlib.Path(__file__).with_name("agentrun.py")
+        program = pathlib.Path(__file__).with_name("agentrun_server.py")
         self.process = subprocess.Popen([sys.executable, "-B", str(program), *options], text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.port = int(self.process.stdout.readline().split()[1])

@@ -32,7 +32,7 @@ def options():
 
 
 def obey(board, sandboxes):
-    """Obeys the test until standard input ends."""
+    """Obeys the test until standard input ends, as it does when the test dies."""
     for line in sys.stdin:
         command = json.loads(line)
         if "template" in command:
@@ -61,7 +61,6 @@ def main():
         threading.Thread(target=listener.serve_forever, daemon=True).start()
         print("ready", listener.server_port, flush=True)
         obey(board, the_service.sandboxes)
-        signal.pause()
     finally:
         while root.exists():  # requests under way may still write there
             the_service.sandboxes.end_all()

@@ -211,7 +211,7 @@ class Strictness(Serving):
                 self.assertIn(word, "".join(self.violations()))
 
     def test_queries_that_can_be_read_in_two_ways(self):
-        for query in ("path=a+b", "path=a&path=b", "path", "path=%FF"):
+        for query in ("path=a&path=b", "path", "path=%FF"):
             self.server.tell(forget=True)
             reply = self.client.send("GET", f"/sandboxes/box/filesystem?{query}", b"", {})
             self.assertEqual(reply.status, 400)
