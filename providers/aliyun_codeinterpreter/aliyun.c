@@ -227,7 +227,7 @@ static enum sp_code end_lease(void *ctx, const char *id, const char *data, int64
 
     if (!service || strcmp(service, sp_agentrun_address(a->service)) != 0)
         return sp_error_set(err, SP_E_UNSUPPORTED, "of another account or region");
-    return sp_sandbox_delete(a->service, id, deadline, err);
+    return sp_sandbox_delete(a->service, id, deadline, NULL, err);
 }
 
 static void sweep_until(struct aliyun *a, int64_t deadline)

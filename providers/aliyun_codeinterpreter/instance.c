@@ -35,21 +35,25 @@ static void put_lease(const struct aliyun *a, const char *id, const struct order
 
 enum sp_code sp_aliyun_end(struct aliyun *a, const char *id, int64_t deadline, struct sp_error *err)
 {
-    enum sp_code rc = sp_sandbox_delete(a->service, id, deadline, err);
+    enum sp_code rc = sp_sandbox_delete(a->service, id, deadline, NULL, err);
     if (!rc)
         sp_lease_drop(a->host, a->base.ops->name, id);
     return rc;
 }
 
-/* Whatever went wrong, it may be there. */
-static void clean_up(struct aliyun *a, const char *id, const struct sp_run *run)
+/* One that is not known to be made may be on its way at the service yet, and come to be behind its
+ * deletion: then the lease stays for the sweep. */
+static void clean_up(struct aliyun *a, const char *id, const struct sp_run *run, bool made)
 {
     struct sp_error why = {0};
     int64_t ms = run->teardown_ms < CLEAN_UP_MS ? run->teardown_ms : CLEAN_UP_MS;
+    bool found = false;
 
-    if (sp_aliyun_end(a, id, sp_deadline_in(ms), &why)) {
+    if (sp_sandbox_delete(a->service, id, sp_deadline_in(ms), &found, &why)) {
         sp_log(SP_WARN, "sandbox_left", sp_s("provider", a->base.ops->name), sp_s("instance", id),
                sp_s("error", why.msg));
+    } else if (made || found) {
+        sp_lease_drop(a->host, a->base.ops->name, id);
     }
 }
 
@@ -67,7 +71,7 @@ static enum sp_code create_sandbox(struct aliyun *a, const struct order *order, 
     if (loss.no_template)
         sp_template_forget(a->templates, order->language);
     if (loss.maybe_there) {
-        clean_up(a, id, order->run);
+        clean_up(a, id, order->run, false);
     } else {
         sp_lease_drop(a->host, a->base.ops->name, id);
     }
@@ -92,7 +96,7 @@ static enum sp_code make(struct aliyun *a, const struct order *order, struct ali
                                &i->contexts[order->language], err);
     }
     if (rc)
-        clean_up(a, id, order->run);
+        clean_up(a, id, order->run, true);
     return rc;
 }
 
@@ -131,7 +135,7 @@ static void end_warm(void *ctx, void *item, const struct sp_run *run)
 {
     struct aliyun_instance *i = item;
 
-    clean_up(ctx, i->base.id, run);
+    clean_up(ctx, i->base.id, run, true);
     free(i);
 }
 

@@ -149,7 +149,7 @@ bool sp_sandbox_is_well(struct sp_agentrun *service, const char *id,
 
 /* The first attempt leaves time for a second one. */
 enum sp_code sp_sandbox_delete(struct sp_agentrun *service, const char *id, int64_t deadline,
-                               struct sp_error *err)
+                               bool *found, struct sp_error *err)
 {
     char path[PATH_MAX_BYTES];
     int64_t now = sp_mono_ms();
@@ -165,6 +165,8 @@ enum sp_code sp_sandbox_delete(struct sp_agentrun *service, const char *id, int6
                                               .to_log = true,
                                               .time = &times[i]};
         rc = sp_agentrun_do(service, &call, &answer, err);
+        if (found)
+            *found = !rc;
         if (!rc || answer.gone)
             return SP_OK;
         int64_t until = sp_deadline_in(

@@ -252,6 +252,7 @@ Test(aliyun_service, a_failure_is_told_for_what_it_is)
         cr_expect(eq(int, (int)s.result.started, SP_STARTED_NO), "%s", failures[i].fault);
         cr_expect(zero(int, aliyun_stage_count(&s, "executions")), "%s", failures[i].fault);
     }
+    aliyun_stage_sweep(&s);
 }
 
 /* The sandbox is made, whatever the answer says. */

@@ -160,6 +160,12 @@ enum sp_code aliyun_stage_run(struct aliyun_stage *s, const struct aliyun_job *j
     return rc;
 }
 
+void aliyun_stage_sweep(struct aliyun_stage *s)
+{
+    test_leases_expire(&s->leases);
+    sp_provider_sweep(s->provider);
+}
+
 const char *aliyun_stage_out(const struct aliyun_stage *s)
 {
     return s->result.out.text ? s->result.out.text : "";

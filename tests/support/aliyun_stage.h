@@ -61,6 +61,8 @@ enum sp_code aliyun_stage_run_into(struct aliyun_stage *s, const struct aliyun_j
 enum sp_code aliyun_stage_create(struct aliyun_stage *s, const struct aliyun_job *job);
 enum sp_code aliyun_stage_execute(struct aliyun_stage *s, const struct aliyun_job *job);
 void aliyun_stage_destroy(struct aliyun_stage *s);
+/* Lets all leases run out, and sweeps. */
+void aliyun_stage_sweep(struct aliyun_stage *s);
 
 /* What the last run wrote; "" for nothing. */
 const char *aliyun_stage_out(const struct aliyun_stage *s);
