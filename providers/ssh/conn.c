@@ -491,6 +491,8 @@ void sp_ssh_conn_free(struct sp_ssh_conn *conn)
     if (!conn->lost)
         libssh2_session_disconnect(conn->session, "done");
     conn->closing = true; /* from here on every step ends at once */
+    if (!conn->shaken)    /* given up in its middle, it leaves its keys behind */
+        libssh2_session_handshake(conn->session, conn->fd);
     close_leftovers(conn);
     if (conn->sftp)
         libssh2_sftp_shutdown(conn->sftp);

@@ -67,6 +67,7 @@ struct sp_ssh_conn {
     struct sp_ssh_user *waiting, *driver;
     bool driver_sends; /* it waits for room to send, too */
     struct sp_ssh_leftover *leftovers;
+    bool shaken; /* the handshake is over */
     bool closing;
     const char *password; /* to answer questions with, while authenticating */
     struct sp_error why;  /* once lost */

@@ -24,6 +24,7 @@ static enum sp_code shake_hands(struct sp_ssh_conn *conn, struct sp_ssh_user *us
     int result;
     enum sp_code rc = sp_ssh_run(conn, user, "handshake", step_handshake, NULL, wait, &result, err);
 
+    conn->shaken = !rc && !result;
     if (rc || !result)
         return rc;
     libssh2_session_last_error(conn->session, &text, NULL, 0);
