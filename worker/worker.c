@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -325,6 +326,17 @@ static void set_up_log(const struct sp_config *config)
     sp_log_setup(level, strcmp(config->log.format, "json") == 0);
 }
 
+/* A job at a provider over HTTP takes four descriptors, and the usual soft limit of 1024 is there
+ * for programs with select(2), which nothing here uses. */
+static void raise_open_files(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit))
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int sp_worker_run(const struct sp_config *config, int ready_fd)
 {
     sigset_t signals;
@@ -337,6 +349,7 @@ int sp_worker_run(const struct sp_config *config, int ready_fd)
     pthread_sigmask(SIG_BLOCK, &signals, NULL); /* inherited by every thread */
     sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
     set_up_log(config);
+    raise_open_files();
     /* One arena per thread would keep what each once needed. */
     mallopt(M_ARENA_MAX, 2); /* NOLINT(concurrency-mt-unsafe): there is no other thread yet */
 
