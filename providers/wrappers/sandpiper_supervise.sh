@@ -158,6 +158,7 @@ sweep() {
 }
 
 home=${0%/*}
+case $home in /*) ;; *) home=$PWD/$home ;; esac # to stay right after a change of folder
 set_tag "$home"
 command=$1
 shift

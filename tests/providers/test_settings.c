@@ -81,6 +81,8 @@ static const struct {
     {"ssh", "{" SSH ",\"node_bin\":\"\",\"port\":0}", "node_bin: must not be empty"},
     {"ssh", "{" SSH ",\"port\":0,\"timeout\":0}", "port: SSH port must be between 1 and 65535"},
     {"ssh", "{" SSH ",\"port\":\"22\"}", "port: expected an integer"},
+    {"ssh", "{" SSH ",\"work_dir\":\"\"}", "work_dir: must not be empty"},
+    {"ssh", "{" SSH ",\"max_sessions\":1}", "max_sessions: Max sessions must be between 2 and 100"},
     {"ssh", "{" SSH ",\"timeout\":0}", "timeout: Timeout must be between 1 and 600 seconds"},
     {"ssh", "{" SSH ",\"max_output_bytes\":1}",
      "max_output_bytes: Max output must be between 1024 and 10485760 bytes"},
@@ -159,7 +161,6 @@ static const struct {
 } unbuilt[] = {
     {"aliyun_codeinterpreter", "{" ALIYUN "}"},
     {"e2b", "{\"api_key\":\"k\"}"},
-    {"ssh", "{" SSH "}"},
 };
 
 SP_TABLE_TEST(settings, a_provider_that_is_not_built_says_so_plainly, unbuilt, row)
