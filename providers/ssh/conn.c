@@ -126,10 +126,8 @@ static ssize_t on_recv(libssh2_socket_t fd, void *data, size_t len, int flags, v
         c->asked = 0;
         return n;
     }
-    if (n == 0)
-        lose(c, "the server closed it");
-    else if (errno != EAGAIN && errno != EINTR)
-        lose(c, strerrordesc_np(errno));
+    if (n == 0 || (errno != EAGAIN && errno != EINTR))
+        lose(c, n == 0 ? "the server closed it" : strerrordesc_np(errno));
     return nothing_there(c);
 }
 
@@ -392,14 +390,13 @@ enum sp_code sp_ssh_enter(struct sp_ssh_conn *conn, struct sp_ssh_user *user,
 
     pthread_mutex_lock(&conn->lock);
     user->entered = !gate->busy;
-    if (gate->busy)
+    gate->busy = true;
+    if (!user->entered)
         rc = queue_up(conn, user, gate, wait);
     if (rc)
         sp_ssh_gave_up(conn->name, what, rc, err);
-    else if (!user->entered)
+    if (!rc && !user->entered)
         rc = say_lost(conn, err);
-    else
-        gate->busy = true;
     pthread_mutex_unlock(&conn->lock);
     return rc;
 }

@@ -65,12 +65,14 @@ struct sp_ssh_conn {
     int64_t heard, asked; /* ms: last bytes came; keep-alive without an answer, 0 for none */
     int64_t keepalive_ms;
     struct sp_ssh_user *waiting, *driver;
-    bool driver_sends; /* it waits for room to send, too */
     struct sp_ssh_leftover *leftovers;
-    bool shaken; /* the handshake is over */
+    bool driver_sends; /* the driver waits for room to send, too */
+    bool shaken;       /* the handshake is over */
     bool closing;
-    const char *password; /* to answer questions with, while authenticating */
-    struct sp_error why;  /* once lost */
+    atomic_bool lost;                /* may be read without the lock */
+    atomic_int n_asked, n_leftovers; /* these, too: times asked; sessions the server may hold */
+    const char *password;            /* to answer questions with, while authenticating */
+    struct sp_error why;             /* once lost */
 
     struct sp_ssh_gate requests;    /* channel open, exec, start of SFTP */
     struct sp_ssh_request given_up; /* behind that gate; its command is owned */
@@ -78,11 +80,6 @@ struct sp_ssh_conn {
     int64_t given_up_until;   /* unanswered for so long: the connection is lost */
     struct sp_ssh_gate files; /* one SFTP operation at a time */
     LIBSSH2_SFTP *sftp;       /* behind that gate */
-
-    /* Without the lock. */
-    atomic_bool lost;
-    atomic_int n_asked,
-        n_leftovers; /* keep-alives, ever; sessions that the server may still hold */
 
     /* The pool's, under its lock. */
     struct sp_ssh_conn *next;

@@ -1,5 +1,6 @@
 #include "providers/ssh/connect.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "providers/ssh/auth.h"
@@ -95,6 +96,7 @@ static enum sp_code connect_within(const struct sp_ssh_options *options, const c
         rc = sp_ssh_start_sftp(conn, user, wait, err);
     if (rc)
         return rc;
+    assert(conn);
     libssh2_keepalive_config(conn->session, 1, KEEPALIVE_S);
     *out = SP_TAKE(conn);
     return SP_OK;

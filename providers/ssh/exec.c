@@ -153,7 +153,7 @@ enum sp_code sp_ssh_write_eof(struct sp_ssh_link *link, const struct sp_ssh_wait
                               struct sp_error *err)
 {
     enum sp_code rc = need_command(link, "standard input", err);
-    int result;
+    int result = 0;
 
     if (!rc) {
         rc = sp_ssh_run(link->conn, &link->user, "standard input", step_write_eof, link, wait,
@@ -264,7 +264,10 @@ enum sp_code sp_ssh_wait_exit(struct sp_ssh_link *link, const struct sp_ssh_wait
 
 void sp_ssh_close(struct sp_ssh_link *link)
 {
+    const struct sp_ssh_leftover channel = {.channel = link->channel};
+
     if (link->channel)
-        sp_ssh_discard(link->conn, (struct sp_ssh_leftover){.channel = SP_TAKE(link->channel)});
+        sp_ssh_discard(link->conn, channel);
+    link->channel = NULL;
     link->used = false;
 }

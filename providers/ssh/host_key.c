@@ -14,7 +14,7 @@
 
 enum {
     FILE_BYTES = 16 << 20,
-    PASSWD_BYTES = 16 << 10,
+    PASSWD_BYTES = 4096,
     METHODS_BYTES = 256,
     TYPE_BYTES = 40,
     FINGERPRINT_BYTES = 64
@@ -58,13 +58,11 @@ static enum sp_code load_file(struct sp_host_keys *keys, const char *path, bool 
 /* That of the worker's account, as ssh has it, not of $HOME. */
 static enum sp_code load_users(struct sp_host_keys *keys, struct sp_error *err)
 {
-    sp_auto(sp_free_str) char *bytes = malloc(PASSWD_BYTES);
     sp_auto(sp_free_str) char *path = NULL;
+    char bytes[PASSWD_BYTES];
     struct passwd entry, *found = NULL;
 
-    if (!bytes)
-        return sp_error_set(err, SP_E_NOMEM, "out of memory");
-    if (getpwuid_r(geteuid(), &entry, bytes, PASSWD_BYTES, &found) || !found)
+    if (getpwuid_r(geteuid(), &entry, bytes, sizeof bytes, &found) || !found)
         return SP_OK; /* an account without a home has no such file */
     if (asprintf(&path, "%s/.ssh/known_hosts", found->pw_dir) < 0) {
         path = NULL;

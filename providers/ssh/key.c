@@ -2,6 +2,7 @@
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,14 +55,10 @@ static enum sp_code load_text(const char *setting, const char *name, struct sp_b
 /* OpenSSL would ask the terminal otherwise. */
 static int give_passphrase(char *buf, int size, int writing, void *ctx)
 {
-    const char *passphrase = *(const char **)ctx;
-    size_t len = strlen(passphrase);
+    int len = snprintf(buf, (size_t)size, "%s", *(const char **)ctx);
 
     (void)writing;
-    if (len > (size_t)size)
-        return -1;
-    memcpy(buf, passphrase, len);
-    return (int)len;
+    return len < size ? len : -1;
 }
 
 static enum sp_code check_openssh(struct sp_ssh_key *key, const char *passphrase, const char *name,
@@ -117,15 +114,16 @@ enum sp_code sp_ssh_key_load(const struct sp_ssh_options *options, const char *n
     enum sp_code rc = load_text(options->private_key, name, &text, err);
 
     key.text = sp_buf_take(&text, &key.len);
-    if (!rc && !key.text)
-        rc = sp_error_set(err, SP_E_NOMEM, "out of memory");
-    if (!rc && sp_openssh_key_is(key.text))
-        rc = check_openssh(&key, passphrase, name, err);
-    else if (!rc)
-        rc = check_pem(&key, passphrase, name, err);
-    if (rc)
+    if (!key.text)
+        return rc ? rc : sp_error_set(err, SP_E_NOMEM, "out of memory");
+    if (!rc) {
+        rc = sp_openssh_key_is(key.text) ? check_openssh(&key, passphrase, name, err)
+                                         : check_pem(&key, passphrase, name, err);
+    }
+    if (rc) {
         sp_ssh_key_clear(&key);
-    else
-        *out = key;
-    return rc;
+        return rc;
+    }
+    *out = key;
+    return SP_OK;
 }

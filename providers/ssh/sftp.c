@@ -125,8 +125,11 @@ static enum sp_code refused(struct file_op *op)
 /* Whatever it was doing, its answers no longer meet a request of ours. */
 static void abandon(struct file_op *op)
 {
-    sp_ssh_discard(op->link->conn, (struct sp_ssh_leftover){.handle = SP_TAKE(op->handle),
-                                                            .sftp = SP_TAKE(op->sftp)});
+    const struct sp_ssh_leftover subsystem = {.handle = op->handle, .sftp = op->sftp};
+
+    sp_ssh_discard(op->link->conn, subsystem);
+    op->handle = NULL;
+    op->sftp = NULL;
     op->link->conn->sftp = NULL;
 }
 
@@ -163,11 +166,8 @@ static int step_close(struct sp_ssh_conn *conn, void *ctx)
 /* Closes what is open, keeps the first failure, and lets the next one in. */
 static enum sp_code end(struct file_op *op, enum sp_code rc)
 {
-    struct sp_error ignored;
-
     if (op->handle) {
-        if (rc)
-            op->err = &ignored;
+        op->err = rc ? NULL : op->err;
         enum sp_code closed = call(op, step_close);
         rc = rc ? rc : closed;
     }
@@ -309,7 +309,7 @@ static enum sp_code read_all(struct file_op *op, struct sp_buf *out)
 enum sp_code sp_ssh_get(struct sp_ssh_link *link, const char *path, struct sp_buf *out,
                         const struct sp_ssh_wait *wait, struct sp_error *err)
 {
-    sp_auto(sp_free_str) char *bytes = malloc(READ_BYTES);
+    sp_auto(sp_buf_clear) struct sp_buf bytes = SP_BUF_INIT(READ_BYTES);
     struct file_op op = {
         .link = link,
         .what = "SFTP: reading a file",
@@ -317,12 +317,12 @@ enum sp_code sp_ssh_get(struct sp_ssh_link *link, const char *path, struct sp_bu
         .err = err,
         .path = path,
         .flags = LIBSSH2_FXF_READ,
-        .buf = bytes,
         .len = READ_BYTES,
     };
 
-    if (!bytes)
+    if (sp_buf_reserve(&bytes, READ_BYTES))
         return sp_error_set(err, SP_E_NOMEM, "out of memory");
+    op.buf = bytes.data;
     enum sp_code rc = begin(&op);
     return rc ? rc : end(&op, read_all(&op, out));
 }
@@ -444,10 +444,9 @@ static enum sp_code list_all(struct file_op *op, size_t max_entries, struct sp_s
             break;
         if (!is_entry(op->buf, (size_t)op->n))
             continue;
-        if (out->n < max_entries)
+        out->more = out->n == max_entries;
+        if (!out->more)
             rc = add_entry(op, out);
-        else
-            out->more = true;
     }
     return rc;
 }
@@ -469,9 +468,10 @@ enum sp_code sp_ssh_list(struct sp_ssh_link *link, const char *path, size_t max_
 
     if (!rc)
         rc = end(&op, list_all(&op, max_entries, &listing));
-    if (rc)
+    if (rc) {
         sp_ssh_listing_clear(&listing);
-    else
-        *out = listing;
-    return rc;
+        return rc;
+    }
+    *out = listing;
+    return SP_OK;
 }
