@@ -38,6 +38,8 @@ struct sp_host {
 struct sp_run {
     int64_t setup_deadline; /* creating, uploading, waiting for the service; its passing is
                                SP_E_TIMEOUT from create */
+    int64_t queue_deadline; /* the same for what waits in a service's own queue once it is sent:
+                               queue_ttl does not end that; 0: setup_deadline */
     int64_t deadline;       /* the request's deadline_ms, else SP_NEVER; caps everything */
     int64_t timeout_ms;     /* of the user's program: min(request, worker, provider) */
     int64_t teardown_ms;    /* fetching and destroying */
