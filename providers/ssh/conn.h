@@ -5,11 +5,12 @@
  *
  * Four things make that sound. What libssh2 sends goes through a buffer of ours that takes every
  * packet whole, so no packet is half sent when another thread comes. Of the waiting threads one,
- * the driver, polls the socket; whoever receives bytes wakes the others, because the bytes may hold
- * their packets. A step that says EAGAIN has taken in all that had arrived, so none sleeps on bytes
- * that are there. Requests whose state libssh2 keeps once a session (opening a channel, starting a
- * command, SFTP) pass a gate, one at a time; one that is given up in its middle is finished by the
- * next to pass (exec.c), or its SFTP subsystem is discarded (sftp.c).
+ * the driver, polls the socket; whoever receives bytes takes the steps of the others, too, because
+ * the bytes may hold their packets, and wakes those whose step is done. A step that says EAGAIN has
+ * taken in all that had arrived, so none sleeps on bytes that are there. Requests whose state
+ * libssh2 keeps once a session (opening a channel, starting a command, SFTP) pass a gate, one at a
+ * time; one that is given up in its middle is finished by the next to pass (exec.c), or its SFTP
+ * subsystem is discarded (sftp.c).
  */
 #pragma once
 
@@ -20,10 +21,18 @@
 
 #include "providers/ssh/link.h"
 
+struct sp_ssh_conn;
+/* One call of libssh2 that does not block: its error code, LIBSSH2_ERROR_EAGAIN for "not yet". */
+typedef int (*sp_ssh_step_fn)(struct sp_ssh_conn *conn, void *ctx);
+
 /* A thread at a connection. */
 struct sp_ssh_user {
     int wake_fd; /* eventfd */
     bool entered;
+    sp_ssh_step_fn step; /* while it waits: what for; whoever gets it done says so */
+    void *ctx;
+    int result;
+    bool done;
     struct sp_ssh_user *next;
 };
 
@@ -39,10 +48,6 @@ struct sp_ssh_leftover {
     LIBSSH2_SFTP *sftp;
     struct sp_ssh_leftover *next;
 };
-
-struct sp_ssh_conn;
-/* One call of libssh2 that does not block: its error code, LIBSSH2_ERROR_EAGAIN for "not yet". */
-typedef int (*sp_ssh_step_fn)(struct sp_ssh_conn *conn, void *ctx);
 
 /* Something that libssh2 can have in hand only once a session; ctx of its step. */
 struct sp_ssh_request {
@@ -116,7 +121,7 @@ void sp_ssh_leave(struct sp_ssh_conn *conn, struct sp_ssh_gate *gate);
 
 /*
  * Runs a request behind the gate `requests`, after the one that somebody gave up there. Given up
- * itself with begun set, it and its channel belong to the connection. Codes as sp_ssh_run().
+ * itself, its channel belongs to the connection and is NULL afterwards. Codes as sp_ssh_run().
  */
 SP_MUST_CHECK enum sp_code sp_ssh_ask(struct sp_ssh_conn *conn, struct sp_ssh_user *user,
                                       const char *what, struct sp_ssh_request *request,

@@ -74,14 +74,11 @@ enum sp_code sp_ssh_exec(struct sp_ssh_link *link, const char *command,
     request.channel = link->channel;
     link->used = true;
     rc = sp_ssh_ask(link->conn, &link->user, "exec", &request, wait, &result, err);
-    if (rc && request.begun) {
-        *started = SP_STARTED_MAYBE;
-        if (!link->conn->lost)
-            link->channel = NULL; /* the connection's now */
+    link->channel = request.channel;
+    if (rc) {
+        *started = request.begun ? SP_STARTED_MAYBE : SP_STARTED_NO;
         return rc;
     }
-    if (rc)
-        return rc;
     if (result) {
         return sp_error_set(err, SP_E_INVALID, "%s: exec: the server does not start commands",
                             link->conn->name);

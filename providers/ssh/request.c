@@ -10,6 +10,7 @@ static void disown(struct sp_ssh_conn *c, struct sp_ssh_request *request)
 {
     c->given_up = *request;
     c->given_up_until = sp_deadline_in(OVERDUE_MS);
+    request->channel = NULL;
     if (request->command) {
         c->given_up_command = sp_strdup(request->command);
         if (!c->given_up_command)
