@@ -187,13 +187,47 @@ static void close_leftovers(struct sp_ssh_conn *c)
     }
 }
 
+/* After any error but a few the session is of no more use. */
+static int step_once(struct sp_ssh_conn *c, sp_ssh_step_fn step, void *ctx)
+{
+    char *text = NULL;
+
+    c->dry = 0;
+    int result = step(c, ctx);
+    if (survives(result))
+        return result;
+    libssh2_session_last_error(c->session, &text, NULL, 0);
+    lose(c, text ? text : "protocol error");
+    return LIBSSH2_ERROR_EAGAIN;
+}
+
+/* The steps of those who wait: to wake them all for every packet would cost more than the rest. */
+static void take_steps_of_others(struct sp_ssh_conn *c)
+{
+    struct sp_ssh_user **at = &c->waiting;
+
+    while (*at) {
+        struct sp_ssh_user *user = *at;
+
+        user->result = step_once(c, user->step, user->ctx);
+        user->done = user->result != LIBSSH2_ERROR_EAGAIN;
+        if (user->done) {
+            *at = user->next;
+            wake(user);
+        } else {
+            at = &user->next;
+        }
+    }
+}
+
 /* After anything that may have read: packets of others may have come. */
 static void share(struct sp_ssh_conn *c, uint64_t received_before)
 {
-    if (c->received != received_before)
+    while (c->received != received_before) {
+        received_before = c->received;
         close_leftovers(c);
-    if (c->received != received_before)
-        wake_all(c->waiting);
+        take_steps_of_others(c);
+    }
     if (c->driver && !c->driver_sends && unsent(c) > 0)
         wake(c->driver);
 }
@@ -201,15 +235,8 @@ static void share(struct sp_ssh_conn *c, uint64_t received_before)
 static int take_step(struct sp_ssh_conn *c, sp_ssh_step_fn step, void *ctx)
 {
     uint64_t before = c->received;
-    char *text = NULL;
+    int result = step_once(c, step, ctx);
 
-    c->dry = 0;
-    int result = step(c, ctx);
-    if (!survives(result)) {
-        libssh2_session_last_error(c->session, &text, NULL, 0);
-        lose(c, text ? text : "protocol error");
-        result = LIBSSH2_ERROR_EAGAIN;
-    }
     share(c, before);
     return result;
 }
@@ -261,8 +288,8 @@ static void look_after(struct sp_ssh_conn *c, short events)
     libssh2_keepalive_send(c->session, NULL);
 }
 
-/* Until the socket or another thread has something, or a limit is near. Called and left with the
- * lock held. */
+/* Until the socket has something, another thread has done the user's step, or a limit is near.
+ * Called and left with the lock held. */
 static void park(struct sp_ssh_conn *c, struct sp_ssh_user *user, const struct sp_ssh_wait *wait)
 {
     bool drives = !c->driver;
@@ -348,7 +375,14 @@ enum sp_code sp_ssh_run(struct sp_ssh_conn *conn, struct sp_ssh_user *user, cons
             rc = say_lost(conn, err);
             break;
         }
+        user->step = step;
+        user->ctx = ctx;
+        user->done = false;
         park(conn, user, wait);
+        if (user->done) {
+            *result = user->result;
+            break;
+        }
     }
     if (!conn->driver && conn->waiting)
         wake(conn->waiting); /* it drives from here on */
