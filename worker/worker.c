@@ -49,7 +49,7 @@ struct sp_worker {
     struct sp_intake *intake;
     struct sp_fleet *fleet;
     struct sp_endpoints endpoints;
-    struct sp_http *http;
+    struct sp_httpd *http;
 };
 
 static enum sp_code start_state(struct sp_worker *w, struct sp_error *err)
@@ -209,7 +209,7 @@ static void stop_watcher(struct sp_worker *w)
 static void take_down(struct sp_worker *w)
 {
     sp_intake_join(w->intake);
-    sp_http_stop(w->http);
+    sp_httpd_stop(w->http);
     sp_fleet_stop(w->fleet);
     if (w->ready)
         sp_ready_close(w->ready);
@@ -282,7 +282,7 @@ void sp_worker_stop(struct sp_worker *worker)
 
 const char *sp_worker_http(const struct sp_worker *worker)
 {
-    return worker->http ? sp_http_address(worker->http) : "";
+    return worker->http ? sp_httpd_address(worker->http) : "";
 }
 
 static void exit_at_once(int signal)
