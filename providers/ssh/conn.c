@@ -9,8 +9,7 @@
 #include <unistd.h>
 
 enum {
-    CONGESTED_BYTES = 256 << 10, /* waiting to be sent */
-    OUT_BYTES_MAX = 64 << 20,
+    OUT_BYTES_MAX = 64 << 20, /* the windows of all channels are below it */
     /* libssh2 1.10 frees a refused SFTP channel in a loop of its own: slow it down, then end it. */
     DRY_FREE = 400,
     DRY_MS = 10,
@@ -129,11 +128,6 @@ static ssize_t on_recv(libssh2_socket_t fd, void *data, size_t len, int flags, v
     if (n == 0 || (errno != EAGAIN && errno != EINTR))
         lose(c, n == 0 ? "the server closed it" : strerrordesc_np(errno));
     return nothing_there(c);
-}
-
-bool sp_ssh_congested(const struct sp_ssh_conn *conn)
-{
-    return unsent(conn) > CONGESTED_BYTES;
 }
 
 /* Steps. */
@@ -272,11 +266,9 @@ static int64_t next_care(const struct sp_ssh_conn *c)
 /* The driver's duties, after it has polled. */
 static void look_after(struct sp_ssh_conn *c, short events)
 {
-    bool congested = sp_ssh_congested(c);
+    uint64_t before = c->received;
 
     send_waiting(c);
-    if (congested && !sp_ssh_congested(c))
-        wake_all(c->waiting);
     if ((events & POLLIN) || sp_mono_ms() < next_care(c))
         return;
     if (c->asked) {
@@ -285,7 +277,9 @@ static void look_after(struct sp_ssh_conn *c, short events)
     }
     c->asked = sp_mono_ms();
     c->n_asked++;
+    c->dry = 0;
     libssh2_keepalive_send(c->session, NULL);
+    share(c, before); /* in the middle of new keys it reads, too */
 }
 
 /* Until the socket has something, another thread has done the user's step, or a limit is near.
@@ -457,12 +451,13 @@ void sp_ssh_give_up(struct sp_ssh_conn *conn, const char *reason)
     pthread_mutex_unlock(&conn->lock);
 }
 
-void sp_ssh_flush(struct sp_ssh_conn *conn)
+bool sp_ssh_is_stuck(struct sp_ssh_conn *conn)
 {
     pthread_mutex_lock(&conn->lock);
-    if (!conn->lost)
-        send_waiting(conn);
+    send_waiting(conn);
+    bool stuck = unsent(conn) > 0;
     pthread_mutex_unlock(&conn->lock);
+    return stuck;
 }
 
 enum sp_code sp_ssh_user_init(struct sp_ssh_user *user, struct sp_error *err)

@@ -133,14 +133,12 @@ SP_MUST_CHECK enum sp_code sp_ssh_ask(struct sp_ssh_conn *conn, struct sp_ssh_us
 SP_MUST_CHECK enum sp_code sp_ssh_start_sftp(struct sp_ssh_conn *conn, struct sp_ssh_user *user,
                                              const struct sp_ssh_wait *wait, struct sp_error *err);
 
-/* For steps: so much waits to be sent that more may not be added; say EAGAIN. */
-bool sp_ssh_congested(const struct sp_ssh_conn *conn);
 /* Hands over what is to be closed, by value. Does not block. Thread: any, without the lock. */
 void sp_ssh_discard(struct sp_ssh_conn *conn, struct sp_ssh_leftover leftover);
 /* Declares it lost; its users see that. Thread: any, without the lock. */
 void sp_ssh_give_up(struct sp_ssh_conn *conn, const char *reason);
-/* Sends what waits, as far as the socket takes it. Thread: any, without the lock. */
-void sp_ssh_flush(struct sp_ssh_conn *conn);
+/* Sends what waits; whether the socket does not take all of it. Thread: any, without the lock. */
+bool sp_ssh_is_stuck(struct sp_ssh_conn *conn);
 
 /* "name: what: no answer in time" and the like, for SP_E_TIMEOUT and SP_E_CANCELLED. */
 enum sp_code sp_ssh_gave_up(const char *name, const char *what, enum sp_code code,

@@ -185,12 +185,13 @@ static void release(struct sp_ssh_link *link)
 {
     struct sp_ssh_pool *pool = link->pool;
     struct sp_ssh_conn *conn = SP_TAKE(link->conn);
+    bool stuck = sp_ssh_is_stuck(conn); /* then nobody would send the rest, perhaps a close */
     bool useless = false;
 
     pthread_mutex_lock(&pool->lock);
     if (--conn->links == 0) {
         conn->idle_since = sp_mono_ms();
-        useless = conn->retired || conn->lost || conn->n_asked >= ASKED_MAX;
+        useless = stuck || conn->retired || conn->lost || conn->n_asked >= ASKED_MAX;
         pthread_cond_signal(&pool->changed);
     }
     if (useless)

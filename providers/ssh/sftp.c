@@ -6,8 +6,6 @@
 #include "providers/ssh/pool.h"
 
 enum {
-    START_TRIES = 3,         /* see exec.c */
-    START_MS = 20000,        /* login shells can be slow */
     WRITE_BYTES = 256 << 10, /* in flight */
     READ_BYTES = 128 << 10,  /* libssh2 asks for four times as much ahead */
     NAME_BYTES = 1024,
@@ -29,43 +27,6 @@ struct file_op {
     ssize_t n;
     LIBSSH2_SFTP_ATTRIBUTES attributes;
 };
-
-static int step_start(struct sp_ssh_conn *conn, void *ctx)
-{
-    struct sp_ssh_request *request = ctx;
-
-    if (conn->lost)
-        return LIBSSH2_ERROR_EAGAIN;
-    request->begun = true;
-    request->sftp = libssh2_sftp_init(conn->session);
-    return request->sftp ? 0 : libssh2_session_last_errno(conn->session);
-}
-
-enum sp_code sp_ssh_start_sftp(struct sp_ssh_conn *conn, struct sp_ssh_user *user,
-                               const struct sp_ssh_wait *wait, struct sp_error *err)
-{
-    struct sp_ssh_request request = {.step = step_start};
-    const struct sp_ssh_wait limits = {sp_deadline_min(wait->deadline, sp_deadline_in(START_MS)),
-                                       wait->cancel_fd};
-    enum sp_code rc = SP_OK;
-    int result = LIBSSH2_ERROR_CHANNEL_FAILURE;
-
-    for (int i = 0; !rc && i < START_TRIES && result == LIBSSH2_ERROR_CHANNEL_FAILURE; i++)
-        rc = sp_ssh_ask(conn, user, "SFTP", &request, &limits, &result, err);
-    if (rc == SP_E_TIMEOUT && sp_deadline_left(wait->deadline) != 0) {
-        sp_ssh_give_up(conn, "SFTP does not start; is the machine's sftp-server there?");
-        return sp_error_set(err, SP_E_UNAVAILABLE, "%s", conn->why.msg);
-    }
-    if (!rc && result) {
-        return sp_error_set(err, SP_E_INVALID,
-                            "%s: SFTP: refused; sshd_config needs \"Subsystem sftp\" and "
-                            "MaxSessions of 2 or more",
-                            conn->name);
-    }
-    if (!rc)
-        conn->sftp = request.sftp;
-    return rc;
-}
 
 static enum sp_code begin(struct file_op *op)
 {
@@ -197,8 +158,7 @@ static int step_write(struct sp_ssh_conn *conn, void *ctx)
 {
     struct file_op *op = ctx;
 
-    if (sp_ssh_congested(conn))
-        return LIBSSH2_ERROR_EAGAIN;
+    (void)conn;
     op->n = libssh2_sftp_write(op->handle, op->buf, op->len < WRITE_BYTES ? op->len : WRITE_BYTES);
     return op->n < 0 ? unless_ended(op, (int)op->n) : 0;
 }
