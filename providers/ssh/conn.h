@@ -77,7 +77,7 @@ struct sp_ssh_conn {
     atomic_bool lost;                /* may be read without the lock */
     atomic_int n_asked, n_leftovers; /* these, too: times asked; sessions the server may hold */
     const char *password;            /* to answer questions with, while authenticating */
-    struct sp_error why;             /* once lost */
+    char why[120];                   /* once lost */
 
     struct sp_ssh_gate requests;    /* channel open, exec, start of SFTP */
     struct sp_ssh_request given_up; /* behind that gate; its command is owned */
@@ -143,6 +143,9 @@ bool sp_ssh_is_stuck(struct sp_ssh_conn *conn);
 /* "name: what: no answer in time" and the like, for SP_E_TIMEOUT and SP_E_CANCELLED. */
 enum sp_code sp_ssh_gave_up(const char *name, const char *what, enum sp_code code,
                             struct sp_error *err);
+/* SP_E_UNAVAILABLE, with the reason. The connection is lost. */
+enum sp_code sp_ssh_say_lost(const struct sp_ssh_conn *conn, const char *what,
+                             struct sp_error *err);
 /* SP_OK, or the limit of the caller's that has been reached. */
 enum sp_code sp_ssh_may_wait(const struct sp_ssh_wait *wait);
 /* Polls fd for events until then, with the caller's limits: SP_OK or the one that was reached. */

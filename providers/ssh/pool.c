@@ -231,7 +231,7 @@ static enum sp_code try_link(struct sp_ssh_link *link, const struct sp_ssh_wait 
         rc = sp_error_wrap(err, SP_E_UNAVAILABLE, "first session");
     if (rc == SP_E_TIMEOUT && sp_deadline_left(wait->deadline) != 0) {
         sp_ssh_give_up(conn, "it died while unused");
-        rc = sp_error_set(err, SP_E_UNAVAILABLE, "%s", conn->why.msg);
+        rc = sp_ssh_say_lost(conn, "session", err);
     }
     return rc;
 }

@@ -29,8 +29,8 @@ enum sp_code sp_ssh_start_sftp(struct sp_ssh_conn *conn, struct sp_ssh_user *use
     for (int i = 0; !rc && i < START_TRIES && result == LIBSSH2_ERROR_CHANNEL_FAILURE; i++)
         rc = sp_ssh_ask(conn, user, "SFTP", &request, &limits, &result, err);
     if (rc == SP_E_TIMEOUT && sp_deadline_left(wait->deadline) != 0) {
-        sp_ssh_give_up(conn, "SFTP does not start; is the machine's sftp-server there?");
-        return sp_error_set(err, SP_E_UNAVAILABLE, "%s", conn->why.msg);
+        sp_ssh_give_up(conn, "it does not start; is the machine's sftp-server there?");
+        return sp_ssh_say_lost(conn, "SFTP", err);
     }
     if (!rc && result) {
         return sp_error_set(err, SP_E_INVALID,
