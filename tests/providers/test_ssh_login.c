@@ -151,7 +151,7 @@ SP_TABLE_TEST(ssh_login, a_wrong_or_missing_passphrase_is_told, wrong_passphrase
 static const struct {
     const char *key, *message;
 } unusable_keys[] = {
-    {"/nonexistent/key", "private_key: /nonexistent/key: No such file"},
+    {"/dev/null/key", "private_key: /dev/null/key: Not a directory"},
     {"/dev/zero", "private_key: /dev/zero: Invalid argument"},
     {"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "not a private key"},
     {"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n", "damaged"},
@@ -253,12 +253,12 @@ Test(ssh_login, a_known_hosts_file_that_cannot_be_read_closes_the_way)
 {
     struct sp_error err = {0};
 
-    options.known_hosts = "/nonexistent/known_hosts";
+    options.known_hosts = "/dev/null/known_hosts";
 
     enum sp_code rc = try_login(&err);
 
     cr_expect(eq(int, rc, SP_E_INVALID));
-    cr_expect(strstr(err.msg, "known_hosts: /nonexistent/known_hosts") != NULL, "%s", err.msg);
+    cr_expect(strstr(err.msg, "known_hosts: /dev/null/known_hosts") != NULL, "%s", err.msg);
     cr_expect(eq(int, sp_ssh_server_connections(&server), 0));
 }
 
@@ -269,7 +269,7 @@ Test(ssh_login, a_pinned_fingerprint_stands_for_known_hosts)
 
     cr_assert(sp_ssh_server_fingerprint(&server, "ed25519", print));
     options.host_key_fingerprint = print;
-    options.known_hosts = "/nonexistent/known_hosts";
+    options.known_hosts = "/dev/null/known_hosts";
 
     enum sp_code rc = try_login(&err);
 
