@@ -161,6 +161,7 @@ static enum sp_code start_intake(struct sp_worker *w, struct sp_error *err)
 {
     const struct sp_intake_options options = {
         .queue = w->queue,
+        .watcher = w->watcher,
         .ready = w->ready,
         .hold = w->hold,
         .order = w->order,
