@@ -18,6 +18,7 @@
 #define SP_SUPERVISOR_WORK "work"
 #define SP_SUPERVISOR_ARGUMENTS "arguments" /* need not be there */
 #define SP_SUPERVISOR_RESULT "result"
+#define SP_SUPERVISOR_SAID "said" /* the shell's own messages */
 enum { SP_SUPERVISOR_HEAD = 32 }; /* bytes of the result file before the document */
 
 /* The script. Static. */

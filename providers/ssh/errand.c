@@ -23,7 +23,7 @@ static enum sp_code call_once(struct sp_ssh_pool *pool, const char *work_dir, co
     if (!rc)
         rc = sp_ssh_take(pool, wait, &link, err);
     if (!rc)
-        rc = sp_ssh_home_make(&home, link, wait, err);
+        rc = sp_ssh_home_make(&home, link, NULL, wait, err);
     if (!rc)
         rc = sp_ssh_home_call(&home, link, verb, wait, out, err);
     if (rc && home.begun && sp_ssh_home_remove(&home, link, wait, NULL))

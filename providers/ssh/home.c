@@ -1,5 +1,6 @@
 #include "providers/ssh/home.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,7 +8,7 @@
 #include "providers/protocol.h"
 #include "providers/supervisor.h"
 
-enum { FOLDER_MODE = 0700, FILE_MODE = 0600 };
+enum { FOLDER_MODE = 0700 };
 
 static enum sp_code no_memory(struct sp_error *err)
 {
@@ -29,47 +30,62 @@ enum sp_code sp_ssh_home_init(struct sp_ssh_home *home, const char *work_dir, co
     return home->path ? SP_OK : no_memory(err);
 }
 
+static void clear_tasks(struct sp_ssh_home *home)
+{
+    for (size_t i = 0; i < home->n_tasks; i++)
+        free((char *)(uintptr_t)home->tasks[i].path);
+    free(home->tasks);
+    home->tasks = NULL;
+    home->n_tasks = home->cap = 0;
+}
+
 void sp_ssh_home_clear(struct sp_ssh_home *home)
 {
+    clear_tasks(home);
     free(home->path);
     home->path = NULL;
 }
 
-/* One step of filling a home. */
-struct filling {
-    const struct sp_ssh_home *home;
-    struct sp_ssh_link *link;
-    const struct sp_ssh_wait *wait;
-    struct sp_error *err;
-    enum sp_code rc; /* the first failure; nothing is done after it */
-};
-
-/* "<home>/<folder>/<name>". Also where memory runs out: then f->rc says so. */
-static const char *path_of(struct filling *f, struct sp_buf *path, const char *folder,
-                           const char *name)
+/* Takes the path. */
+static enum sp_code add_task(struct sp_ssh_home *home, enum sp_ssh_verb verb, char *path,
+                             struct sp_bytes data)
 {
-    if (!f->rc && sp_buf_addf(path, "%s/%s%s%s", f->home->path, folder, *folder ? "/" : "", name))
-        f->rc = no_memory(f->err);
-    return sp_buf_str(path);
+    if (home->n_tasks == home->cap) {
+        size_t cap = home->cap > 0 ? 2 * home->cap : 16;
+        struct sp_ssh_task *grown = reallocarray(home->tasks, cap, sizeof *grown);
+
+        if (!grown) {
+            free(path);
+            return SP_E_NOMEM;
+        }
+        home->tasks = grown;
+        home->cap = cap;
+    }
+    home->tasks[home->n_tasks++] = (struct sp_ssh_task){.verb = verb, .path = path, .data = data};
+    return SP_OK;
 }
 
-static void add_folder(struct filling *f, const char *folder, const char *name)
+/* "<home>/<folder>/<name>"; folder and name may be "". */
+static enum sp_code add_path(struct sp_ssh_home *home, enum sp_ssh_verb verb, const char *folder,
+                             const char *name, struct sp_bytes data)
 {
-    sp_auto(sp_buf_clear) struct sp_buf buf = SP_BUF_INIT(SP_BUF_UNBOUNDED);
-    const char *path = path_of(f, &buf, folder, name);
+    char *path = NULL;
 
-    if (!f->rc)
-        f->rc = sp_ssh_mkdir(f->link, path, FOLDER_MODE, f->wait, f->err);
+    if (asprintf(&path, "%s%s%s%s%s", home->path, *folder ? "/" : "", folder, *name ? "/" : "",
+                 name) < 0)
+        return SP_E_NOMEM;
+    return add_task(home, verb, path, data);
 }
 
-static void add_file(struct filling *f, const char *folder, const char *name, const void *data,
-                     size_t len)
+static enum sp_code add_folder(struct sp_ssh_home *home, const char *folder, const char *name)
 {
-    sp_auto(sp_buf_clear) struct sp_buf buf = SP_BUF_INIT(SP_BUF_UNBOUNDED);
-    const char *path = path_of(f, &buf, folder, name);
+    return add_path(home, SP_SSH_MAKE_FOLDER, folder, name, (struct sp_bytes){0});
+}
 
-    if (!f->rc)
-        f->rc = sp_ssh_put(f->link, path, data, len, FILE_MODE, f->wait, f->err);
+static enum sp_code add_file(struct sp_ssh_home *home, const char *folder, const char *name,
+                             const char *data, size_t len)
+{
+    return add_path(home, SP_SSH_PUT, folder, name, (struct sp_bytes){data, len});
 }
 
 /* As `mkdir -p`; a folder that cannot be made shows when the home is. */
@@ -91,37 +107,6 @@ static enum sp_code make_work_dir(const struct sp_ssh_home *home, struct sp_ssh_
     return rc == SP_E_INVALID ? SP_OK : rc;
 }
 
-static enum sp_code make_folder(struct sp_ssh_home *home, struct sp_ssh_link *link,
-                                const struct sp_ssh_wait *wait, struct sp_error *err)
-{
-    enum sp_code rc = sp_ssh_mkdir(link, home->path, FOLDER_MODE, wait, err);
-
-    home->begun = rc != SP_E_INVALID;
-    if (rc != SP_E_INVALID || !sp_ssh_no_such_file(link))
-        return rc;
-    rc = make_work_dir(home, link, wait, err);
-    if (!rc)
-        rc = sp_ssh_mkdir(link, home->path, FOLDER_MODE, wait, err);
-    home->begun = rc != SP_E_INVALID;
-    return rc;
-}
-
-enum sp_code sp_ssh_home_make(struct sp_ssh_home *home, struct sp_ssh_link *link,
-                              const struct sp_ssh_wait *wait, struct sp_error *err)
-{
-    struct filling f = {.home = home, .link = link, .wait = wait, .err = err};
-    struct sp_bytes supervisor = sp_supervisor();
-    enum sp_code rc = make_folder(home, link, wait, err);
-
-    if (rc == SP_E_INVALID)
-        return sp_error_wrap(err, rc, "work_dir %.100s", home->work_dir);
-    if (rc)
-        return rc;
-    add_folder(&f, "", SP_SUPERVISOR_WORK);
-    add_file(&f, "", SP_SUPERVISOR_FILE, supervisor.data, supervisor.len);
-    return f.rc;
-}
-
 /* Whether a file before this one lies below the same folder. */
 static bool is_made(const struct sp_request *req, size_t file, size_t folder_len)
 {
@@ -134,37 +119,109 @@ static bool is_made(const struct sp_request *req, size_t file, size_t folder_len
     return false;
 }
 
-static void add_given_file(struct filling *f, const struct sp_request *req, size_t i)
+static enum sp_code add_given_file(struct sp_ssh_home *home, const struct sp_request *req, size_t i)
 {
     const struct sp_file *file = &req->files[i];
+    enum sp_code rc = SP_OK;
 
-    for (const char *slash = strchr(file->name, '/'); slash; slash = strchr(slash + 1, '/')) {
+    for (const char *slash = strchr(file->name, '/'); slash && !rc;
+         slash = strchr(slash + 1, '/')) {
         size_t len = (size_t)(slash - file->name);
         sp_auto(sp_free_str) char *folder = sp_memdup(file->name, len);
 
         if (!folder)
-            f->rc = no_memory(f->err);
+            rc = SP_E_NOMEM;
         else if (!is_made(req, i, len))
-            add_folder(f, SP_SUPERVISOR_WORK, folder);
+            rc = add_folder(home, SP_SUPERVISOR_WORK, folder);
     }
-    add_file(f, SP_SUPERVISOR_WORK, file->name, file->data, file->len);
+    return rc ? rc : add_file(home, SP_SUPERVISOR_WORK, file->name, file->data, file->len);
 }
 
-enum sp_code sp_ssh_home_fill(struct sp_ssh_home *home, struct sp_ssh_link *link,
+static enum sp_code add_run(struct sp_ssh_home *home, const struct sp_request *req)
+{
+    const struct sp_wrapper *wrapper = sp_wrapper(req->language);
+    enum sp_code rc = add_folder(home, SP_SUPERVISOR_WORK, "artifacts");
+
+    if (!rc)
+        rc = add_file(home, "", wrapper->file, wrapper->text, wrapper->len);
+    if (!rc)
+        rc = add_file(home, SP_SUPERVISOR_WORK, wrapper->program, req->code, req->code_len);
+    if (!rc && req->arguments)
+        rc = add_file(home, "", SP_SUPERVISOR_ARGUMENTS, req->arguments, req->arguments_len);
+    for (size_t i = 0; i < req->n_files && !rc; i++)
+        rc = add_given_file(home, req, i);
+    return rc;
+}
+
+/* The home itself comes first. */
+static enum sp_code add_all(struct sp_ssh_home *home, const struct sp_request *req)
+{
+    struct sp_bytes supervisor = sp_supervisor();
+
+    clear_tasks(home);
+    enum sp_code rc = add_folder(home, "", "");
+    if (!rc)
+        rc = add_folder(home, "", SP_SUPERVISOR_WORK);
+    if (!rc)
+        rc = add_file(home, "", SP_SUPERVISOR_FILE, supervisor.data, supervisor.len);
+    return rc || !req ? rc : add_run(home, req);
+}
+
+static enum sp_code try_make(struct sp_ssh_home *home, struct sp_ssh_link *link,
+                             const struct sp_ssh_wait *wait, struct sp_error *err)
+{
+    for (size_t i = 0; i < home->n_tasks; i++)
+        home->tasks[i].rc = SP_OK;
+    home->begun = true; /* as far as we know, should the answer get lost */
+    enum sp_code rc = sp_ssh_batch(link, home->tasks, home->n_tasks, wait, err);
+    if (rc)
+        return rc;
+    home->begun = home->tasks[0].rc == SP_OK;
+    return sp_ssh_batch_check(link, home->tasks, home->n_tasks, err);
+}
+
+enum sp_code sp_ssh_home_make(struct sp_ssh_home *home, struct sp_ssh_link *link,
                               const struct sp_request *req, const struct sp_ssh_wait *wait,
                               struct sp_error *err)
 {
-    const struct sp_wrapper *wrapper = sp_wrapper(req->language);
-    struct filling f = {.home = home, .link = link, .wait = wait, .err = err};
+    if (add_all(home, req))
+        return no_memory(err);
+    enum sp_code rc = try_make(home, link, wait, err);
+    if (rc == SP_E_INVALID && home->tasks[0].no_such_file) {
+        rc = make_work_dir(home, link, wait, err);
+        if (!rc)
+            rc = try_make(home, link, wait, err);
+    }
+    return rc == SP_E_INVALID ? sp_error_wrap(err, rc, "work_dir %.100s", home->work_dir) : rc;
+}
 
-    add_folder(&f, SP_SUPERVISOR_WORK, "artifacts");
-    add_file(&f, "", wrapper->file, wrapper->text, wrapper->len);
-    add_file(&f, SP_SUPERVISOR_WORK, wrapper->program, req->code, req->code_len);
-    if (req->arguments)
-        add_file(&f, "", SP_SUPERVISOR_ARGUMENTS, req->arguments, req->arguments_len);
-    for (size_t i = 0; i < req->n_files && !f.rc; i++)
-        add_given_file(&f, req, i);
-    return f.rc;
+/* What a folder holds was made after it, so it goes before it. */
+enum sp_code sp_ssh_home_unmake(struct sp_ssh_home *home, struct sp_ssh_link *link,
+                                const struct sp_ssh_wait *wait, struct sp_error *err)
+{
+    static const char *const added[] = {SP_SUPERVISOR_RESULT, SP_SUPERVISOR_SAID};
+    struct sp_ssh_task *tasks;
+    enum sp_code rc = SP_OK;
+
+    for (size_t i = 0; i < SP_COUNT(added) && !rc; i++)
+        rc = add_path(home, SP_SSH_REMOVE, "", added[i], (struct sp_bytes){0});
+    tasks = calloc(home->n_tasks, sizeof *tasks);
+    if (rc || !tasks) {
+        free(tasks);
+        return no_memory(err);
+    }
+    for (size_t i = 0; i < home->n_tasks; i++) {
+        const struct sp_ssh_task *from = &home->tasks[home->n_tasks - 1 - i];
+        bool folder = from->verb == SP_SSH_MAKE_FOLDER;
+
+        tasks[i] = (struct sp_ssh_task){.verb = folder ? SP_SSH_REMOVE_FOLDER : SP_SSH_REMOVE,
+                                        .path = from->path};
+    }
+    rc = sp_ssh_batch(link, tasks, home->n_tasks, wait, err);
+    if (!rc)
+        home->begun = tasks[home->n_tasks - 1].rc != SP_OK;
+    free(tasks);
+    return rc;
 }
 
 enum sp_code sp_ssh_quote(struct sp_buf *out, const char *text)

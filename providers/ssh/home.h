@@ -6,13 +6,15 @@
 #pragma once
 
 #include "base/request.h"
-#include "providers/ssh/link.h"
+#include "providers/ssh/batch.h"
 
 struct sp_ssh_home {
     const char *work_dir; /* borrowed */
     char *path;
     bool begun;   /* a part of it may be there */
     bool watched; /* its supervisor was started, which removes it when its standard input ends */
+    struct sp_ssh_task *tasks; /* that make it; their paths are owned */
+    size_t n_tasks, cap;
 };
 
 /* SP_E_NOMEM. */
@@ -22,14 +24,18 @@ SP_MUST_CHECK enum sp_code sp_ssh_home_init(struct sp_ssh_home *home, const char
 void sp_ssh_home_clear(struct sp_ssh_home *home);
 SP_AUTO_CLEAR(struct sp_ssh_home, sp_ssh_home_clear)
 
-/* The home with the supervisor and its folder for the program; makes work_dir where it is missing.
- * SP_E_INVALID: work_dir cannot be used, the message begins with "work_dir". */
+/*
+ * The home with the supervisor and, where there is a request, what its run needs: artifacts/, the
+ * wrapper, the program, its arguments and files. Makes work_dir where it is missing. SP_E_INVALID:
+ * the server refused, the message begins with "work_dir".
+ */
 SP_MUST_CHECK enum sp_code sp_ssh_home_make(struct sp_ssh_home *home, struct sp_ssh_link *link,
-                                            const struct sp_ssh_wait *wait, struct sp_error *err);
-/* artifacts/, the wrapper, the program, its arguments and files. */
-SP_MUST_CHECK enum sp_code sp_ssh_home_fill(struct sp_ssh_home *home, struct sp_ssh_link *link,
                                             const struct sp_request *req,
                                             const struct sp_ssh_wait *wait, struct sp_error *err);
+/* Removes what sp_ssh_home_make() made; home->begun is false when the home is gone by that, which
+ * it is unless the program added something. */
+SP_MUST_CHECK enum sp_code sp_ssh_home_unmake(struct sp_ssh_home *home, struct sp_ssh_link *link,
+                                              const struct sp_ssh_wait *wait, struct sp_error *err);
 
 /* Appends text as one word of a shell's. */
 enum sp_code sp_ssh_quote(struct sp_buf *out, const char *text);

@@ -127,59 +127,98 @@ static enum sp_code settle(const struct watch *w, const struct sp_supervisor_end
     return SP_OK;
 }
 
-/* Where nothing can be fetched, a run that we ended still has its output. */
-static enum sp_code fetch_result(struct watch *w, const struct sp_ssh_wait *wait,
-                                 struct sp_buf *file, bool *over, struct sp_error *err)
-{
-    sp_auto(sp_buf_clear) struct sp_buf path = SP_BUF_INIT(SP_BUF_UNBOUNDED);
+/* What a run leaves at the far end. */
+struct found {
+    struct sp_buf result_path, folder_path; /* of artifacts/ */
+    struct sp_buf file;                     /* the result file */
+    bool over;                              /* it is longer than we take */
+    struct sp_ssh_listing artifacts;
+    bool listed; /* as far as it is known: all of it */
+};
 
-    if (sp_buf_addf(&path, "%s/" SP_SUPERVISOR_RESULT, w->program->home->path))
-        return sp_error_set(err, SP_E_NOMEM, "out of memory");
-    enum sp_code rc = sp_ssh_get(w->program->link, sp_buf_str(&path), file, wait, err);
-    *over = rc == SP_E_LIMIT;
-    bool missing = rc == SP_E_INVALID; /* then so is how the program ended */
-    return *over || missing || (rc != SP_E_NOMEM && w->outcome != SP_OUTCOME_EXITED) ? SP_OK : rc;
+static void found_clear(struct found *f)
+{
+    sp_buf_clear(&f->result_path);
+    sp_buf_clear(&f->folder_path);
+    sp_buf_clear(&f->file);
+    sp_ssh_listing_clear(&f->artifacts);
+}
+SP_AUTO_CLEAR(struct found, found_clear)
+
+/* Nearly always this is all there is to fetch. */
+static enum sp_code fetch_small(struct watch *w, const struct sp_ssh_wait *wait, struct found *f,
+                                bool *whole, struct sp_error *err)
+{
+    enum { RESULT, LOOK, LIST, N_TASKS };
+    struct sp_ssh_task tasks[N_TASKS] = {
+        [RESULT] = {SP_SSH_GET, sp_buf_str(&f->result_path), .out = &f->file},
+        [LOOK] = {SP_SSH_LSTAT, sp_buf_str(&f->folder_path)},
+        [LIST] = {SP_SSH_LIST, sp_buf_str(&f->folder_path), .listing = &f->artifacts},
+    };
+    enum sp_code rc = sp_ssh_batch(w->program->link, tasks, N_TASKS, wait, err);
+
+    *whole =
+        tasks[RESULT].rc != SP_E_LIMIT; /* a missing one says nothing of how the program ended */
+    f->listed = tasks[LOOK].rc == SP_OK && tasks[LOOK].attributes.type == SP_SSH_FOLDER &&
+                tasks[LIST].rc == SP_OK;
+    return rc;
 }
 
-static enum sp_code collect_artifacts(const struct sp_ssh_program *program,
+static enum sp_code fetch(struct watch *w, const struct sp_ssh_wait *wait, struct found *f,
+                          struct sp_error *err)
+{
+    const char *home = w->program->home->path;
+    bool whole = true;
+
+    f->file = SP_BUF_INIT(SP_SUPERVISOR_HEAD + (size_t)w->program->max_result);
+    f->result_path = f->folder_path = SP_BUF_INIT(SP_BUF_UNBOUNDED);
+    if (sp_buf_addf(&f->result_path, "%s/" SP_SUPERVISOR_RESULT, home) ||
+        sp_buf_addf(&f->folder_path, "%s/" SP_SUPERVISOR_WORK "/artifacts", home))
+        return sp_error_set(err, SP_E_NOMEM, "out of memory");
+    enum sp_code rc = fetch_small(w, wait, f, &whole, err);
+    if (rc || whole)
+        return rc;
+    sp_buf_reset(&f->file);
+    rc = sp_ssh_get(w->program->link, sp_buf_str(&f->result_path), &f->file, wait, err);
+    f->over = rc == SP_E_LIMIT;
+    return f->over || rc == SP_E_INVALID ? SP_OK : rc;
+}
+
+static enum sp_code collect_artifacts(const struct sp_ssh_program *program, const struct found *f,
                                       const struct sp_ssh_wait *wait, struct sp_result *out,
                                       struct sp_error *err)
 {
-    sp_auto(sp_buf_clear) struct sp_buf folder = SP_BUF_INIT(SP_BUF_UNBOUNDED);
     sp_auto(sp_sftp_artifacts_clear) struct sp_sftp_artifacts source;
 
-    sp_sftp_artifacts_init(&source, program->link, "", wait);
-    if (sp_buf_addf(&folder, "%s/" SP_SUPERVISOR_WORK "/artifacts", program->home->path))
-        return sp_error_set(err, SP_E_NOMEM, "out of memory");
-    source.folder = sp_buf_str(&folder);
+    sp_sftp_artifacts_init(&source, program->link, sp_buf_str(&f->folder_path), wait);
+    source.known = f->listed ? &f->artifacts : NULL;
     if (sp_artifacts_collect_from(&source.base, program->artifacts, out))
         return sp_error_set(err, SP_E_NOMEM, "no memory for the artifacts");
     return SP_OK;
 }
 
+/* Where nothing can be fetched, a run that we ended still has its output. */
 static enum sp_code conclude(struct watch *w, const struct sp_ssh_wait *wait, struct sp_result *out,
                              char *refused, struct sp_error *err)
 {
-    sp_auto(sp_buf_clear) struct sp_buf file =
-        SP_BUF_INIT(SP_SUPERVISOR_HEAD + (size_t)w->program->max_result);
+    sp_auto(found_clear) struct found found = {0};
     struct sp_supervisor_end end;
     struct sp_bytes document;
-    bool over = false;
 
     if (sp_output_finish(&w->out, &out->out) || sp_output_finish(&w->err, &out->err))
         return sp_error_set(err, SP_E_NOMEM, "no memory for the program's output");
-    enum sp_code rc = fetch_result(w, wait, &file, &over, err);
-    if (rc)
+    enum sp_code rc = fetch(w, wait, &found, err);
+    if (rc && (rc == SP_E_NOMEM || w->outcome == SP_OUTCOME_EXITED))
         return rc;
-    sp_supervisor_read(sp_buf_str(&file), file.len, &end, &document);
+    sp_supervisor_read(sp_buf_str(&found.file), found.file.len, &end, &document);
     rc = settle(w, &end, out, err);
     memcpy(refused, end.why, sizeof end.why);
     if (rc || out->started == SP_STARTED_NO)
         return rc;
     if (w->phase == GIVEN_UP)
         sp_result_warn(out, "a process of the run could not be ended");
-    rc = sp_ending_read(out, document, over, err);
-    return rc ? rc : collect_artifacts(w->program, wait, out, err);
+    rc = sp_ending_read(out, document, found.over, err);
+    return rc ? rc : collect_artifacts(w->program, &found, wait, out, err);
 }
 
 enum sp_code sp_ssh_watch(const struct sp_ssh_program *program, const struct sp_run *run,

@@ -37,29 +37,35 @@ static enum sp_code check_folder(struct sp_sftp_artifacts *s, bool *missing, str
     return SP_OK;
 }
 
+static enum sp_code add_names(const struct sp_ssh_listing *found, size_t max,
+                              struct sp_artifact_names *out, struct sp_error *err)
+{
+    out->more = found->more || found->n > max;
+    for (size_t i = 0; i < found->n && i < max; i++) {
+        const struct sp_ssh_entry *entry = &found->entries[i];
+
+        if (sp_artifact_names_add(out, entry->name, types[entry->attributes.type]))
+            return sp_error_set(err, SP_E_NOMEM, "out of memory");
+    }
+    return SP_OK;
+}
+
 static enum sp_code sftp_list(struct sp_artifact_source *source, const char *folder, size_t max,
                               struct sp_artifact_names *out, struct sp_error *err)
 {
     struct sp_sftp_artifacts *s = (struct sp_sftp_artifacts *)source;
     sp_auto(sp_ssh_listing_clear) struct sp_ssh_listing found = {0};
     bool missing = false;
-    enum sp_code rc = set_path(s, folder, err);
 
+    if (!*folder && s->known)
+        return add_names(s->known, max, out, err);
+    enum sp_code rc = set_path(s, folder, err);
     if (!rc)
         rc = check_folder(s, &missing, err);
     if (rc || missing)
         return rc;
     rc = sp_ssh_list(s->link, sp_buf_str(&s->path), max, s->wait, &found, err);
-    if (rc)
-        return refused(err, rc);
-    out->more = found.more;
-    for (size_t i = 0; i < found.n; i++) {
-        const struct sp_ssh_entry *entry = &found.entries[i];
-
-        if (sp_artifact_names_add(out, entry->name, types[entry->attributes.type]))
-            return sp_error_set(err, SP_E_NOMEM, "out of memory");
-    }
-    return SP_OK;
+    return rc ? refused(err, rc) : add_names(&found, max, out, err);
 }
 
 static enum sp_code sftp_open(struct sp_artifact_source *source, const char *path,

@@ -14,7 +14,8 @@ struct sp_sftp_artifacts {
     struct sp_ssh_link *link;
     const char *folder; /* the path of artifacts/ */
     const struct sp_ssh_wait *wait;
-    struct sp_buf path; /* of the open file */
+    const struct sp_ssh_listing *known; /* what the folder holds; NULL: not known yet */
+    struct sp_buf path;                 /* of the open file */
 };
 
 /* All but the pointers given are the source's; clear it when done. */

@@ -157,9 +157,7 @@ static enum sp_code put_run(struct ssh_instance *i, const struct sp_request *req
 
     if (i->home.begun)
         rc = sp_ssh_home_remove(&i->home, i->link, wait, err);
-    if (!rc)
-        rc = sp_ssh_home_make(&i->home, i->link, wait, err);
-    return rc ? rc : sp_ssh_home_fill(&i->home, i->link, req, wait, err);
+    return rc ? rc : sp_ssh_home_make(&i->home, i->link, req, wait, err);
 }
 
 static enum sp_code prepare(struct ssh_instance *i, const struct sp_request *req,
@@ -171,22 +169,32 @@ static enum sp_code prepare(struct ssh_instance *i, const struct sp_request *req
     return take_again(i, rc, &wait) ? put_run(i, req, &wait, err) : rc;
 }
 
-/* The supervisor removes its home when its standard input ends, also because the connection did. */
+/* The supervisor goes when its standard input ends, and removes what is left of its home. */
+static enum sp_code dismiss(struct ssh_instance *i, const struct sp_ssh_wait *wait,
+                            struct sp_error *err)
+{
+    struct sp_ssh_exit end = {.status = -1};
+    enum sp_code rc = sp_ssh_home_unmake(&i->home, i->link, wait, err);
+
+    i->home.watched = false;
+    if (!rc && !i->home.begun) {
+        sp_ssh_close(i->link);
+        return SP_OK;
+    }
+    rc = sp_ssh_write_eof(i->link, wait, err);
+    if (!rc)
+        rc = sp_ssh_wait_exit(i->link, wait, &end, err);
+    if (!rc && end.status == 0)
+        i->home.begun = false;
+    return rc;
+}
+
+/* Where the connection is lost, the supervisor sees that, too. */
 static enum sp_code leave_home(struct ssh_instance *i, const struct sp_ssh_wait *wait,
                                struct sp_error *err)
 {
-    struct sp_ssh_exit end = {.status = -1};
-
-    if (i->home.watched) {
-        i->home.watched = false;
-        enum sp_code rc = sp_ssh_write_eof(i->link, wait, err);
-        if (!rc)
-            rc = sp_ssh_wait_exit(i->link, wait, &end, err);
-        if (!rc && end.status == 0)
-            i->home.begun = false;
-        if (sp_ssh_lost(i->link))
-            return SP_OK;
-    }
+    if (i->home.watched && (dismiss(i, wait, err) == SP_OK || sp_ssh_lost(i->link)))
+        return SP_OK;
     return i->home.begun ? sp_ssh_home_remove(&i->home, i->link, wait, err) : SP_OK;
 }
 
