@@ -15,27 +15,40 @@ enum {
     END_OF_FILE = 1,
     NO_SUCH_FILE = 2,
     NO_SUCH_PATH = 10,
+    CONTENT = 1000, /* of what was opened; then it is closed */
 };
 
+enum { TRIPS = 3 };
+
+/* What a task asks first, and so on. What is to be read is looked at before it is opened: to open a
+ * FIFO would hold the server, and with it every other task, for ever. */
 static const struct {
-    const char *what; /* in messages */
-    enum sp_sftp_type first;
-    uint32_t flags, mode; /* of the first request */
+    const char *what;         /* in messages */
+    int asks[TRIPS];          /* enum sp_sftp_type; 0: nothing more; or one of the below */
+    uint32_t flags, mode;     /* of the file or folder */
+    enum sp_ssh_file_type is; /* what may be opened */
 } verbs[] = {
-    [SP_SSH_MAKE_FOLDER] = {"making a folder", SP_SFTP_MKDIR, 0, FOLDER_MODE},
-    [SP_SSH_PUT] = {"writing a file", SP_SFTP_OPEN, SP_SFTP_TO_BE_REPLACED, FILE_MODE},
-    [SP_SSH_GET] = {"reading a file", SP_SFTP_OPEN, SP_SFTP_FOR_READING, 0},
-    [SP_SSH_LIST] = {"reading a folder", SP_SFTP_OPENDIR, 0, 0},
-    [SP_SSH_LSTAT] = {"looking at a file", SP_SFTP_LSTAT, 0, 0},
-    [SP_SSH_REMOVE] = {"removing a file", SP_SFTP_REMOVE, 0, 0},
-    [SP_SSH_REMOVE_FOLDER] = {"removing a folder", SP_SFTP_RMDIR, 0, 0},
+    [SP_SSH_MAKE_FOLDER] = {"making a folder", {SP_SFTP_MKDIR}, .mode = FOLDER_MODE},
+    [SP_SSH_PUT] = {"writing a file",
+                    {SP_SFTP_OPEN, CONTENT},
+                    .flags = SP_SFTP_TO_BE_REPLACED,
+                    .mode = FILE_MODE},
+    [SP_SSH_GET] = {"reading a file",
+                    {SP_SFTP_LSTAT, SP_SFTP_OPEN, CONTENT},
+                    .flags = SP_SFTP_FOR_READING,
+                    .is = SP_SSH_FILE},
+    [SP_SSH_LIST] = {"reading a folder",
+                     {SP_SFTP_LSTAT, SP_SFTP_OPENDIR, CONTENT},
+                     .is = SP_SSH_FOLDER},
+    [SP_SSH_REMOVE] = {"removing a file", {SP_SFTP_REMOVE}},
+    [SP_SSH_REMOVE_FOLDER] = {"removing a folder", {SP_SFTP_RMDIR}},
 };
 
 /* One trip: requests that go out, and their answers. */
 struct trip {
     struct sp_ssh_task *tasks;
     size_t n_tasks;
-    struct sp_buf *handles; /* a task's, from the first trip */
+    struct sp_buf *handles; /* a task's, once it is open */
     size_t *of_request;     /* its task, by the order of the requests */
     size_t n_requests, cap, n_answers;
     struct sp_buf out, in;
@@ -82,14 +95,6 @@ static void ask(struct trip *t, size_t i, enum sp_sftp_type type, struct sp_byte
         t->rc = sp_sftp_add(&t->out, type, id, on, verbs[verb].flags, verbs[verb].mode);
 }
 
-static void ask_first(struct trip *t, size_t i)
-{
-    const char *path = t->tasks[i].path;
-
-    t->handles[i] = SP_BUF_INIT(SP_BUF_UNBOUNDED);
-    ask(t, i, verbs[t->tasks[i].verb].first, (struct sp_bytes){path, strlen(path)});
-}
-
 static void ask_writes(struct trip *t, size_t i, struct sp_bytes handle)
 {
     struct sp_bytes data = t->tasks[i].data;
@@ -104,8 +109,8 @@ static void ask_writes(struct trip *t, size_t i, struct sp_bytes handle)
     }
 }
 
-/* What needs the handle. The end of a folder shows in a second answer. */
-static void ask_second(struct trip *t, size_t i)
+/* The end of a folder shows in a second answer. */
+static void ask_content(struct trip *t, size_t i)
 {
     struct sp_bytes handle = {t->handles[i].data, t->handles[i].len};
 
@@ -120,6 +125,20 @@ static void ask_second(struct trip *t, size_t i)
         ask(t, i, SP_SFTP_READDIR, handle);
     }
     ask(t, i, SP_SFTP_CLOSE, handle);
+}
+
+static void ask_next(struct trip *t, size_t i, int trip)
+{
+    struct sp_ssh_task *task = &t->tasks[i];
+    int type = verbs[task->verb].asks[trip];
+
+    if (trip > 0 && verbs[task->verb].asks[0] == SP_SFTP_LSTAT && task->rc == SP_OK &&
+        task->attributes.type != verbs[task->verb].is)
+        task->rc = SP_E_INVALID;
+    if (type == CONTENT)
+        ask_content(t, i);
+    else if (type != 0 && task->rc == SP_OK)
+        ask(t, i, (enum sp_sftp_type)type, (struct sp_bytes){task->path, strlen(task->path)});
 }
 
 static bool add_name(struct sp_ssh_listing *listing, struct sp_bytes name,
@@ -173,6 +192,7 @@ static enum sp_code take_answer(struct trip *t, const struct sp_sftp_answer *ans
         take_status(task, answer->status);
         return SP_OK;
     case SP_SFTP_HANDLE:
+        sp_buf_reset(&t->handles[i]);
         return sp_buf_add(&t->handles[i], answer->bytes.data, answer->bytes.len);
     case SP_SFTP_DATA:
         if (task->verb != SP_SSH_GET)
@@ -294,7 +314,7 @@ static enum sp_code travel(struct sp_ssh_link *link, struct trip *t, const struc
     return SP_OK;
 }
 
-static enum sp_code both_trips(struct sp_ssh_link *link, struct sp_ssh_task *tasks, size_t n,
+static enum sp_code make_trips(struct sp_ssh_link *link, struct sp_ssh_task *tasks, size_t n,
                                const struct sp_ssh_wait *wait, struct sp_error *err)
 {
     sp_auto(trip_clear) struct trip t = {.tasks = tasks,
@@ -302,19 +322,20 @@ static enum sp_code both_trips(struct sp_ssh_link *link, struct sp_ssh_task *tas
                                          .handles = calloc(n, sizeof *t.handles),
                                          .out = SP_BUF_INIT(SP_BUF_UNBOUNDED),
                                          .in = SP_BUF_INIT(SP_BUF_UNBOUNDED)};
+    enum sp_code rc = SP_OK;
 
     if (!t.handles)
         return sp_error_set(err, SP_E_NOMEM, "out of memory");
     for (size_t i = 0; i < n; i++)
-        ask_first(&t, i);
-    enum sp_code rc = travel(link, &t, wait, err);
-    if (rc)
-        return rc;
-    t.n_requests = t.n_answers = t.sent = 0;
-    sp_buf_reset(&t.out);
-    for (size_t i = 0; i < n; i++)
-        ask_second(&t, i);
-    return travel(link, &t, wait, err);
+        t.handles[i] = SP_BUF_INIT(SP_SFTP_HANDLE_MAX);
+    for (int trip = 0; trip < TRIPS && !rc; trip++) {
+        t.n_requests = t.n_answers = t.sent = 0;
+        sp_buf_reset(&t.out);
+        for (size_t i = 0; i < n; i++)
+            ask_next(&t, i, trip);
+        rc = travel(link, &t, wait, err);
+    }
+    return rc;
 }
 
 enum sp_code sp_ssh_batch(struct sp_ssh_link *link, struct sp_ssh_task *tasks, size_t n,
@@ -333,7 +354,7 @@ enum sp_code sp_ssh_batch(struct sp_ssh_link *link, struct sp_ssh_task *tasks, s
     if (rc == SP_E_INVALID)
         rc = sp_error_wrap(err, SP_E_UNAVAILABLE, "again");
     if (!rc)
-        rc = both_trips(link, tasks, n, wait, err);
+        rc = make_trips(link, tasks, n, wait, err);
     sp_ssh_leave(conn, &conn->files);
     return rc;
 }

@@ -10,9 +10,8 @@
 enum sp_ssh_verb {
     SP_SSH_MAKE_FOLDER, /* mode 0700 */
     SP_SSH_PUT,         /* mode 0600; makes or replaces */
-    SP_SSH_GET,         /* a small file */
-    SP_SSH_LIST,        /* a small folder */
-    SP_SSH_LSTAT,
+    SP_SSH_GET,         /* a small regular file; nothing else is opened, also through no link */
+    SP_SSH_LIST,        /* a small folder; likewise */
     SP_SSH_REMOVE,
     SP_SSH_REMOVE_FOLDER,
 };
@@ -23,10 +22,11 @@ struct sp_ssh_task {
     struct sp_bytes data;                /* to put; borrowed */
     struct sp_buf *out;                  /* what was got is added */
     struct sp_ssh_listing *listing;      /* empty before */
-    struct sp_ssh_attributes attributes; /* found by SP_SSH_LSTAT */
+    struct sp_ssh_attributes attributes; /* of what was to be read */
     /*
-     * The answer. SP_E_INVALID: the server refused. SP_E_LIMIT: there is more than fits into one
-     * answer, or into out; what came is of no use, take sp_ssh_get() or sp_ssh_list().
+     * The answer. SP_E_INVALID: the server refused, or it is something else. SP_E_LIMIT: there is
+     * more than fits into one answer, or into out; what came is of no use, take sp_ssh_get() or
+     * sp_ssh_list().
      */
     enum sp_code rc;
     bool no_such_file;

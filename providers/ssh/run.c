@@ -145,22 +145,18 @@ static void found_clear(struct found *f)
 }
 SP_AUTO_CLEAR(struct found, found_clear)
 
-/* Nearly always this is all there is to fetch. */
+/* Nearly always this is all there is to fetch. *whole: of the result. */
 static enum sp_code fetch_small(struct watch *w, const struct sp_ssh_wait *wait, struct found *f,
                                 bool *whole, struct sp_error *err)
 {
-    enum { RESULT, LOOK, LIST, N_TASKS };
-    struct sp_ssh_task tasks[N_TASKS] = {
-        [RESULT] = {SP_SSH_GET, sp_buf_str(&f->result_path), .out = &f->file},
-        [LOOK] = {SP_SSH_LSTAT, sp_buf_str(&f->folder_path)},
-        [LIST] = {SP_SSH_LIST, sp_buf_str(&f->folder_path), .listing = &f->artifacts},
+    struct sp_ssh_task tasks[] = {
+        {SP_SSH_GET, sp_buf_str(&f->result_path), .out = &f->file},
+        {SP_SSH_LIST, sp_buf_str(&f->folder_path), .listing = &f->artifacts},
     };
-    enum sp_code rc = sp_ssh_batch(w->program->link, tasks, N_TASKS, wait, err);
+    enum sp_code rc = sp_ssh_batch(w->program->link, tasks, SP_COUNT(tasks), wait, err);
 
-    *whole =
-        tasks[RESULT].rc != SP_E_LIMIT; /* a missing one says nothing of how the program ended */
-    f->listed = tasks[LOOK].rc == SP_OK && tasks[LOOK].attributes.type == SP_SSH_FOLDER &&
-                tasks[LIST].rc == SP_OK;
+    *whole = tasks[0].rc != SP_E_LIMIT; /* a missing one says nothing of how the program ended */
+    f->listed = tasks[1].rc == SP_OK;
     return rc;
 }
 

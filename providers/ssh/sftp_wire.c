@@ -9,7 +9,6 @@ enum {
     DATA = 103,
     NAME = 104,
     ATTRS = 105,
-    HANDLE_BYTES_MAX = 256, /* by the protocol */
 };
 
 /* Which attributes there are, and a file's type in its permissions. */
@@ -174,7 +173,8 @@ static bool read_body(int type, struct sp_bytes body, struct sp_sftp_answer *out
         return take_u32(&body, &out->status);
     case HANDLE:
         out->kind = SP_SFTP_HANDLE;
-        return take_text(&body, &out->bytes) && out->bytes.len <= HANDLE_BYTES_MAX;
+        return take_text(&body, &out->bytes) && out->bytes.len <= SP_SFTP_HANDLE_MAX &&
+               out->bytes.len > 0;
     case DATA:
         out->kind = SP_SFTP_DATA;
         return take_text(&body, &out->bytes);

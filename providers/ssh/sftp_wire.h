@@ -22,6 +22,7 @@ enum sp_sftp_type {
 
 enum { SP_SFTP_FOR_READING = 0x01, SP_SFTP_TO_BE_REPLACED = 0x02 | 0x08 | 0x10 };
 enum { SP_SFTP_READ_BYTES = 32768, SP_SFTP_WRITE_BYTES = 32768, SP_SFTP_ANSWER_MAX = 256 << 10 };
+enum { SP_SFTP_HANDLE_MAX = 256 }; /* by the protocol */
 
 /* One request; `on` is its path or handle. flags: of OPEN, else 0; mode: of OPEN and MKDIR. */
 SP_MUST_CHECK enum sp_code sp_sftp_add(struct sp_buf *out, enum sp_sftp_type type, uint32_t id,

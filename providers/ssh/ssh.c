@@ -169,51 +169,50 @@ static enum sp_code prepare(struct ssh_instance *i, const struct sp_request *req
     return take_again(i, rc, &wait) ? put_run(i, req, &wait, err) : rc;
 }
 
-/* The supervisor goes when its standard input ends, and removes what is left of its home. */
-static enum sp_code dismiss(struct ssh_instance *i, const struct sp_ssh_wait *wait,
-                            struct sp_error *err)
+/* The supervisor goes when its standard input ends, and removes what is left of its home. False:
+ * the home may still be there. */
+static bool dismiss(struct ssh_instance *i, const struct sp_ssh_wait *wait)
 {
     struct sp_ssh_exit end = {.status = -1};
-    enum sp_code rc = sp_ssh_home_unmake(&i->home, i->link, wait, err);
+    enum sp_code rc = sp_ssh_home_unmake(&i->home, i->link, wait, NULL);
 
-    i->home.watched = false;
     if (!rc && !i->home.begun) {
         sp_ssh_close(i->link);
-        return SP_OK;
+        return true;
     }
-    rc = sp_ssh_write_eof(i->link, wait, err);
+    rc = sp_ssh_write_eof(i->link, wait, NULL);
     if (!rc)
-        rc = sp_ssh_wait_exit(i->link, wait, &end, err);
-    if (!rc && end.status == 0)
-        i->home.begun = false;
-    return rc;
+        rc = sp_ssh_wait_exit(i->link, wait, &end, NULL);
+    i->home.begun = rc || end.status != 0;
+    return !i->home.begun;
 }
 
-/* Where the connection is lost, the supervisor sees that, too. */
+/* With a lost connection the supervisor goes, too, unless it was killed itself: a look tells. */
 static enum sp_code leave_home(struct ssh_instance *i, const struct sp_ssh_wait *wait,
                                struct sp_error *err)
 {
-    if (i->home.watched && (dismiss(i, wait, err) == SP_OK || sp_ssh_lost(i->link)))
+    struct ssh *s = (struct ssh *)i->base.provider;
+    const struct sp_ssh_wait soon = {sp_deadline_min(wait->deadline, sp_deadline_in(ABANDONED_MS)),
+                                     wait->cancel_fd};
+    bool watched = i->home.watched;
+    enum sp_code rc = SP_OK;
+
+    i->home.watched = false;
+    if (!i->home.begun || (watched && !sp_ssh_lost(i->link) && dismiss(i, wait)))
         return SP_OK;
-    return i->home.begun ? sp_ssh_home_remove(&i->home, i->link, wait, err) : SP_OK;
+    if (i->link && sp_ssh_lost(i->link))
+        sp_ssh_give(SP_TAKE(i->link));
+    if (!i->link)
+        rc = sp_ssh_take(s->pool, &soon, &i->link, err);
+    return rc ? rc : sp_ssh_home_remove(&i->home, i->link, wait, err);
 }
 
 /* Also for an instance that could not be made. */
 static enum sp_code end_instance(struct ssh_instance *i, int64_t teardown_ms, struct sp_error *err)
 {
-    struct ssh *s = (struct ssh *)i->base.provider;
-    bool watched = i->home.watched;
-    struct sp_ssh_wait wait = {sp_deadline_in(teardown_ms), -1};
-    enum sp_code rc = SP_OK;
+    const struct sp_ssh_wait wait = {sp_deadline_in(teardown_ms), -1};
+    enum sp_code rc = leave_home(i, &wait, err);
 
-    if (i->home.begun && !watched && (!i->link || sp_ssh_lost(i->link))) {
-        if (i->link)
-            sp_ssh_give(SP_TAKE(i->link));
-        wait.deadline = sp_deadline_min(wait.deadline, sp_deadline_in(ABANDONED_MS));
-        rc = sp_ssh_take(s->pool, &wait, &i->link, err);
-    }
-    if (!rc && i->link)
-        rc = leave_home(i, &wait, err);
     if (rc)
         (void)sp_error_wrap(err, rc, "%s may be left on the host", i->home.path);
     if (i->link)
