@@ -267,13 +267,26 @@ static enum sp_code read_out(struct sp_ssh_link *link, const struct sp_ssh_wait 
     return rc;
 }
 
-static enum sp_code call(struct sp_ssh_link *link, const char *command,
+/* All of a command's standard input. One that takes no more has ended: its exit status says why. */
+static enum sp_code give_input(struct sp_ssh_link *link, struct sp_bytes input,
+                               const struct sp_ssh_wait *wait, struct sp_error *err)
+{
+    enum sp_code rc = sp_ssh_write(link, input.data, input.len, wait, err);
+
+    if (!rc)
+        rc = sp_ssh_write_eof(link, wait, err);
+    return rc == SP_E_INVALID ? SP_OK : rc;
+}
+
+static enum sp_code call(struct sp_ssh_link *link, const char *command, struct sp_bytes input,
                          const struct sp_ssh_wait *wait, struct sp_buf *out, struct sp_error *err)
 {
     enum sp_started started;
     struct sp_ssh_exit end;
     enum sp_code rc = sp_ssh_exec(link, command, wait, &started, err);
 
+    if (!rc)
+        rc = give_input(link, input, wait, err);
     if (!rc)
         rc = read_out(link, wait, out, err);
     if (!rc)
@@ -285,33 +298,27 @@ static enum sp_code call(struct sp_ssh_link *link, const char *command,
                         end.status, *end.signal ? ", signal " : "", end.signal);
 }
 
+/* The script itself comes by standard input: a program may have removed that of its home, and a
+ * failed upload left none. */
 enum sp_code sp_ssh_home_call(const struct sp_ssh_home *home, struct sp_ssh_link *link,
                               const char *verb, const struct sp_ssh_wait *wait, struct sp_buf *out,
                               struct sp_error *err)
 {
     sp_auto(sp_buf_clear) struct sp_buf command = SP_BUF_INIT(SP_BUF_UNBOUNDED);
-
-    if (sp_ssh_home_command(home, verb, &command))
-        return no_memory(err);
-    return call(link, sp_buf_str(&command), wait, out, err);
-}
-
-/* A program may have removed the supervisor; a failed upload left none. */
-enum sp_code sp_ssh_home_remove(struct sp_ssh_home *home, struct sp_ssh_link *link,
-                                const struct sp_ssh_wait *wait, struct sp_error *err)
-{
-    sp_auto(sp_buf_clear) struct sp_buf command = SP_BUF_INIT(SP_BUF_UNBOUNDED);
-    enum sp_code rc = sp_buf_adds(&command, "sh ");
+    enum sp_code rc = sp_buf_adds(&command, "exec sh -c 'eval \"$(cat)\"' ");
 
     if (!rc)
         rc = add_supervisor(home, &command);
     if (!rc)
-        rc = sp_buf_adds(&command, " remove || exec rm -rf -- ");
-    if (!rc)
-        rc = sp_ssh_quote(&command, home->path);
-    if (rc)
-        return no_memory(err);
-    rc = call(link, sp_buf_str(&command), wait, NULL, err);
+        rc = sp_buf_addf(&command, " %s", verb);
+    return rc ? no_memory(err) : call(link, sp_buf_str(&command), sp_supervisor(), wait, out, err);
+}
+
+enum sp_code sp_ssh_home_remove(struct sp_ssh_home *home, struct sp_ssh_link *link,
+                                const struct sp_ssh_wait *wait, struct sp_error *err)
+{
+    enum sp_code rc = sp_ssh_home_call(home, link, "remove", wait, NULL, err);
+
     home->begun = rc != SP_OK;
     return rc;
 }

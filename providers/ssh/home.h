@@ -42,8 +42,8 @@ enum sp_code sp_ssh_quote(struct sp_buf *out, const char *text);
 /* Appends the command that calls the home's supervisor: `exec sh '<supervisor>' <verb>`. */
 enum sp_code sp_ssh_home_command(const struct sp_ssh_home *home, const char *verb,
                                  struct sp_buf *out);
-/* Calls it to its end. out: its output, up to the buffer's ceiling; may be NULL. SP_E_INVALID: it
- * did not end with exit code 0. */
+/* Calls it to its end, whatever is left of the home. out: its output, up to the buffer's ceiling;
+ * may be NULL. SP_E_INVALID: it did not end with exit code 0. */
 SP_MUST_CHECK enum sp_code sp_ssh_home_call(const struct sp_ssh_home *home,
                                             struct sp_ssh_link *link, const char *verb,
                                             const struct sp_ssh_wait *wait, struct sp_buf *out,

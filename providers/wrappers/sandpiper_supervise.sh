@@ -15,9 +15,10 @@
 #
 # What a run started is found by a tag which neither fork nor exec, a cleared environment nor a new
 # session gets rid of: a hard limit on resident memory. The kernel does nothing else with that number
-# (since Linux 2.4.30), nobody but root can raise it, and /proc shows it. Forks are dear, so builtins do
-# what they can.
-# shellcheck disable=SC3045 # ulimit's -m, -c and one of -u and -p are everywhere
+# (since Linux 2.4.30), nobody but root can raise it, and /proc shows it. A program may lower it for its
+# own reasons, so the limit on file locks, as idle as that one, says the same where the shell can set it.
+# Forks are dear, so builtins do what they can.
+# shellcheck disable=SC3045 # ulimit's -m, -c, one of -u and -p, and of -w and -x, are everywhere
 PROGRAM_PATH=/usr/local/bin:/usr/bin:/bin
 export PATH="$PROGRAM_PATH:$PATH" LC_ALL=C
 
@@ -76,6 +77,7 @@ start() {
         record refused limit
         exit
     fi
+    ulimit -w "$bytes" 2>/dev/null || ulimit -x "$bytes" 2>/dev/null
     exec 3>>"$home/result" 5<&-
     if [ -e "$home/arguments" ]; then exec 4<"$home/arguments"; else exec 4</dev/null; fi
     # timeout bounds its life should the other side vanish, and gives it a process group of its own.
@@ -83,8 +85,12 @@ start() {
         "$@" >&6 2>&7 6>&- 7>&-
 }
 
-# The shell tells a signal from an exit code by what it says, except of these two.
+# The shell tells a signal from an exit code by what it says, except of these two. What the program put in
+# the place of the result file is not opened.
 conclude() {
+    if [ -h "$home/result" ] || [ ! -f "$home/result" ]; then
+        remove "$home/result"
+    fi
     read -r recorded <"$home/result"
     if [ "$recorded" ]; then
         return # refused
