@@ -30,6 +30,34 @@ static enum sp_code bad(const char *name, const char *why, struct sp_error *err)
     return sp_error_set(err, SP_E_INVALID, "%s: private_key: %s", name, why);
 }
 
+/* Line ends of Windows, and of browsers, become those of Unix. An empty line would end PEM's head.
+ */
+static void end_lines(struct sp_buf *text)
+{
+    char *to = text->data;
+
+    for (const char *from = text->data; *from; from++) {
+        if (*from != '\r')
+            *to++ = *from;
+        else if (from[1] != '\n')
+            *to++ = '\n';
+    }
+    *to = '\0';
+    text->len = (size_t)(to - text->data);
+}
+
+/* Part of a key may have been taken for a path, and is not told. */
+static enum sp_code unreadable(const char *setting, const char *name, int failure,
+                               struct sp_error *err)
+{
+    if (*setting == '/')
+        return sp_error_errno(err, SP_E_INVALID, failure, "%s: private_key: %s", name, setting);
+    return sp_error_errno(err, SP_E_INVALID, failure,
+                          "%s: private_key: neither a key's whole text nor the path of a file that "
+                          "can be read",
+                          name);
+}
+
 /* Text of more than a line, or with a key's first line, is a key; else it is a path. */
 static enum sp_code load_text(const char *setting, const char *name, struct sp_buf *text,
                               struct sp_error *err)
@@ -39,16 +67,14 @@ static enum sp_code load_text(const char *setting, const char *name, struct sp_b
     if (!strchr(setting, '\n') && !strstr(setting, "-----BEGIN")) {
         int failure = sp_ssh_read_file(setting, text);
         if (failure)
-            return sp_error_errno(err, SP_E_INVALID, failure, "%s: private_key: %s", name, setting);
+            return unreadable(setting, name, failure, err);
     } else {
         rc = sp_buf_adds(text, setting);
     }
     if (!rc)
         rc = sp_buf_addc(text, '\n'); /* which a pasted key may lack */
-    for (char *p = text->data; p && *p; p++) {
-        if (*p == '\r')
-            *p = '\n';
-    }
+    if (!rc)
+        end_lines(text);
     return rc ? sp_error_set(err, SP_E_INVALID, "%s: private_key: too long", name) : SP_OK;
 }
 

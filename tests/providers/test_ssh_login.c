@@ -107,20 +107,49 @@ Test(ssh_login, an_encrypted_rsa_key_in_openssh_format_says_what_to_do)
 #endif
 }
 
-Test(ssh_login, a_key_pasted_with_line_ends_of_windows_or_without_a_last_one_is_read)
+static const struct {
+    const char *type, *format, *passphrase;
+} pasted[] = {
+    {"ed25519", "RFC4716", "tea 4 two"}, {"rsa", "PEM", ""},
+    {"rsa", "PEM", "tea 4 two"},         {"ecdsa", "PEM", "tea 4 two"},
+    {"ecdsa", "PKCS8", "tea 4 two"},
+};
+
+SP_TABLE_TEST(ssh_login, a_key_pasted_with_line_ends_of_windows_or_without_a_last_one_is_read,
+              pasted, row)
 {
     sp_auto(sp_buf_clear) struct sp_buf text = SP_BUF_INIT(65536);
-    sp_auto(sp_free_str) char *given = sp_ssh_server_read(key_path);
+    sp_auto(sp_free_str) char *given = NULL;
     struct sp_error err = {0};
+    char path[128];
 
+    cr_assert(sp_ssh_server_make_key(&server, row->type, row->format, row->passphrase, path));
+    given = sp_ssh_server_read(path);
     given[strlen(given) - 1] = '\0';
     for (const char *p = given; *p; p++)
         sp_buf_addf(&text, "%s%c", *p == '\n' ? "\r" : "", *p);
     options.private_key = sp_buf_str(&text);
+    options.passphrase = row->passphrase;
 
     enum sp_code rc = try_login(&err);
 
-    cr_expect(eq(int, rc, SP_OK), "%s", err.msg);
+    cr_expect(eq(int, rc, SP_OK), "%s %s: %s", row->type, row->format, err.msg);
+}
+
+/* Pasted without its first line, or on one line, a key looks like the name of a file. */
+Test(ssh_login, a_key_that_is_taken_for_a_path_is_not_told)
+{
+    static const char body[] = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtz";
+    struct sp_error err = {0};
+
+    options.private_key = body;
+    cr_expect(eq(int, try_login(&err), SP_E_INVALID));
+    cr_expect(strstr(err.msg, "private_key") != NULL, "%s", err.msg);
+    cr_expect(strstr(err.msg, "b3Blbn") == NULL, "%s", err.msg);
+
+    options.private_key = "/no/such/key";
+    cr_expect(eq(int, try_login(&err), SP_E_INVALID));
+    cr_expect(strstr(err.msg, "/no/such/key: No such file") != NULL, "%s", err.msg);
 }
 
 static const struct {
