@@ -87,7 +87,7 @@ row_ssh() {
 }
 
 start_sshd() { # fills the array `sshd`: ready, port, user, key, fingerprint
-    rm -f "$dir/sshd"
+    : >"$dir/sshd"
     background "$dir/sshd" "$bin/sshd"
     until read -r -a sshd < <(grep '^ready ' "$dir/sshd"); do sleep 0.1; done
 }
