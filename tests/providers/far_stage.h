@@ -23,8 +23,6 @@
 
 #pragma GCC diagnostic ignored "-Wunused-function"
 
-enum { FAR_ID = 64999 }; /* of SP_SSH_ACCOUNT */
-
 struct far {
     struct sp_ssh_server server;
     struct sp_tcp_proxy proxy; /* not started: port 0 */
@@ -66,7 +64,7 @@ static void far_start(struct far *f, const char *config)
     cr_assert(sp_ssh_server_start(&f->server, &how));
     cr_assert(mkdtemp(f->work_dir) != NULL);
     if (geteuid() == 0)
-        cr_assert(zero(int, chown(f->work_dir, FAR_ID, FAR_ID)));
+        cr_assert(zero(int, chown(f->work_dir, f->server.account_id, f->server.account_id)));
 }
 
 /* Settings that let the provider in, with `more` members as JSON text ("\"timeout\":5", or "");
