@@ -197,7 +197,9 @@ static enum sp_code take_answer(struct trip *t, const struct sp_sftp_answer *ans
     case SP_SFTP_DATA:
         if (task->verb != SP_SSH_GET)
             return SP_E_INVALID;
-        if (answer->bytes.len >= SP_SFTP_READ_BYTES)
+        /* A server may give less than was asked for. */
+        if (answer->bytes.len >= SP_SFTP_READ_BYTES ||
+            (int64_t)answer->bytes.len < task->attributes.size)
             task->rc = SP_E_LIMIT;
         else if (answer->bytes.len > 0)
             task->rc = sp_buf_add(task->out, answer->bytes.data, answer->bytes.len);
