@@ -43,14 +43,16 @@ now() {
     time=1${up%.*}${up#*.}
 }
 
-# Reading what /proc has of every process is most of the work for a short program. Pids count up; within
-# a second they come round once at most, which the last one given out tells.
+# Reading what /proc has of every process is most of the work for a short program. Pids count up. No
+# machine gives out 32768 of them in a second; so for a while they come round once at most, which the
+# last one given out tells.
 list_processes() {
     processes='/proc/[0-9]*/limits'
     [ "$began" ] || return
     now
     read -r _ _ _ _ last </proc/loadavg
-    if [ $((time - began)) -ge 100 ] || [ "$last" -le $$ ]; then return; fi
+    read -r most </proc/sys/kernel/pid_max
+    if [ $((time - began)) -ge $((most * 100 / 32768)) ] || [ "$last" -le $$ ]; then return; fi
     processes=
     for process in /proc/[0-9]*; do
         if [ "${process#/proc/}" -gt $$ ]; then processes="$processes $process/limits"; fi
