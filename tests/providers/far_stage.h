@@ -213,9 +213,8 @@ static bool far_file_has(const char *path, const char *what)
     return n > 0 && memmem(text, n, what, strlen(what)) != NULL;
 }
 
-/* The processes that a run has: they stand in its home, or name it, or `mark`. Zombies name
- * nothing. */
-static int far_processes(const struct far *f, const char *mark)
+/* The processes that runs have: they stand in a home, or name it. Zombies name nothing. */
+static int far_processes(const struct far *f)
 {
     DIR *proc = opendir("/proc");
     struct dirent *entry;
@@ -230,15 +229,14 @@ static int far_processes(const struct far *f, const char *mark)
         snprintf(path, sizeof path, "/proc/%s/cwd", entry->d_name);
         (void)!readlink(path, cwd, sizeof cwd - 1);
         snprintf(path, sizeof path, "/proc/%s/cmdline", entry->d_name);
-        n += strstr(cwd, f->work_dir) != NULL || far_file_has(path, f->work_dir) ||
-             far_file_has(path, mark);
+        n += strstr(cwd, f->work_dir) != NULL || far_file_has(path, f->work_dir);
     }
     closedir(proc);
     return n;
 }
 
 /* Nothing of any run is there, now or within the time that a supervisor takes to go. */
-static bool far_is_clean(const struct far *f, const char *mark)
+static bool far_is_clean(const struct far *f)
 {
-    return FAR_WAIT(3000, far_homes(f) == 0 && far_processes(f, mark) == 0);
+    return FAR_WAIT(3000, far_homes(f) == 0 && far_processes(f) == 0);
 }

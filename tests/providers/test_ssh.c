@@ -10,7 +10,7 @@ static void enter(void)
 
 static void leave(void)
 {
-    cr_expect(far_is_clean(&far, far.work_dir), "homes: %d", far_homes(&far));
+    cr_expect(far_is_clean(&far), "homes: %d", far_homes(&far));
     far_close(&far);
 }
 

@@ -8,8 +8,6 @@
 #include "providers/ssh/errand.h"
 #include "tests/providers/far_stage.h"
 
-#define MARK "sp-far-mark-7431"
-
 static struct far far;
 
 static void enter(void)
@@ -19,8 +17,7 @@ static void enter(void)
 
 static void leave(void)
 {
-    cr_expect(far_is_clean(&far, MARK), "homes: %d, processes: %d", far_homes(&far),
-              far_processes(&far, MARK));
+    cr_expect(far_is_clean(&far), "homes: %d, processes: %d", far_homes(&far), far_processes(&far));
     far_close(&far);
 }
 
@@ -29,6 +26,7 @@ TestSuite(ssh_end, .init = enter, .fini = leave);
 /* Forks, daemonises, clears its environment, ignores what can be ignored, and floods its output. */
 static const char wild[] =
     "import os, signal, sys, time\n"
+    "home = os.getcwd()\n"
     "for s in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):\n"
     "    signal.signal(s, signal.SIG_IGN)\n"
     "print('begun')\n"
@@ -39,7 +37,7 @@ static const char wild[] =
     "            os.chdir('/')\n"
     "            os.execve('/bin/sh', ['sh', '-c', 'trap \"\" TERM HUP INT; while :; do sleep "
     "60;'\n"
-    "                      ' done', '" MARK "'], {})\n"
+    "                      ' done', home], {})\n"
     "        os._exit(0)\n"
     "while True:\n"
     "    os.write(1, b'flood ' * 1000)\n";
@@ -57,7 +55,7 @@ static void *wait_and_act(void *arg)
 {
     struct actor *a = arg;
 
-    a->seen = FAR_WAIT(20000, far_processes(&far, MARK) > 4);
+    a->seen = FAR_WAIT(20000, far_processes(&far) > 4);
     a->acted_ms = sp_mono_ms();
     a->act(a);
     return NULL;
@@ -119,7 +117,7 @@ Test(ssh_end, a_program_that_minds_nothing_is_gone_a_second_after_its_deadline)
     far_open_on(&far, "");
     cr_assert(eq(int, sp_provider_create(far.provider, &req, &run, &instance, &err), SP_OK));
     cr_assert(eq(int, sp_provider_execute(instance, &req, &run, &r, &err), SP_OK), "%s", err.msg);
-    int left = far_processes(&far, MARK);
+    int left = far_processes(&far);
 
     cr_expect(eq(int, (int)r.outcome, SP_OUTCOME_TIMEOUT));
     cr_expect(lt(i64, r.execution_us / 1000, 3500), "%lld us", (long long)r.execution_us);
@@ -321,19 +319,19 @@ Test(ssh_end, a_worker_that_is_killed_leaves_nothing)
 
     if (worker == 0)
         work(&job);
-    cr_assert(FAR_WAIT(20000, far_processes(&far, MARK) > 4));
+    cr_assert(FAR_WAIT(20000, far_processes(&far) > 4));
     cr_assert(zero(int, kill(worker, SIGKILL)));
     cr_assert(eq(int, waitpid(worker, NULL, 0), worker));
 
-    cr_expect(FAR_WAIT(2000, far_processes(&far, MARK) == 0));
+    cr_expect(FAR_WAIT(2000, far_processes(&far) == 0));
 }
 
 Test(ssh_end, what_a_program_left_running_does_not_hold_its_reply_back)
 {
-    const struct far_job job = {.code = "import subprocess\n"
-                                        "subprocess.Popen(['sh', '-c', 'sleep 60', '" MARK
-                                        "'], start_new_session=True)\n"
-                                        "def main(): print('done'); return 1\n"};
+    const struct far_job job = {
+        .code = "import os, subprocess\n"
+                "subprocess.Popen(['sh', '-c', 'sleep 60', os.getcwd()], start_new_session=True)\n"
+                "def main(): print('done'); return 1\n"};
     sp_auto(sp_result_clear) struct sp_result r = {0};
 
     far_open_on(&far, "");
@@ -347,14 +345,14 @@ Test(ssh_end, what_a_program_left_running_does_not_hold_its_reply_back)
 /* Hostile: the account is the boundary, and still nothing stays. */
 Test(ssh_end, a_program_that_kills_its_supervisor_is_told_and_cleaned_up)
 {
-    const struct far_job job = {.code = "import os, signal, subprocess\n"
-                                        "subprocess.Popen(['sh', '-c', 'sleep 60', '" MARK
-                                        "'], start_new_session=True)\n"
-                                        "with open('/proc/%d/stat' % os.getppid()) as f: "
-                                        "supervisor = int(f.read().split()[3])\n"
-                                        "os.kill(supervisor, signal.SIGKILL)\n"
-                                        "import time; time.sleep(60)\n",
-                                .timeout_ms = 5000};
+    const struct far_job job = {
+        .code = "import os, signal, subprocess\n"
+                "subprocess.Popen(['sh', '-c', 'sleep 60', os.getcwd()], start_new_session=True)\n"
+                "with open('/proc/%d/stat' % os.getppid()) as f: "
+                "supervisor = int(f.read().split()[3])\n"
+                "os.kill(supervisor, signal.SIGKILL)\n"
+                "import time; time.sleep(60)\n",
+        .timeout_ms = 5000};
     struct sp_error err = {0};
     sp_auto(sp_result_clear) struct sp_result r = {0};
 
@@ -370,8 +368,8 @@ Test(ssh_end, a_program_that_kills_its_supervisor_is_told_and_cleaned_up)
 Test(ssh_end, a_program_that_kills_its_supervisor_and_removes_its_home_is_gone_too)
 {
     const struct far_job job = {.code = "import os, shutil, signal, subprocess, time\n"
-                                        "subprocess.Popen(['sh', '-c', 'sleep 60', '" MARK
-                                        "'], start_new_session=True, cwd='/')\n"
+                                        "subprocess.Popen(['sh', '-c', 'sleep 60', os.getcwd()], "
+                                        "start_new_session=True, cwd='/')\n"
                                         "with open('/proc/%d/stat' % os.getppid()) as f: "
                                         "supervisor = int(f.read().split()[3])\n"
                                         "os.killpg(os.getpgid(supervisor), signal.SIGKILL)\n"
@@ -405,8 +403,7 @@ Test(ssh_end, a_program_that_kills_all_that_it_may_is_gone_too)
     far_open_on(&far, "");
     cr_expect(eq(int, far_try(far.provider, &job, &r, &err), SP_E_UNAVAILABLE), "%s", err.msg);
     cr_expect(eq(int, (int)r.started, SP_STARTED_YES));
-    cr_expect(far_is_clean(&far, MARK), "homes: %d, processes: %d", far_homes(&far),
-              far_processes(&far, MARK));
+    cr_expect(far_is_clean(&far), "homes: %d, processes: %d", far_homes(&far), far_processes(&far));
     far_run(&far, &small, &again);
     cr_expect(eq(str, again.out.text, "1\n"));
 }
