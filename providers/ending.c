@@ -51,10 +51,11 @@ static void read_document(struct sp_result *out, struct sp_bytes document)
 enum sp_code sp_ending_read(struct sp_result *result, struct sp_bytes document, bool over,
                             struct sp_error *err)
 {
-    if (over)
+    if (over) {
         set_limit(result, "result size");
-    else
+    } else {
         read_document(result, document);
+    }
     if (result->outcome == SP_OUTCOME_EXITED)
         find_limit(result);
     /* Programs that were written for RAGFlow may print a value of their own in its way. */

@@ -103,9 +103,10 @@ static void ask_writes(struct trip *t, size_t i, struct sp_bytes handle)
         size_t len = data.len - at < SP_SFTP_WRITE_BYTES ? data.len - at : SP_SFTP_WRITE_BYTES;
         uint32_t id = next_id(t, i);
 
+        struct sp_bytes part = {data.data + at, len};
+
         if (!t->rc)
-            t->rc =
-                sp_sftp_add_write(&t->out, id, handle, at, (struct sp_bytes){data.data + at, len});
+            t->rc = sp_sftp_add_write(&t->out, id, handle, at, part);
     }
 }
 
@@ -135,10 +136,11 @@ static void ask_next(struct trip *t, size_t i, int trip)
     if (trip > 0 && verbs[task->verb].asks[0] == SP_SFTP_LSTAT && task->rc == SP_OK &&
         task->attributes.type != verbs[task->verb].is)
         task->rc = SP_E_INVALID;
-    if (type == CONTENT)
+    if (type == CONTENT) {
         ask_content(t, i);
-    else if (type != 0 && task->rc == SP_OK)
+    } else if (type != 0 && task->rc == SP_OK) {
         ask(t, i, (enum sp_sftp_type)type, (struct sp_bytes){task->path, strlen(task->path)});
+    }
 }
 
 static bool add_name(struct sp_ssh_listing *listing, struct sp_bytes name,
@@ -199,10 +201,11 @@ static enum sp_code take_answer(struct trip *t, const struct sp_sftp_answer *ans
             return SP_E_INVALID;
         /* A server may give less than was asked for. */
         if (answer->bytes.len >= SP_SFTP_READ_BYTES ||
-            (int64_t)answer->bytes.len < task->attributes.size)
+            (int64_t)answer->bytes.len < task->attributes.size) {
             task->rc = SP_E_LIMIT;
-        else if (answer->bytes.len > 0)
+        } else if (answer->bytes.len > 0) {
             task->rc = sp_buf_add(task->out, answer->bytes.data, answer->bytes.len);
+        }
         return task->rc == SP_E_NOMEM ? SP_E_NOMEM : SP_OK;
     case SP_SFTP_NAMES:
         if (task->verb != SP_SSH_LIST)
@@ -292,7 +295,9 @@ static int step(struct sp_ssh_conn *conn, void *ctx)
 static enum sp_code abandon(struct sp_ssh_conn *conn, enum sp_code rc, const char *why,
                             struct sp_error *err)
 {
-    sp_ssh_discard(conn, (struct sp_ssh_leftover){.sftp = SP_TAKE(conn->sftp)});
+    LIBSSH2_SFTP *sftp = SP_TAKE(conn->sftp);
+
+    sp_ssh_discard(conn, (struct sp_ssh_leftover){.sftp = sftp});
     return why ? sp_error_set(err, rc, "%s: SFTP: %s", conn->name, why) : rc;
 }
 

@@ -129,10 +129,11 @@ static enum sp_code add_given_file(struct sp_ssh_home *home, const struct sp_req
         size_t len = (size_t)(slash - file->name);
         sp_auto(sp_free_str) char *folder = sp_memdup(file->name, len);
 
-        if (!folder)
+        if (!folder) {
             rc = SP_E_NOMEM;
-        else if (!is_made(req, i, len))
+        } else if (!is_made(req, i, len)) {
             rc = add_folder(home, SP_SUPERVISOR_WORK, folder);
+        }
     }
     return rc ? rc : add_file(home, SP_SUPERVISOR_WORK, file->name, file->data, file->len);
 }
@@ -282,7 +283,7 @@ static enum sp_code call(struct sp_ssh_link *link, const char *command, struct s
                          const struct sp_ssh_wait *wait, struct sp_buf *out, struct sp_error *err)
 {
     enum sp_started started;
-    struct sp_ssh_exit end;
+    struct sp_ssh_exit end = {.status = -1};
     enum sp_code rc = sp_ssh_exec(link, command, wait, &started, err);
 
     if (!rc)

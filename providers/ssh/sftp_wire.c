@@ -149,12 +149,12 @@ static enum sp_ssh_file_type type_of(uint32_t mode)
 
 static bool take_attributes(struct sp_bytes *in, struct sp_ssh_attributes *out)
 {
-    uint32_t flags, mode = 0, skipped, accessed, changed = 0, pairs = 0;
-    uint64_t size = 0;
+    uint32_t flags, mode = 0, accessed, changed = 0, pairs = 0;
+    uint64_t size = 0, owner;
     bool ok = take_u32(in, &flags);
 
     ok = ok && (!(flags & HAS_SIZE) || take_u64(in, &size));
-    ok = ok && (!(flags & HAS_OWNER) || (take_u32(in, &skipped) && take_u32(in, &skipped)));
+    ok = ok && (!(flags & HAS_OWNER) || take_u64(in, &owner));
     ok = ok && (!(flags & HAS_MODE) || take_u32(in, &mode));
     ok = ok && (!(flags & HAS_TIMES) || (take_u32(in, &accessed) && take_u32(in, &changed)));
     ok = ok && (!(flags & HAS_MORE) || (take_u32(in, &pairs) && pairs <= in->len));
