@@ -34,7 +34,7 @@ static void read_head(const char *line, struct sp_supervisor_end *end)
             end->number = (int)number;
         }
     }
-    if (!strncmp(line, refused, strlen(refused))) {
+    if (!strncmp(line, refused, strlen(refused)) && line[strlen(refused)]) {
         end->how = SP_FAR_REFUSED;
         snprintf(end->why, sizeof end->why, "%s", line + strlen(refused));
     }
