@@ -7,7 +7,8 @@ declare -A meaning=(
     [noop]="no-op / raw Kafka loop"
     [local]="local / fork+exec loop"
     [self_managed]="self_managed / concurrency by job time"
-    [ssh]="ssh beyond the program / channel with true"
+    [ssh]="ssh, waits, beyond the program / channel with true"
+    [ssh_hello]="ssh, hello, beyond the program / channel with hello, likewise"
 )
 
 row_noop() {
@@ -56,34 +57,48 @@ row_self_managed() {
 }
 
 # The far end is this machine: a private sshd, as the tests start it, and a folder of its own. The interpreter there tells
-# what each program took by itself (timed_python). One program computes, and 16 of them fight over the processors with what is
-# measured; the other waits, and its figure is the ratio's.
+# what each program took by itself (timed_python). The program `waits` does; `hello` computes, and 16 of it fight over the
+# processors with what is measured, so it is compared with itself in a bare channel.
 row_ssh() {
-    local jobs=500 in_flight=16 sessions=10 far=$dir/far program channel connections
+    local jobs=500 in_flight=16 sessions=10 far=$dir/far python=$PWD/$bin/timed_python connections
     mkdir -p "$far"
     start_sshd
     settings "ssh$round" ssh "{\"host\":\"127.0.0.1\",\"port\":${sshd[1]},\"username\":\"${sshd[2]}\",
         \"private_key\":\"${sshd[3]}\",\"host_key_fingerprint\":\"${sshd[4]}\",\"max_sessions\":$sessions,
-        \"python_bin\":\"$PWD/$bin/timed_python\",\"work_dir\":\"$far\"}"
+        \"python_bin\":\"$python\",\"work_dir\":\"$far\"}"
     use_worker "ssh$round" $in_flight
     topics "ssh$round"
     background "$dir/background.log" "${worker[@]}"
-    for program in hello waits; do
-        trips "ssh$round" $jobs $in_flight bench/$program.py
-        line "sandpiper, ssh, $program" "" "$(trip p50_ms)" "$(trip p99_ms)" "$(peak_mb)"
-        line "  beyond the program" "" "$(trip beyond_p50_ms)" "" ""
-    done
+    ssh_trips waits
+    local waits=$beyond
+    ssh_trips hello
+    local hello=$beyond
     end_last
     nothing_left "$far"
     end_last
     connections=$(figure connections <"$dir/sshd")
 
     start_sshd
-    channel=$("$bin/ssh_channel" 127.0.0.1 "${sshd[@]:1}" $sessions $jobs $in_flight)
+    channels true
+    ratios[ssh]+=" $(ratio "$waits" "$beyond")"
+    channels hello "$python -uB $PWD/bench/hello.py"
+    ratios[ssh_hello]+=" $(ratio "$hello" "$beyond")"
     end_last
-    line "channel with true" "" "$(figure p50_ms <<<"$channel")" "$(figure p99_ms <<<"$channel")" ""
     echo "       TCP connections: $connections, $(figure connections <"$dir/sshd") for the channels"
-    ratios[ssh]+=" $(ratio "$(trip beyond_p50_ms)" "$(figure p50_ms <<<"$channel")")"
+}
+
+ssh_trips() { # PROGRAM: leaves what p50 is beyond the program in `beyond`
+    trips "ssh$round" "$jobs" "$in_flight" "bench/$1.py"
+    line "sandpiper, ssh, $1" "" "$(trip p50_ms)" "$(trip p99_ms)" "$(peak_mb)"
+    beyond=$(trip beyond_p50_ms)
+    line "  beyond the program" "" "$beyond" "" ""
+}
+
+channels() { # NAME [COMMAND]: likewise
+    local figures
+    figures=$("$bin/ssh_channel" 127.0.0.1 "${sshd[@]:1}" "$sessions" "$jobs" "$in_flight" "${@:2}")
+    beyond=$(figure p50_ms <<<"$figures")
+    line "channel with $1" "" "$beyond" "$(figure p99_ms <<<"$figures")" ""
 }
 
 start_sshd() { # fills the array `sshd`: ready, port, user, key, fingerprint

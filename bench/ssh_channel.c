@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "bench/percentile.h"
@@ -20,28 +21,44 @@ enum { MAX_THREADS = 64, LIMIT_MS = 30000 };
 
 static struct {
     struct sp_ssh_pool *pool;
+    const char *command;
     long long jobs;
     atomic_llong begun;
     int64_t *took_us;
 } bench;
 
-static enum sp_code run_true(struct sp_error *err)
+/* Reads all output; *own_us: what the program took by itself, 0 where it does not tell. */
+static enum sp_code read_own_us(struct sp_ssh_link *link, const struct sp_ssh_wait *wait,
+                                int64_t *own_us, struct sp_error *err)
+{
+    struct sp_ssh_part part = {.stream = SP_SSH_STDOUT};
+    char buf[256];
+    *own_us = 0;
+    for (;;) {
+        enum sp_code rc = sp_ssh_read(link, buf, sizeof(buf) - 1, wait, &part, err);
+        if (rc || part.stream == SP_SSH_END)
+            return rc;
+        buf[part.len] = '\0';
+        if (part.stream == SP_SSH_STDERR && strncmp(buf, "own_us=", 7) == 0)
+            *own_us = strtoll(buf + 7, NULL, 10);
+    }
+}
+
+static enum sp_code run_one(int64_t *own_us, struct sp_error *err)
 {
     const struct sp_ssh_wait wait = {.deadline = sp_deadline_in(LIMIT_MS), .cancel_fd = -1};
     sp_auto(sp_ssh_give) struct sp_ssh_link *link = NULL;
-    struct sp_ssh_part part = {.stream = SP_SSH_STDOUT};
     struct sp_ssh_exit end = {0};
     enum sp_started started = SP_STARTED_NO;
-    char buf[256];
     enum sp_code rc = sp_ssh_take(bench.pool, &wait, &link, err);
     if (!rc)
-        rc = sp_ssh_exec(link, "true", &wait, &started, err);
-    while (!rc && part.stream != SP_SSH_END)
-        rc = sp_ssh_read(link, buf, sizeof(buf), &wait, &part, err);
+        rc = sp_ssh_exec(link, bench.command, &wait, &started, err);
+    if (!rc)
+        rc = read_own_us(link, &wait, own_us, err);
     if (!rc)
         rc = sp_ssh_wait_exit(link, &wait, &end, err);
     if (!rc && end.status != 0)
-        rc = sp_error_set(err, SP_E_INTERNAL, "`true` ended with %d", end.status);
+        rc = sp_error_set(err, SP_E_INTERNAL, "the command ended with %d", end.status);
     return rc;
 }
 
@@ -51,12 +68,12 @@ static void *loop(void *arg)
     for (long long n = atomic_fetch_add(&bench.begun, 1); n < bench.jobs;
          n = atomic_fetch_add(&bench.begun, 1)) {
         struct sp_error err = {0};
-        int64_t from = sp_mono_us();
-        if (run_true(&err) != SP_OK) {
+        int64_t from = sp_mono_us(), own_us = 0;
+        if (run_one(&own_us, &err) != SP_OK) {
             fprintf(stderr, "ssh_channel: %s\n", err.msg);
             exit(1); /* NOLINT(concurrency-mt-unsafe): ends the other threads, too */
         }
-        bench.took_us[n] = sp_mono_us() - from;
+        bench.took_us[n] = sp_mono_us() - from - own_us;
     }
     return NULL;
 }
@@ -65,10 +82,10 @@ int main(int argc, char **argv)
 {
     struct sp_error err = {0};
     pthread_t threads[MAX_THREADS];
-    long in_flight = argc == 9 ? strtol(argv[8], NULL, 10) : 0;
+    long in_flight = argc == 9 || argc == 10 ? strtol(argv[8], NULL, 10) : 0;
     if (in_flight < 1 || in_flight > MAX_THREADS) {
         fprintf(stderr, "usage: ssh_channel HOST PORT USER KEY-FILE FINGERPRINT SESSIONS JOBS "
-                        "IN-FLIGHT\n");
+                        "IN-FLIGHT [COMMAND]\n");
         return 2;
     }
     const struct sp_ssh_options options = {.host = argv[1],
@@ -77,6 +94,7 @@ int main(int argc, char **argv)
                                            .private_key = argv[4],
                                            .host_key_fingerprint = argv[5],
                                            .max_sessions = strtol(argv[6], NULL, 10)};
+    bench.command = argc == 10 ? argv[9] : "true";
     bench.jobs = strtoll(argv[7], NULL, 10);
     bench.took_us = calloc((size_t)bench.jobs, sizeof(*bench.took_us));
     if (!bench.took_us || sp_ssh_pool_new(&options, &bench.pool, &err) != SP_OK) {
