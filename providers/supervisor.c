@@ -14,7 +14,8 @@ struct sp_bytes sp_supervisor(void)
 
 static const struct {
     const char *word;
-    int how, min, max;
+    enum sp_far_end how;
+    int min, max;
 } endings[] = {
     {"exit ", SP_FAR_EXIT, 0, 255},
     {"signal ", SP_FAR_SIGNAL, 1, 64},

@@ -40,8 +40,8 @@ static const struct {
     [SP_SSH_LIST] = {"reading a folder",
                      {SP_SFTP_LSTAT, SP_SFTP_OPENDIR, CONTENT},
                      .is = SP_SSH_FOLDER},
-    [SP_SSH_REMOVE] = {"removing a file", {SP_SFTP_REMOVE}},
-    [SP_SSH_REMOVE_FOLDER] = {"removing a folder", {SP_SFTP_RMDIR}},
+    [SP_SSH_REMOVE] = {.what = "removing a file", .asks = {SP_SFTP_REMOVE}},
+    [SP_SSH_REMOVE_FOLDER] = {.what = "removing a folder", .asks = {SP_SFTP_RMDIR}},
 };
 
 /* One trip: requests that go out, and their answers. */
