@@ -216,7 +216,7 @@ static bool is_gone(const char *path)
     return !is_there(path);
 }
 
-/* The processes of this test's user, zombies apart. */
+/* The processes that stand in the test's folder or name it. Zombies do neither. */
 static int count_processes(void)
 {
     DIR *proc = opendir("/proc");
@@ -224,17 +224,19 @@ static int count_processes(void)
     int n = 0;
 
     while ((entry = readdir(proc))) {
-        char path[300], line[256] = "", state = 'Z';
-        unsigned uid = 0;
+        char path[300], cwd[256] = "", command[4096] = "";
         FILE *file;
 
-        snprintf(path, sizeof path, "/proc/%s/status", entry->d_name);
-        if (!strspn(entry->d_name, "0123456789") || !(file = fopen(path, "r")))
+        if (!strspn(entry->d_name, "0123456789"))
             continue;
-        while (fgets(line, sizeof line, file) && sscanf(line, "Uid: %u", &uid) != 1)
-            (void)sscanf(line, "State: %c", &state);
-        fclose(file);
-        n += uid == user && state != 'Z';
+        snprintf(path, sizeof path, "/proc/%s/cwd", entry->d_name);
+        (void)!readlink(path, cwd, sizeof cwd - 1);
+        snprintf(path, sizeof path, "/proc/%s/cmdline", entry->d_name);
+        file = fopen(path, "r");
+        size_t len = file ? fread(command, 1, sizeof command, file) : 0;
+        if (file)
+            fclose(file);
+        n += strstr(cwd, root) || memmem(command, len, root, strlen(root));
     }
     closedir(proc);
     return n;
