@@ -18,8 +18,9 @@
 #define SP_SUPERVISOR_WORK "work"
 #define SP_SUPERVISOR_ARGUMENTS "arguments" /* need not be there */
 #define SP_SUPERVISOR_RESULT "result"
-#define SP_SUPERVISOR_SAID "said" /* the shell's own messages */
-enum { SP_SUPERVISOR_HEAD = 32 }; /* bytes of the result file before the document */
+#define SP_SUPERVISOR_SAID "said"   /* the shell's own messages */
+#define SP_SUPERVISOR_GROUP "group" /* of the program's processes */
+enum { SP_SUPERVISOR_HEAD = 32 };   /* bytes of the result file before the document */
 
 /* The script. Static. */
 struct sp_bytes sp_supervisor(void);

@@ -200,7 +200,8 @@ enum sp_code sp_ssh_home_make(struct sp_ssh_home *home, struct sp_ssh_link *link
 enum sp_code sp_ssh_home_unmake(struct sp_ssh_home *home, struct sp_ssh_link *link,
                                 const struct sp_ssh_wait *wait, struct sp_error *err)
 {
-    static const char *const added[] = {SP_SUPERVISOR_RESULT, SP_SUPERVISOR_SAID};
+    static const char *const added[] = {SP_SUPERVISOR_RESULT, SP_SUPERVISOR_SAID,
+                                        SP_SUPERVISOR_GROUP};
     struct sp_ssh_task *tasks;
     enum sp_code rc = SP_OK;
 

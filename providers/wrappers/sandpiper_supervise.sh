@@ -59,9 +59,11 @@ list_processes() {
     done
 }
 
-# What forks faster than it can be killed is stopped first, all of it, until no more is found. grep's
-# exit code says nothing, since processes come and go while it reads.
+# What forks faster than it can be killed is stopped first, all of it, until no more is found: the
+# program's group at once, and each may lead another, whose processes are not there long enough to be
+# told. grep's exit code says nothing, since processes come and go while it reads.
 end_all() {
+    if [ "$began" ] && read -r group <&9; then kill -STOP "-$group"; fi
     before=
     rounds=0
     while [ $rounds -lt 100 ]; do
@@ -70,18 +72,20 @@ end_all() {
         # shellcheck disable=SC2086 # a pattern, or one word each
         found=${processes:+$(grep -lsF "$bytes" $processes)}
         pids=
-        for file in $found; do
-            file=${file#/proc/}
-            pids="$pids ${file%/limits}"
+        groups=
+        signal=KILL
+        for pid in $found; do
+            pid=${pid#/proc/}
+            pid=${pid%/limits}
+            pids="$pids $pid"
+            groups="$groups -$pid"
+            case "$before " in *" $pid "*) ;; *) signal=STOP ;; esac
         done
+        [ "$pids" ] || return
         # shellcheck disable=SC2086 # one word each
-        if [ -z "$pids" ]; then
-            return
-        elif [ "$pids" != "$before" ]; then
-            kill -STOP $pids
-        elif kill -KILL $pids; [ -z "$(alive $pids)" ]; then
-            return
-        fi
+        kill -$signal $pids $groups
+        # shellcheck disable=SC2086
+        if [ $signal = KILL ] && [ -z "$(alive $pids)" ]; then return; fi
         before=$pids
     done
 } 2>/dev/null
@@ -102,9 +106,11 @@ start() {
         exit
     fi
     ulimit -w "$bytes" 2>/dev/null || ulimit -x "$bytes" 2>/dev/null
-    exec 3>>"$home/result" 5<&-
+    read -r group _ </proc/self/stat # timeout makes this process the first of a group
+    echo "$group" >"$home/group"
+    exec 3>>"$home/result" 5<&- 8<&- 9<&-
     if [ -e "$home/arguments" ]; then exec 4<"$home/arguments"; else exec 4</dev/null; fi
-    # timeout bounds its life should the other side vanish, and gives it a process group of its own.
+    # timeout bounds its life, too, should the other side vanish.
     exec timeout -s KILL "$life" env -i PATH="$PROGRAM_PATH" HOME="$PWD" LANG=C.UTF-8 TMPDIR="$PWD" \
         "$@" >&6 2>&7 6>&- 7>&-
 }
@@ -142,13 +148,15 @@ run() {
     elif ! PATH=$PROGRAM_PATH command -v "$1"; then
         record refused interpreter
     else
+        now
+        began=$time
+        : >"$home/group"
+        exec 8<"$home/group" 9<"$home/group" # for each who asks, before the program can replace it
         (
             read -r _ <&5
             end_all
-        ) 2>/dev/null 6>&- 7>&- &
+        ) 2>/dev/null 6>&- 7>&- 9<&8 &
         watcher=$!
-        now
-        began=$time
         (start "$@")
         code=$?
         kill -KILL $watcher

@@ -423,6 +423,21 @@ SP_TABLE_TEST(supervisor, a_result_that_was_replaced_does_not_hold_the_end_back,
     }
 }
 
+/* No process of it is there for longer than it takes to start the next. */
+SP_TABLE_TEST(supervisor, a_line_ends_processes_that_only_hand_on, shells, shell)
+{
+    struct run r;
+
+    start_script(shell, &r, "echo ready; h() { h & }; h; h; h; sleep 60");
+    wait_until_ready(&r);
+    cr_assert(eq(sz, (size_t)write(r.in, "end\n", 4), 4));
+    read_out(&r);
+
+    cr_expect(eq(int, count_processes(), 1));
+    cr_expect(zero(int, finish(&r)));
+    cr_expect(is_gone(r.home));
+}
+
 SP_TABLE_TEST(supervisor, when_the_other_side_goes_all_goes, shells, shell)
 {
     struct run r;
