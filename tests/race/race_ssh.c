@@ -8,7 +8,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "providers/ssh/link.h"
+#include "providers/ssh/batch.h"
 #include "tests/support/ssh_server.h"
 
 enum { THREADS = 8, ROUNDS = 12, OUTPUT = 200000 };
@@ -29,6 +29,27 @@ static enum sp_code read_to_end(struct sp_ssh_link *link, const struct sp_ssh_wa
         rc = sp_ssh_read(link, bytes, sizeof bytes, wait, &part, NULL);
         *len += rc ? 0 : part.len;
     }
+    return rc;
+}
+
+/* The file is replaced, read and removed together with others' operations on the connection. */
+static enum sp_code batch_once(struct sp_ssh_link *link, const char *path,
+                               const struct sp_ssh_wait *wait)
+{
+    struct sp_buf back = SP_BUF_INIT(1000);
+    struct sp_ssh_task write[] = {{.verb = SP_SSH_PUT, .path = path, .data = {"new", 3}},
+                                  {.verb = SP_SSH_REMOVE, .path = "/no/such/file"}};
+    struct sp_ssh_task take[] = {{.verb = SP_SSH_GET, .path = path, .out = &back}};
+    struct sp_ssh_task away[] = {{.verb = SP_SSH_REMOVE, .path = path}};
+    enum sp_code rc = sp_ssh_batch(link, write, 2, wait, NULL);
+
+    if (!rc)
+        rc = sp_ssh_batch(link, take, 1, wait, NULL);
+    if (!rc && (strcmp(sp_buf_str(&back), "new") != 0 || !write[1].no_such_file))
+        failures++;
+    if (!rc)
+        rc = sp_ssh_batch(link, away, 1, wait, NULL);
+    sp_buf_clear(&back);
     return rc;
 }
 
@@ -55,7 +76,7 @@ static enum sp_code job(struct sp_ssh_link *link, int number, const struct sp_ss
     if (!rc && strcmp(sp_buf_str(&back), path) != 0)
         failures++;
     if (!rc)
-        rc = sp_ssh_remove(link, path, wait, NULL);
+        rc = batch_once(link, path, wait);
     sp_buf_clear(&back);
     return rc;
 }
