@@ -37,10 +37,11 @@ static void end_lines(struct sp_buf *text)
     char *to = text->data;
 
     for (const char *from = text->data; *from; from++) {
-        if (*from != '\r')
+        if (*from != '\r') {
             *to++ = *from;
-        else if (from[1] != '\n')
+        } else if (from[1] != '\n') {
             *to++ = '\n';
+        }
     }
     *to = '\0';
     text->len = (size_t)(to - text->data);
