@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "providers/registry.h"
 #include "tests/support.h"
+#include "tests/support/provider_job.h"
 #include "tests/support/ssh_server.h"
 #include "tests/support/tcp_proxy.h"
 
@@ -30,18 +31,6 @@ struct far {
     struct sp_host host;
     char work_dir[64];
     struct sp_provider *provider;
-};
-
-/* One job; zero members take the usual values. */
-struct far_job {
-    const char *code, *arguments;
-    enum sp_language language;
-    int64_t timeout_ms; /* 20 s */
-    int64_t deadline;   /* SP_NEVER */
-    int cancel_fd;      /* 0: none */
-    bool strict;
-    struct sp_file *files;
-    size_t n_files;
 };
 
 static const struct sp_limits far_limits = {.output_bytes = 1 << 20,
@@ -128,55 +117,11 @@ static void far_close(struct far *f)
     nftw(f->work_dir, far_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-static struct sp_run far_run_of(const struct far_job *job)
-{
-    return (struct sp_run){.setup_deadline = sp_deadline_in(30000),
-                           .deadline = job->deadline ? job->deadline : SP_NEVER,
-                           .timeout_ms = job->timeout_ms ? job->timeout_ms : 20000,
-                           .teardown_ms = 10000,
-                           .cancel_fd = job->cancel_fd ? job->cancel_fd : -1};
-}
-
-static struct sp_request far_request(const struct far_job *job)
-{
-    return (struct sp_request){.language = job->language,
-                               .code = (char *)(uintptr_t)job->code,
-                               .code_len = strlen(job->code),
-                               .arguments = (char *)(uintptr_t)job->arguments,
-                               .arguments_len = job->arguments ? strlen(job->arguments) : 0,
-                               .strict_result = job->strict,
-                               .files = job->files,
-                               .n_files = job->n_files};
-}
-
-/* create, execute, destroy. The caller clears out. */
-static enum sp_code far_try(struct sp_provider *p, const struct far_job *job, struct sp_result *out,
-                            struct sp_error *err)
-{
-    struct sp_run run = far_run_of(job);
-    struct sp_request req = far_request(job);
-    struct sp_instance *instance = NULL;
-    enum sp_code rc = sp_provider_create(p, &req, &run, &instance, err);
-
-    if (!rc)
-        rc = sp_provider_execute(instance, &req, &run, out, err);
-    sp_provider_destroy(instance, &run);
-    return rc;
-}
-
-static void far_run(struct far *f, const struct far_job *job, struct sp_result *out)
+static void far_run(struct far *f, const struct sp_provider_job *job, struct sp_result *out)
 {
     struct sp_error err = {0};
 
-    cr_assert(eq(int, far_try(f->provider, job, out, &err), SP_OK), "%s", err.msg);
-}
-
-static enum sp_code far_check(struct far *f, struct sp_error *err)
-{
-    const struct sp_run run = {
-        .setup_deadline = sp_deadline_in(10000), .deadline = SP_NEVER, .cancel_fd = -1};
-
-    return sp_provider_check(f->provider, &run, err);
+    cr_assert(eq(int, sp_provider_job_run(f->provider, job, out, &err), SP_OK), "%s", err.msg);
 }
 
 /* Looks at a condition every few milliseconds; false when it has not come true in limit_ms. */

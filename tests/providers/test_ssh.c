@@ -75,9 +75,9 @@ static const struct {
 
 static void check_program(size_t i)
 {
-    const struct far_job job = {.code = programs[i].code,
-                                .arguments = programs[i].arguments,
-                                .language = programs[i].language};
+    const struct sp_provider_job job = {.code = programs[i].code,
+                                        .arguments = programs[i].arguments,
+                                        .language = programs[i].language};
     sp_auto(sp_result_clear) struct sp_result r = {0};
     const char *name = programs[i].name;
 
@@ -106,11 +106,12 @@ Test(ssh, programs_give_what_they_give_anywhere)
 /* RAGFlow's test_executes_python_main_and_collects_artifacts. */
 Test(ssh, ragflow_python_main_with_an_artifact)
 {
-    const struct far_job job = {.code = "def main(name):\n"
-                                        "    print('debug line')\n"
-                                        "    open('artifacts/chart.png', 'wb').write(b'png')\n"
-                                        "    return {'hello': name}\n",
-                                .arguments = "{\"name\":\"x\"}"};
+    const struct sp_provider_job job = {.code =
+                                            "def main(name):\n"
+                                            "    print('debug line')\n"
+                                            "    open('artifacts/chart.png', 'wb').write(b'png')\n"
+                                            "    return {'hello': name}\n",
+                                        .arguments = "{\"name\":\"x\"}"};
     sp_auto(sp_result_clear) struct sp_result r = {0};
 
     far_run(&far, &job, &r);
@@ -126,8 +127,8 @@ Test(ssh, ragflow_python_main_with_an_artifact)
 
 Test(ssh, metadata_says_where_and_how_it_ran)
 {
-    const struct far_job job = {.code = "import os, sys\n"
-                                        "def main(): return [os.getcwd(), sys.argv]"};
+    const struct sp_provider_job job = {.code = "import os, sys\n"
+                                                "def main(): return [os.getcwd(), sys.argv]"};
     sp_auto(sp_result_clear) struct sp_result r = {0};
     char want[400];
 
@@ -159,7 +160,7 @@ Test(ssh, a_program_sees_its_folder_and_a_clean_environment)
                               {(char[]){"data/two.txt"}, (char[]){"two"}, 3},
                               {(char[]){"sandpiper_run.py"}, (char[]){"3"}, 1},
                               {(char[]){"a b'c.txt"}, (char[]){""}, 0}};
-    const struct far_job job = {
+    const struct sp_provider_job job = {
         .code =
             "import os\n"
             "def main():\n"
@@ -183,9 +184,10 @@ Test(ssh, a_program_sees_its_folder_and_a_clean_environment)
 
 Test(ssh, large_output_is_cut_and_bytes_that_are_no_text_are_replaced)
 {
-    const struct far_job job = {.code = "import sys\n"
-                                        "sys.stdout.buffer.write(b'a' * 5000000 + b'\\xff' * 3)\n"
-                                        "sys.stderr.buffer.write(b'ok\\xfe')\n"};
+    const struct sp_provider_job job = {
+        .code = "import sys\n"
+                "sys.stdout.buffer.write(b'a' * 5000000 + b'\\xff' * 3)\n"
+                "sys.stderr.buffer.write(b'ok\\xfe')\n"};
     sp_auto(sp_result_clear) struct sp_result r = {0};
 
     far_run(&far, &job, &r);
@@ -200,7 +202,8 @@ Test(ssh, large_output_is_cut_and_bytes_that_are_no_text_are_replaced)
 Test(ssh, a_large_value_and_large_arguments_are_exact)
 {
     static char arguments[900020];
-    const struct far_job job = {.code = "def main(a): return a + a", .arguments = arguments};
+    const struct sp_provider_job job = {.code = "def main(a): return a + a",
+                                        .arguments = arguments};
     sp_auto(sp_result_clear) struct sp_result r = {0};
 
     memset(arguments, 'x', sizeof arguments - 1);
@@ -213,7 +216,7 @@ Test(ssh, a_large_value_and_large_arguments_are_exact)
 
 Test(ssh, a_value_beyond_the_limit_ends_as_one)
 {
-    const struct far_job job = {.code = "def main(): return 'x' * 9000000"};
+    const struct sp_provider_job job = {.code = "def main(): return 'x' * 9000000"};
     sp_auto(sp_result_clear) struct sp_result r = {0};
 
     far_run(&far, &job, &r);
@@ -224,7 +227,7 @@ Test(ssh, a_value_beyond_the_limit_ends_as_one)
 
 Test(ssh, strict_result_makes_undefined_an_error)
 {
-    const struct far_job job = {
+    const struct sp_provider_job job = {
         .code = "function main() {}", .language = SP_JAVASCRIPT, .strict = true};
     sp_auto(sp_result_clear) struct sp_result r = {0};
 
@@ -235,13 +238,13 @@ Test(ssh, strict_result_makes_undefined_an_error)
 
 Test(ssh, an_instance_can_run_again_and_finds_nothing_of_before)
 {
-    const struct far_job job = {.code = "import os\n"
-                                        "def main():\n"
-                                        "  before = os.listdir('artifacts')\n"
-                                        "  open('artifacts/a.csv', 'w').close()\n"
-                                        "  return before\n"};
-    struct sp_run run = far_run_of(&job);
-    struct sp_request req = far_request(&job);
+    const struct sp_provider_job job = {.code = "import os\n"
+                                                "def main():\n"
+                                                "  before = os.listdir('artifacts')\n"
+                                                "  open('artifacts/a.csv', 'w').close()\n"
+                                                "  return before\n"};
+    struct sp_run run = sp_provider_job_limits(&job);
+    struct sp_request req = sp_provider_job_request(&job);
     struct sp_instance *instance = NULL;
     struct sp_error err = {0};
 

@@ -37,7 +37,7 @@ static const struct {
 
 SP_TABLE_TEST(ssh_artifacts, what_is_refused_is_named_with_its_reason, refused, row)
 {
-    const struct far_job job = {.code = row->code};
+    const struct sp_provider_job job = {.code = row->code};
     sp_auto(sp_result_clear) struct sp_result r = {0};
 
     far_run(&far, &job, &r);
@@ -52,12 +52,12 @@ SP_TABLE_TEST(ssh_artifacts, what_is_refused_is_named_with_its_reason, refused, 
 
 Test(ssh_artifacts, files_are_taken_from_folders_sorted_and_exact)
 {
-    const struct far_job job = {.code =
-                                    "import os\n"
-                                    "os.makedirs('artifacts/b/deep')\n"
-                                    "open('artifacts/c.png', 'wb').write(bytes(range(256)))\n"
-                                    "open('artifacts/a.CSV', 'w').close()\n"
-                                    "open('artifacts/b/deep/x.json', 'w').write('y' * 90000)\n"};
+    const struct sp_provider_job job = {
+        .code = "import os\n"
+                "os.makedirs('artifacts/b/deep')\n"
+                "open('artifacts/c.png', 'wb').write(bytes(range(256)))\n"
+                "open('artifacts/a.CSV', 'w').close()\n"
+                "open('artifacts/b/deep/x.json', 'w').write('y' * 90000)\n"};
     static const char *const names[] = {"a.CSV", "b/deep/x.json", "c.png"};
     static const size_t lengths[] = {0, 90000, 256};
     sp_auto(sp_result_clear) struct sp_result r = {0};
@@ -76,8 +76,8 @@ Test(ssh_artifacts, files_are_taken_from_folders_sorted_and_exact)
 
 Test(ssh_artifacts, there_are_only_so_many)
 {
-    const struct far_job job = {.code =
-                                    "for n in range(6): open('artifacts/%d.csv' % n, 'w').close()"};
+    const struct sp_provider_job job = {
+        .code = "for n in range(6): open('artifacts/%d.csv' % n, 'w').close()"};
     sp_auto(sp_result_clear) struct sp_result r = {0};
 
     far_run(&far, &job, &r);
@@ -91,7 +91,7 @@ Test(ssh_artifacts, there_are_only_so_many)
 /* More than one answer of the server's holds. */
 Test(ssh_artifacts, a_crowded_folder_is_read_to_its_bound)
 {
-    const struct far_job job = {
+    const struct sp_provider_job job = {
         .code = "for n in range(10050): open('artifacts/%05d.exe' % n, 'w').close()"};
     sp_auto(sp_result_clear) struct sp_result r = {0};
 
@@ -104,8 +104,8 @@ Test(ssh_artifacts, a_crowded_folder_is_read_to_its_bound)
 
 Test(ssh_artifacts, a_failed_program_leaves_them_too)
 {
-    const struct far_job job = {.code =
-                                    "open('artifacts/a.csv', 'w').write('x')\nraise SystemExit(3)"};
+    const struct sp_provider_job job = {
+        .code = "open('artifacts/a.csv', 'w').write('x')\nraise SystemExit(3)"};
     sp_auto(sp_result_clear) struct sp_result r = {0};
 
     far_run(&far, &job, &r);
@@ -116,10 +116,10 @@ Test(ssh_artifacts, a_failed_program_leaves_them_too)
 
 Test(ssh_artifacts, a_program_that_ran_out_of_time_leaves_them_too)
 {
-    const struct far_job job = {.code = "import time\n"
-                                        "open('artifacts/a.csv', 'w').write('x')\n"
-                                        "time.sleep(60)\n",
-                                .timeout_ms = 1500};
+    const struct sp_provider_job job = {.code = "import time\n"
+                                                "open('artifacts/a.csv', 'w').write('x')\n"
+                                                "time.sleep(60)\n",
+                                        .timeout_ms = 1500};
     sp_auto(sp_result_clear) struct sp_result r = {0};
 
     far_run(&far, &job, &r);
@@ -130,7 +130,7 @@ Test(ssh_artifacts, a_program_that_ran_out_of_time_leaves_them_too)
 
 Test(ssh_artifacts, all_together_have_a_bound)
 {
-    const struct far_job job = {
+    const struct sp_provider_job job = {
         .code = "for n in range(3): open('artifacts/%d.csv' % n, 'w').write('x' * 90000)"};
     sp_auto(sp_result_clear) struct sp_result r = {0};
 

@@ -79,7 +79,7 @@ static void join(struct actor *a)
 /* RAGFlow's test_propagates_timeouts. */
 Test(ssh_end, ragflow_a_time_out_is_told_and_keeps_what_was_printed)
 {
-    const struct far_job job = {
+    const struct sp_provider_job job = {
         .code = "import time\ndef main():\n  print('begun')\n  time.sleep(60)", .timeout_ms = 1000};
     sp_auto(sp_result_clear) struct sp_result r = {0};
 
@@ -96,7 +96,7 @@ Test(ssh_end, ragflow_a_time_out_is_told_and_keeps_what_was_printed)
 
 Test(ssh_end, the_settings_bound_the_time_too)
 {
-    const struct far_job job = {.code = "import time\ntime.sleep(60)"};
+    const struct sp_provider_job job = {.code = "import time\ntime.sleep(60)"};
     sp_auto(sp_result_clear) struct sp_result r = {0};
 
     far_open_on(&far, "\"timeout\":1");
@@ -107,9 +107,9 @@ Test(ssh_end, the_settings_bound_the_time_too)
 
 Test(ssh_end, a_program_that_minds_nothing_is_gone_a_second_after_its_deadline)
 {
-    const struct far_job job = {.code = wild, .timeout_ms = 2500};
-    struct sp_run run = far_run_of(&job);
-    struct sp_request req = far_request(&job);
+    const struct sp_provider_job job = {.code = wild, .timeout_ms = 2500};
+    struct sp_run run = sp_provider_job_limits(&job);
+    struct sp_request req = sp_provider_job_request(&job);
     struct sp_instance *instance = NULL;
     struct sp_error err = {0};
     sp_auto(sp_result_clear) struct sp_result r = {0};
@@ -130,8 +130,8 @@ Test(ssh_end, a_program_that_minds_nothing_is_gone_a_second_after_its_deadline)
 
 Test(ssh_end, a_requests_deadline_counts_too)
 {
-    const struct far_job job = {.code = "import time\nprint('begun')\ntime.sleep(60)",
-                                .deadline = sp_deadline_in(3000)};
+    const struct sp_provider_job job = {.code = "import time\nprint('begun')\ntime.sleep(60)",
+                                        .deadline = sp_deadline_in(3000)};
     sp_auto(sp_result_clear) struct sp_result r = {0};
 
     far_open_on(&far, "");
@@ -154,8 +154,8 @@ Test(ssh_end, a_cancelled_run_is_gone_within_a_second)
 
     far_open_on(&far, "");
     begin(&a, cancel);
-    const struct far_job job = {.code = wild, .cancel_fd = a.cancel[0]};
-    enum sp_code rc = far_try(far.provider, &job, &r, &err);
+    const struct sp_provider_job job = {.code = wild, .cancel_fd = a.cancel[0]};
+    enum sp_code rc = sp_provider_job_run(far.provider, &job, &r, &err);
     join(&a);
 
     cr_expect(eq(int, rc, SP_OK), "%s", err.msg);
@@ -174,9 +174,9 @@ Test(ssh_end, a_cancelled_creation_ends_at_once)
     cr_assert(sp_tcp_proxy_start(&far.proxy, 0));
     far_open_on(&far, "");
     cancel(&a);
-    const struct far_job job = {.code = wild, .cancel_fd = a.cancel[0]};
+    const struct sp_provider_job job = {.code = wild, .cancel_fd = a.cancel[0]};
 
-    cr_expect(eq(int, far_try(far.provider, &job, &r, &err), SP_E_CANCELLED));
+    cr_expect(eq(int, sp_provider_job_run(far.provider, &job, &r, &err), SP_E_CANCELLED));
     cr_expect(eq(int, (int)r.started, SP_STARTED_NO));
 }
 
@@ -189,15 +189,15 @@ static void cut(struct actor *a)
 Test(ssh_end, a_connection_that_is_cut_takes_the_run_with_it)
 {
     struct actor a;
-    const struct far_job job = {.code = wild};
-    const struct far_job small = {.code = "print(1)"};
+    const struct sp_provider_job job = {.code = wild};
+    const struct sp_provider_job small = {.code = "print(1)"};
     struct sp_error err = {0};
     sp_auto(sp_result_clear) struct sp_result r = {0}, again = {0};
 
     cr_assert(sp_tcp_proxy_start(&far.proxy, far.server.port));
     far_open_on(&far, "");
     begin(&a, cut);
-    enum sp_code rc = far_try(far.provider, &job, &r, &err);
+    enum sp_code rc = sp_provider_job_run(far.provider, &job, &r, &err);
     join(&a);
 
     cr_expect(eq(int, rc, SP_E_UNAVAILABLE));
@@ -210,7 +210,7 @@ Test(ssh_end, a_connection_that_is_cut_takes_the_run_with_it)
 /* A job that surely did not start is tried again on a new connection. */
 Test(ssh_end, a_connection_that_died_while_idle_is_not_noticed)
 {
-    const struct far_job job = {.code = "print(1)"};
+    const struct sp_provider_job job = {.code = "print(1)"};
 
     cr_assert(sp_tcp_proxy_start(&far.proxy, far.server.port));
     far_open_on(&far, "");
@@ -227,7 +227,7 @@ Test(ssh_end, a_connection_that_died_while_idle_is_not_noticed)
 /* Cut anywhere, a job gives its result or says truly whether it may have run. */
 Test(ssh_end, a_connection_may_break_at_any_byte)
 {
-    const struct far_job job = {.code = "print(1)", .arguments = "{}"};
+    const struct sp_provider_job job = {.code = "print(1)", .arguments = "{}"};
     int well = 0, rounds = 0;
 
     cr_assert(sp_tcp_proxy_start(&far.proxy, far.server.port));
@@ -238,7 +238,7 @@ Test(ssh_end, a_connection_may_break_at_any_byte)
 
         sp_tcp_proxy_cut(&far.proxy);
         sp_tcp_proxy_cut_after(&far.proxy, at, 0);
-        enum sp_code rc = far_try(far.provider, &job, &r, &err);
+        enum sp_code rc = sp_provider_job_run(far.provider, &job, &r, &err);
         sp_tcp_proxy_cut_after(&far.proxy, 0, 0);
 
         well += rc == SP_OK;
@@ -263,15 +263,15 @@ static void kill_server(struct actor *a)
 Test(ssh_end, a_sweep_takes_what_a_dead_server_left)
 {
     struct actor a;
-    const struct far_job job = {.code = wild};
+    const struct sp_provider_job job = {.code = wild};
     struct sp_error err = {0};
     sp_auto(sp_result_clear) struct sp_result r = {0}, again = {0};
-    const struct far_job small = {.code = "print(1)"};
+    const struct sp_provider_job small = {.code = "print(1)"};
     char fingerprint[64];
 
     far_open_on(&far, "");
     begin(&a, kill_server);
-    enum sp_code rc = far_try(far.provider, &job, &r, &err);
+    enum sp_code rc = sp_provider_job_run(far.provider, &job, &r, &err);
     join(&a);
     cr_expect(eq(int, rc, SP_E_UNAVAILABLE), "%s", err.msg);
     cr_expect(eq(int, (int)r.started, SP_STARTED_YES));
@@ -302,19 +302,19 @@ Test(ssh_end, a_sweep_takes_what_a_dead_server_left)
 }
 
 /* As a worker of its own. */
-static void work(const struct far_job *job)
+static void work(const struct sp_provider_job *job)
 {
     struct sp_error err = {0};
     struct sp_result r = {0};
 
     if (far_try_open(&far, "", &err) == SP_OK)
-        (void)far_try(far.provider, job, &r, &err);
+        (void)sp_provider_job_run(far.provider, job, &r, &err);
     _exit(1);
 }
 
 Test(ssh_end, a_worker_that_is_killed_leaves_nothing)
 {
-    const struct far_job job = {.code = wild};
+    const struct sp_provider_job job = {.code = wild};
     pid_t worker = fork();
 
     if (worker == 0)
@@ -328,7 +328,7 @@ Test(ssh_end, a_worker_that_is_killed_leaves_nothing)
 
 Test(ssh_end, what_a_program_left_running_does_not_hold_its_reply_back)
 {
-    const struct far_job job = {
+    const struct sp_provider_job job = {
         .code = "import os, subprocess\n"
                 "subprocess.Popen(['sh', '-c', 'sleep 60', os.getcwd()], start_new_session=True)\n"
                 "def main(): print('done'); return 1\n"};
@@ -345,7 +345,7 @@ Test(ssh_end, what_a_program_left_running_does_not_hold_its_reply_back)
 /* Hostile: the account is the boundary, and still nothing stays. */
 Test(ssh_end, a_program_that_kills_its_supervisor_is_told_and_cleaned_up)
 {
-    const struct far_job job = {
+    const struct sp_provider_job job = {
         .code = "import os, signal, subprocess\n"
                 "subprocess.Popen(['sh', '-c', 'sleep 60', os.getcwd()], start_new_session=True)\n"
                 "with open('/proc/%d/stat' % os.getppid()) as f: "
@@ -357,7 +357,7 @@ Test(ssh_end, a_program_that_kills_its_supervisor_is_told_and_cleaned_up)
     sp_auto(sp_result_clear) struct sp_result r = {0};
 
     far_open_on(&far, "");
-    enum sp_code rc = far_try(far.provider, &job, &r, &err);
+    enum sp_code rc = sp_provider_job_run(far.provider, &job, &r, &err);
 
     cr_expect(eq(int, rc, SP_E_INVALID), "%s", err.msg);
     cr_expect(strstr(err.msg, "was killed") != NULL, "%s", err.msg);
@@ -367,23 +367,24 @@ Test(ssh_end, a_program_that_kills_its_supervisor_is_told_and_cleaned_up)
 /* What is left of the run can then be told by its mark alone. */
 Test(ssh_end, a_program_that_kills_its_supervisor_and_removes_its_home_is_gone_too)
 {
-    const struct far_job job = {.code = "import os, shutil, signal, subprocess, time\n"
-                                        "subprocess.Popen(['sh', '-c', 'sleep 60', os.getcwd()], "
-                                        "start_new_session=True, cwd='/')\n"
-                                        "with open('/proc/%d/stat' % os.getppid()) as f: "
-                                        "supervisor = int(f.read().split()[3])\n"
-                                        "os.killpg(os.getpgid(supervisor), signal.SIGKILL)\n"
-                                        "home = os.path.dirname(os.getcwd())\n"
-                                        "os.chdir('/')\n"
-                                        "shutil.rmtree(home)\n"
-                                        "print('begun')\n"
-                                        "time.sleep(60)\n",
-                                .timeout_ms = 2000};
+    const struct sp_provider_job job = {
+        .code = "import os, shutil, signal, subprocess, time\n"
+                "subprocess.Popen(['sh', '-c', 'sleep 60', os.getcwd()], "
+                "start_new_session=True, cwd='/')\n"
+                "with open('/proc/%d/stat' % os.getppid()) as f: "
+                "supervisor = int(f.read().split()[3])\n"
+                "os.killpg(os.getpgid(supervisor), signal.SIGKILL)\n"
+                "home = os.path.dirname(os.getcwd())\n"
+                "os.chdir('/')\n"
+                "shutil.rmtree(home)\n"
+                "print('begun')\n"
+                "time.sleep(60)\n",
+        .timeout_ms = 2000};
     sp_auto(sp_result_clear) struct sp_result r = {0};
     struct sp_error err = {0};
 
     far_open_on(&far, "");
-    (void)far_try(far.provider, &job, &r, &err);
+    (void)sp_provider_job_run(far.provider, &job, &r, &err);
     cr_expect(eq(int, (int)r.started, SP_STARTED_YES));
     cr_expect(lt(i64, r.execution_us / 1000, 3100), "%lld us", (long long)r.execution_us);
 }
@@ -391,17 +392,18 @@ Test(ssh_end, a_program_that_kills_its_supervisor_and_removes_its_home_is_gone_t
 /* Its own connection among them. Only where the account is not that of the test. */
 Test(ssh_end, a_program_that_kills_all_that_it_may_is_gone_too)
 {
-    const struct far_job job = {.code = "import os, signal, time\n"
-                                        "os.kill(-1, signal.SIGKILL)\n"
-                                        "time.sleep(60)\n"};
-    const struct far_job small = {.code = "print(1)"};
+    const struct sp_provider_job job = {.code = "import os, signal, time\n"
+                                                "os.kill(-1, signal.SIGKILL)\n"
+                                                "time.sleep(60)\n"};
+    const struct sp_provider_job small = {.code = "print(1)"};
     sp_auto(sp_result_clear) struct sp_result r = {0}, again = {0};
     struct sp_error err = {0};
 
     if (geteuid() != 0)
         return;
     far_open_on(&far, "");
-    cr_expect(eq(int, far_try(far.provider, &job, &r, &err), SP_E_UNAVAILABLE), "%s", err.msg);
+    cr_expect(eq(int, sp_provider_job_run(far.provider, &job, &r, &err), SP_E_UNAVAILABLE), "%s",
+              err.msg);
     cr_expect(eq(int, (int)r.started, SP_STARTED_YES));
     cr_expect(far_is_clean(&far), "homes: %d, processes: %d", far_homes(&far), far_processes(&far));
     far_run(&far, &small, &again);
@@ -426,12 +428,13 @@ Test(ssh_end, a_result_that_became_something_else_is_not_opened)
 
     far_open_on(&far, "");
     for (size_t i = 0; i < SP_COUNT(rows); i++) {
-        const struct far_job job = {.code = rows[i].code};
+        const struct sp_provider_job job = {.code = rows[i].code};
         sp_auto(sp_result_clear) struct sp_result r = {0};
         struct sp_error err = {0};
         int64_t began = sp_mono_ms();
 
-        cr_expect(eq(int, far_try(far.provider, &job, &r, &err), rows[i].rc), "%s", err.msg);
+        cr_expect(eq(int, sp_provider_job_run(far.provider, &job, &r, &err), rows[i].rc), "%s",
+                  err.msg);
         cr_expect(eq(int, (int)r.started, SP_STARTED_YES));
         cr_expect(lt(i64, sp_mono_ms() - began, 5000), "%zu", i);
     }
@@ -442,14 +445,15 @@ static atomic_int begun, well;
 
 static void *work_off(void *arg)
 {
-    const struct far_job job = {.code = "def main(a): return a", .arguments = "{\"a\":[1,2]}"};
+    const struct sp_provider_job job = {.code = "def main(a): return a",
+                                        .arguments = "{\"a\":[1,2]}"};
 
     (void)arg;
     while (atomic_fetch_add(&begun, 1) < JOBS) {
         sp_auto(sp_result_clear) struct sp_result r = {0};
         struct sp_error err = {0};
 
-        if (far_try(far.provider, &job, &r, &err) == SP_OK && r.exit_code == 0 &&
+        if (sp_provider_job_run(far.provider, &job, &r, &err) == SP_OK && r.exit_code == 0 &&
             r.result_present && !strcmp(r.result_value, "[1, 2]"))
             atomic_fetch_add(&well, 1);
         else

@@ -22,14 +22,14 @@ static void expect_check(enum sp_code want, const char *part, const char *other_
 {
     struct sp_error err = {0};
 
-    cr_expect(eq(int, far_check(&far, &err), want), "%s", err.msg);
+    cr_expect(eq(int, sp_provider_job_check(far.provider, &err), want), "%s", err.msg);
     cr_expect(strstr(err.msg, part) != NULL && strstr(err.msg, other_part) != NULL, "%s", err.msg);
     cr_expect(strstr(err.msg, SP_SSH_PASSWORD) == NULL);
 }
 
 static void expect_run(const char *want)
 {
-    const struct far_job job = {.code = "print('ran')"};
+    const struct sp_provider_job job = {.code = "print('ran')"};
     sp_auto(sp_result_clear) struct sp_result r = {0};
 
     far_run(&far, &job, &r);
@@ -43,7 +43,7 @@ Test(ssh_machine, a_good_one_passes_the_check_and_is_left_as_it_was)
 
     far_open_on(&far, "");
 
-    cr_expect(eq(int, far_check(&far, &err), SP_OK), "%s", err.msg);
+    cr_expect(eq(int, sp_provider_job_check(far.provider, &err), SP_OK), "%s", err.msg);
     cr_expect(far_is_clean(&far));
     sp_provider_sweep(far.provider);
     cr_expect(far_is_clean(&far));
@@ -86,15 +86,15 @@ Test(ssh_machine, no_interpreter_at_all_names_both_settings)
 
 Test(ssh_machine, a_missing_interpreter_is_named_when_it_is_needed)
 {
-    const struct far_job python = {.code = "print(1)"};
-    const struct far_job javascript = {.code = "console.log(1)", .language = SP_JAVASCRIPT};
+    const struct sp_provider_job python = {.code = "print(1)"};
+    const struct sp_provider_job javascript = {.code = "console.log(1)", .language = SP_JAVASCRIPT};
     sp_auto(sp_result_clear) struct sp_result r = {0}, good = {0};
     struct sp_error err = {0};
 
     far_open_on(&far, "\"python_bin\":\"no-python\"");
-    cr_expect(eq(int, far_check(&far, &err), SP_OK), "%s", err.msg);
+    cr_expect(eq(int, sp_provider_job_check(far.provider, &err), SP_OK), "%s", err.msg);
 
-    cr_expect(eq(int, far_try(far.provider, &python, &r, &err), SP_E_INVALID));
+    cr_expect(eq(int, sp_provider_job_run(far.provider, &python, &r, &err), SP_E_INVALID));
     cr_expect(strncmp(err.msg, "python_bin: ", 12) == 0, "%s", err.msg);
     cr_expect(eq(int, (int)r.started, SP_STARTED_NO));
     far_run(&far, &javascript, &good);
@@ -144,7 +144,7 @@ SP_TABLE_TEST(ssh_machine, a_work_dir_of_any_name_is_made_and_used, folders, row
     snprintf(settings, sizeof settings, "\"work_dir\":\"%s/%s\"", far.work_dir, row->name);
     far_open_on(&far, settings);
 
-    cr_expect(eq(int, far_check(&far, &err), SP_OK), "%s", err.msg);
+    cr_expect(eq(int, sp_provider_job_check(far.provider, &err), SP_OK), "%s", err.msg);
     expect_run("ran\n");
     sp_provider_sweep(far.provider);
     cr_expect(eq(int, far_homes(&far), 1), "more than work_dir in %s", far.work_dir);
@@ -193,6 +193,6 @@ SP_TABLE_TEST(ssh_machine, a_server_that_lacks_something_is_told, refusing, row)
     far_start(&far, row->config);
     far_open_on(&far, "");
 
-    cr_expect(far_check(&far, &err) != SP_OK);
+    cr_expect(sp_provider_job_check(far.provider, &err) != SP_OK);
     cr_expect(strstr(err.msg, row->part) != NULL, "%s", err.msg);
 }

@@ -21,31 +21,9 @@ TestSuite(ssh_rekey, .init = set_up, .fini = close_all);
 
 enum { THREADS = 6, OUT = 6000000, ERRORS = 3000000, FILE_BYTES = 3 << 20 };
 
-struct runner {
-    pthread_t thread;
-    struct sp_ssh_link *link;
-    size_t out, errors;
-    struct sp_error err;
-};
-
-static void *read_much(void *arg)
-{
-    struct runner *r = arg;
-    const struct sp_ssh_wait wait = within(90000);
-    struct sp_ssh_part part = {.stream = SP_SSH_STDOUT};
-    enum sp_code rc = SP_OK;
-    char bytes[32768];
-
-    while (!rc && part.stream != SP_SSH_END) {
-        rc = sp_ssh_read(r->link, bytes, sizeof bytes, &wait, &part, &r->err);
-        *(part.stream == SP_SSH_STDERR ? &r->errors : &r->out) += rc ? 0 : part.len;
-    }
-    return NULL;
-}
-
 Test(ssh_rekey, keys_change_while_commands_print_and_files_move)
 {
-    struct runner runners[THREADS] = {0};
+    struct reader runners[THREADS] = {0};
     sp_auto(sp_buf_clear) struct sp_buf back = SP_BUF_INIT(FILE_BYTES);
     sp_auto(sp_free_str) char *data = calloc(1, FILE_BYTES);
     sp_auto(sp_ssh_give) struct sp_ssh_link *files = take();
