@@ -3,7 +3,6 @@
 #pragma once
 
 #include <dirent.h>
-#include <ftw.h>
 #include <libssh2.h>
 #include <poll.h>
 #include <pwd.h>
@@ -21,6 +20,7 @@
 #include "tests/support/provider_job.h"
 #include "tests/support/ssh_server.h"
 #include "tests/support/tcp_proxy.h"
+#include "tests/support/until.h"
 
 #pragma GCC diagnostic ignored "-Wunused-function"
 
@@ -102,19 +102,13 @@ static void far_open(struct far *f, const char *more)
     far_open_on(f, more);
 }
 
-static int far_remove_entry(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-    (void)st, (void)kind, (void)at;
-    return remove(path);
-}
-
 static void far_close(struct far *f)
 {
     sp_provider_close(f->provider);
     f->provider = NULL;
     sp_tcp_proxy_stop(&f->proxy);
     sp_ssh_server_stop(&f->server);
-    nftw(f->work_dir, far_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    sp_remove_tree(f->work_dir);
 }
 
 static void far_run(struct far *f, const struct sp_provider_job *job, struct sp_result *out)
@@ -123,16 +117,6 @@ static void far_run(struct far *f, const struct sp_provider_job *job, struct sp_
 
     cr_assert(eq(int, sp_provider_job_run(f->provider, job, out, &err), SP_OK), "%s", err.msg);
 }
-
-/* Looks at a condition every few milliseconds; false when it has not come true in limit_ms. */
-#define FAR_WAIT(limit_ms, condition)                                                              \
-    __extension__({                                                                                \
-        int64_t until_ = sp_deadline_in(limit_ms);                                                 \
-        bool met_;                                                                                 \
-        while (!(met_ = (condition)) && sp_mono_ms() < until_)                                     \
-            poll(NULL, 0, 3);                                                                      \
-        met_;                                                                                      \
-    })
 
 /* The homes in work_dir. */
 static int far_homes(const struct far *f)
@@ -183,5 +167,5 @@ static int far_processes(const struct far *f)
 /* Nothing of any run is there, now or within the time that a supervisor takes to go. */
 static bool far_is_clean(const struct far *f)
 {
-    return FAR_WAIT(3000, far_homes(f) == 0 && far_processes(f) == 0);
+    return SP_UNTIL(3000, far_homes(f) == 0 && far_processes(f) == 0);
 }

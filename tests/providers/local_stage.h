@@ -3,7 +3,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,6 +17,7 @@
 #include "providers/registry.h"
 #include "tests/support.h"
 #include "tests/support/provider_job.h"
+#include "tests/support/until.h"
 
 #pragma GCC diagnostic ignored "-Wunused-function"
 
@@ -63,17 +63,11 @@ static void stage_open(struct stage *s, const char *more)
     stage_open_in(s, more);
 }
 
-static int stage_remove_entry(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-    (void)st, (void)kind, (void)at;
-    return remove(path);
-}
-
 static void stage_close(struct stage *s)
 {
     sp_provider_close(s->provider);
     s->provider = NULL;
-    nftw(s->work_dir, stage_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    sp_remove_tree(s->work_dir);
 }
 
 static void stage_run(struct stage *s, const struct sp_provider_job *job, struct sp_result *out)
@@ -109,16 +103,6 @@ static void stage_folder(const struct stage *s, char *out, size_t size)
     }
     closedir(dir);
 }
-
-/* Looks at a condition every few milliseconds; false when it has not come true in limit_ms. */
-#define STAGE_WAIT(limit_ms, condition)                                                            \
-    __extension__({                                                                                \
-        int64_t until_ = sp_deadline_in(limit_ms);                                                 \
-        bool met_;                                                                                 \
-        while (!(met_ = (condition)) && sp_mono_ms() < until_)                                     \
-            poll(NULL, 0, 3);                                                                      \
-        met_;                                                                                      \
-    })
 
 static bool stage_gone(int pid)
 {

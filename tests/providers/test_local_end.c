@@ -36,7 +36,7 @@ static void expect_gone(const char *text, size_t expected)
 
     cr_expect(eq(sz, n, expected), "%s", text);
     for (size_t i = 0; i < n; i++)
-        cr_expect(STAGE_WAIT(1000, stage_gone(pids[i])), "%d is still there", pids[i]);
+        cr_expect(SP_UNTIL(1000, stage_gone(pids[i])), "%d is still there", pids[i]);
 }
 
 static const struct {
@@ -324,7 +324,7 @@ Test(local_end, a_cancelled_run_is_gone_and_keeps_its_output)
     stage_folder(&stage, folder, sizeof folder);
     snprintf(mark, sizeof mark, "%s/begun", folder);
     pthread_create(&thread, NULL, run_cancelled, &c);
-    cr_assert(STAGE_WAIT(20000, access(mark, F_OK) == 0));
+    cr_assert(SP_UNTIL(20000, access(mark, F_OK) == 0));
 
     asked = sp_mono_ms();
     eventfd_write(c.job.cancel_fd, 1);
@@ -452,7 +452,7 @@ SP_TABLE_TEST(local_end, when_the_worker_dies_its_runs_end, deaths, row)
                     "while True: time.sleep(60)\n",
              path);
     worker = start_worker(&stage, code);
-    cr_assert(STAGE_WAIT(20000, read_pids(path, text, sizeof text)), "%s", text);
+    cr_assert(SP_UNTIL(20000, read_pids(path, text, sizeof text)), "%s", text);
     cr_expect(eq(int, stage_count(stage.work_dir), 2));
 
     kill(row->group ? -worker : worker, row->number);
@@ -526,5 +526,5 @@ Test(local_end, two_hundred_runs_from_eight_threads_leave_nothing)
         cr_expect(eq(int, right[i], RUNS));
     cr_expect(eq(int, stage_count("/proc/self/fd"), fds));
     cr_expect(eq(int, stage_count(folder), folders));
-    cr_expect(STAGE_WAIT(2000, below_guardian() == 0));
+    cr_expect(SP_UNTIL(2000, below_guardian() == 0));
 }

@@ -55,7 +55,7 @@ static void *wait_and_act(void *arg)
 {
     struct actor *a = arg;
 
-    a->seen = FAR_WAIT(20000, far_processes(&far) > 4);
+    a->seen = SP_UNTIL(20000, far_processes(&far) > 4);
     a->acted_ms = sp_mono_ms();
     a->act(a);
     return NULL;
@@ -319,11 +319,11 @@ Test(ssh_end, a_worker_that_is_killed_leaves_nothing)
 
     if (worker == 0)
         work(&job);
-    cr_assert(FAR_WAIT(20000, far_processes(&far) > 4));
+    cr_assert(SP_UNTIL(20000, far_processes(&far) > 4));
     cr_assert(zero(int, kill(worker, SIGKILL)));
     cr_assert(eq(int, waitpid(worker, NULL, 0), worker));
 
-    cr_expect(FAR_WAIT(2000, far_processes(&far) == 0));
+    cr_expect(SP_UNTIL(2000, far_processes(&far) == 0));
 }
 
 Test(ssh_end, what_a_program_left_running_does_not_hold_its_reply_back)
