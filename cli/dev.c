@@ -16,7 +16,7 @@
 #include "cli/dev_dir.h"
 #include "cli/files.h"
 #include "cli/mock_broker.h"
-#include "cli/supervisor.h"
+#include "cli/overseer.h"
 #include "providers/registry.h"
 #include "settings/store.h"
 #include "worker/queue_config.h"
@@ -44,7 +44,7 @@ struct dev {
     struct sp_config *config;
     struct sp_topics topics;
     struct sp_child children[CHILDREN];
-    struct sp_supervisor supervisor;
+    struct sp_overseer overseer;
 };
 
 /* ---- broker ---- */
@@ -129,7 +129,7 @@ static enum sp_code check_redis_start(int fd, struct sp_error *err)
 {
     char line[SP_READY_LINE_MAX] = "";
     struct sp_error ignored = {0};
-    if (sp_supervisor_read_line(fd, "redis-server", line, &ignored))
+    if (sp_overseer_read_line(fd, "redis-server", line, &ignored))
         return SP_OK;
     return sp_error_set(err, SP_E_UNAVAILABLE, "%s", line);
 }
@@ -142,10 +142,10 @@ static enum sp_code await_redis(struct dev *dev, struct sp_redis *redis, struct 
         enum sp_code rc = sp_redis_command(redis, &reply, err, "PING");
         if (rc != SP_E_UNAVAILABLE || sp_deadline_left(deadline) == 0)
             return rc;
-        enum sp_happening what = sp_supervisor_next(&dev->supervisor, -1, sp_deadline_in(20));
+        enum sp_happening what = sp_overseer_next(&dev->overseer, -1, sp_deadline_in(20));
         if (what == SP_HAPPENED_STOP)
             return sp_error_set(err, SP_E_CANCELLED, "stopped");
-        if (what == SP_HAPPENED_CHILD && sp_supervisor_ended(&dev->supervisor)) {
+        if (what == SP_HAPPENED_CHILD && sp_overseer_ended(&dev->overseer)) {
             return sp_error_set(err, SP_E_UNAVAILABLE,
                                 "redis-server ended while starting; %s/redis.log says why",
                                 dev->dir.path);
@@ -314,7 +314,7 @@ static enum sp_code start_all(struct dev *dev, struct sp_error *err)
     char line[SP_READY_LINE_MAX];
     enum sp_code rc = prepare(dev, err);
     if (!rc)
-        rc = sp_supervisor_start(&dev->supervisor, &dev->children[BROKER], dev->address, err);
+        rc = sp_overseer_start(&dev->overseer, &dev->children[BROKER], dev->address, err);
     if (!rc)
         rc = write_conf(dev, err);
     if (!rc)
@@ -324,7 +324,7 @@ static enum sp_code start_all(struct dev *dev, struct sp_error *err)
     if (!rc)
         rc = fill_redis(dev, err);
     if (!rc)
-        rc = sp_supervisor_start(&dev->supervisor, &dev->children[WORKER], line, err);
+        rc = sp_overseer_start(&dev->overseer, &dev->children[WORKER], line, err);
     if (rc)
         return rc;
     const char *address = strchr(line, ' ');
@@ -336,13 +336,12 @@ static enum sp_code start_all(struct dev *dev, struct sp_error *err)
 static enum sp_code watch(struct dev *dev, struct sp_error *err)
 {
     for (;;) {
-        enum sp_happening what = sp_supervisor_next(&dev->supervisor, -1, SP_NEVER);
+        enum sp_happening what = sp_overseer_next(&dev->overseer, -1, SP_NEVER);
         if (what == SP_HAPPENED_STOP)
             return SP_OK;
         if (what == SP_HAPPENED_RELOAD)
             (void)kill(dev->children[WORKER].pid, SIGHUP);
-        const char *ended =
-            what == SP_HAPPENED_CHILD ? sp_supervisor_ended(&dev->supervisor) : NULL;
+        const char *ended = what == SP_HAPPENED_CHILD ? sp_overseer_ended(&dev->overseer) : NULL;
         if (ended)
             return sp_error_set(err, SP_E_UNAVAILABLE, "%s has ended; so does the rest", ended);
     }
@@ -357,7 +356,7 @@ static void stop_worker(struct dev *dev)
     if (worker->pid > 0)
         (void)kill(worker->pid, SIGTERM);
     while (worker->pid > 0) {
-        if (sp_supervisor_next(&dev->supervisor, -1, sp_deadline_in(1000)) == SP_HAPPENED_STOP)
+        if (sp_overseer_next(&dev->overseer, -1, sp_deadline_in(1000)) == SP_HAPPENED_STOP)
             (void)kill(worker->pid, SIGTERM);
         (void)sp_child_ended(worker, &status);
     }
@@ -374,7 +373,7 @@ static void stop_all(struct dev *dev)
     sp_dev_dir_remove(&dev->dir);
     sp_topics_clear(&dev->topics);
     sp_config_free(dev->config);
-    sp_supervisor_close(&dev->supervisor);
+    sp_overseer_close(&dev->overseer);
 }
 
 static int run_dev(const struct sp_call *call)
@@ -384,7 +383,7 @@ static int run_dev(const struct sp_call *call)
         .children = {[BROKER] = {"the mock broker", broker_body, &dev, 0},
                      [REDIS] = {"redis-server", redis_body, &dev, 0},
                      [WORKER] = {"the worker", worker_body, &dev, 0}},
-        .supervisor = sp_supervisor_open(dev.children, CHILDREN),
+        .overseer = sp_overseer_open(dev.children, CHILDREN),
     };
     struct sp_error err = {0};
     enum sp_code rc = start_all(&dev, &err);

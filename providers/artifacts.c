@@ -7,38 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/text.h"
+#include "providers/artifact_intake.h"
 
 enum {
     DEPTH_MAX = 16,      /* folders below artifacts/ */
     ENTRIES_MAX = 10000, /* looked at in all, so that a million files cost bounded time */
     PATH_BYTES_MAX = 1024,
-    REFUSED_MAX = 200, /* named in the reply; the rest is counted */
 };
-
-static const struct {
-    const char *extension, *mime;
-} allowed[] = {
-    {".csv", "text/csv"},   {".html", "text/html"},        {".jpeg", "image/jpeg"},
-    {".jpg", "image/jpeg"}, {".json", "application/json"}, {".pdf", "application/pdf"},
-    {".png", "image/png"},  {".svg", "image/svg+xml"},
-};
-
-const char *sp_artifact_mime(const char *name)
-{
-    const char *slash = strrchr(name, '/');
-    const char *base = slash ? slash + 1 : name;
-    const char *extension = strrchr(base, '.');
-    if (!extension || extension == base) /* ".png" is a name without extension */
-        return NULL;
-    for (size_t i = 0; i < SP_COUNT(allowed); i++) {
-        if (strcasecmp(extension, allowed[i].extension) == 0)
-            return allowed[i].mime;
-    }
-    return NULL;
-}
 
 enum sp_code sp_artifact_names_add(struct sp_artifact_names *names, const char *name,
                                    enum sp_artifact_type type)
@@ -74,12 +51,10 @@ struct entry {
 
 struct walk {
     struct sp_artifact_source *source;
-    const struct sp_artifact_rules *rules;
-    struct sp_result *result;
+    struct sp_artifact_intake intake;
     struct entry *entries;
     size_t n, cap;
-    size_t looked_at, unnamed; /* unnamed: refused without a line of its own */
-    int64_t count, total;
+    size_t looked_at;
     bool many;
     enum sp_code stopped; /* why the source gives no more; SP_OK: it does */
 };
@@ -113,12 +88,9 @@ static enum sp_code clean_name(const char *path, struct sp_buf *out)
 static enum sp_code refuse(struct walk *w, const char *path, int64_t size, const char *reason)
 {
     sp_auto(sp_buf_clear) struct sp_buf name = SP_BUF_INIT(SP_BUF_UNBOUNDED);
-    if (w->result->n_refused >= REFUSED_MAX) {
-        w->unnamed++;
-        return SP_OK;
-    }
+
     enum sp_code rc = clean_name(path, &name);
-    return rc ? rc : sp_result_refuse_artifact(w->result, sp_buf_str(&name), size, reason);
+    return rc ? rc : sp_artifact_refuse(&w->intake, sp_buf_str(&name), size, reason);
 }
 
 /* What the source could not give: one entry, or all of the rest. */
@@ -216,21 +188,9 @@ static int by_path(const void *a, const void *b)
     return strcmp(left->path, right->path);
 }
 
-static enum sp_code refuse_size(struct walk *w, const char *path, int64_t size)
-{
-    char reason[96];
-    if (size > w->rules->max_bytes) {
-        snprintf(reason, sizeof(reason), "exceeds %lld bytes", (long long)w->rules->max_bytes);
-    } else {
-        snprintf(reason, sizeof(reason), "exceeds %lld bytes in all artifacts together",
-                 (long long)w->rules->max_total);
-    }
-    return refuse(w, path, size, reason);
-}
-
-/* The checks that need no content. The text lives in buf or is static. */
+/* The checks that need no content. The text lives in text or is static. */
 static const char *refusal(const struct walk *w, const char *path,
-                           const struct sp_artifact_facts *facts, char *buf, size_t size)
+                           const struct sp_artifact_facts *facts, char text[SP_ARTIFACT_REASON_MAX])
 {
     if (facts->type == SP_ARTIFACT_LINK)
         return "symlinks are not allowed";
@@ -238,60 +198,37 @@ static const char *refusal(const struct walk *w, const char *path,
         return "not a regular file";
     if (facts->links != 1)
         return "hard links are not allowed";
-    if (!sp_artifact_mime(path))
-        return "Unsupported artifact type; allowed are .csv .html .jpeg .jpg .json .pdf .png .svg";
-    if (w->count >= w->rules->max_count) {
-        snprintf(buf, size, "more than %lld artifacts", (long long)w->rules->max_count);
-        return buf;
-    }
-    return NULL;
-}
-
-static enum sp_code keep(struct walk *w, const char *path, struct sp_buf *data)
-{
-    size_t len = 0;
-    sp_auto(sp_free_str) char *bytes = sp_buf_take(data, &len);
-
-    if (!bytes)
-        return SP_E_NOMEM;
-    enum sp_code rc = sp_result_add_artifact(w->result, path, sp_artifact_mime(path), bytes, len);
-    if (rc)
-        return rc;
-    bytes = NULL; /* the result has it now */
-    w->count++;
-    w->total += (int64_t)len;
-    return SP_OK;
+    return sp_artifact_reason(&w->intake, path, text);
 }
 
 /* The size is checked first and, because a survivor of the program may still write, while reading.
  */
 static enum sp_code take_content(struct walk *w, const char *path, int64_t size)
 {
-    int64_t left = w->rules->max_total - w->total;
-    int64_t max = w->rules->max_bytes < left ? w->rules->max_bytes : left;
+    int64_t max = sp_artifact_room(&w->intake);
     sp_auto(sp_buf_clear) struct sp_buf data = SP_BUF_INIT((size_t)max);
     struct sp_error err = {0};
 
     if (size > max)
-        return refuse_size(w, path, size);
+        return sp_artifact_refuse_size(&w->intake, path, size);
     if (sp_buf_reserve(&data, (size_t)size))
         return SP_E_NOMEM;
     enum sp_code rc = w->source->read(w->source, &data, &err);
     if (rc == SP_E_LIMIT)
-        return refuse_size(w, path, max + 1);
-    return rc ? refuse_error(w, path, rc, &err) : keep(w, path, &data);
+        return sp_artifact_refuse_size(&w->intake, path, max + 1);
+    return rc ? refuse_error(w, path, rc, &err) : sp_artifact_take(&w->intake, path, &data);
 }
 
 static enum sp_code take_file(struct walk *w, const char *path)
 {
     struct sp_artifact_facts facts;
     struct sp_error err = {0};
-    char text[64];
+    char text[SP_ARTIFACT_REASON_MAX];
 
     enum sp_code rc = w->source->open(w->source, path, &facts, &err);
     if (rc)
         return refuse_error(w, path, rc, &err);
-    const char *reason = refusal(w, path, &facts, text, sizeof(text));
+    const char *reason = refusal(w, path, &facts, text);
     return reason ? refuse(w, path, facts.size, reason) : take_content(w, path, facts.size);
 }
 
@@ -309,25 +246,27 @@ static enum sp_code take_all(struct walk *w)
 
 static void warn_of_the_rest(const struct walk *w)
 {
+    struct sp_result *result = w->intake.result;
+
     if (w->stopped == SP_E_UNAVAILABLE) {
-        sp_result_warn(w->result, "the connection was lost while artifacts were collected, the "
-                                  "rest is missing");
+        sp_result_warn(result, "the connection was lost while artifacts were collected, the rest "
+                               "is missing");
     } else if (w->stopped) {
-        sp_result_warn(w->result, "collecting artifacts took too long, the rest is missing");
+        sp_result_warn(result, "collecting artifacts took too long, the rest is missing");
     }
     if (w->many) {
-        sp_result_warn(w->result, "artifacts/ holds more than %d entries, the rest was not read",
+        sp_result_warn(result, "artifacts/ holds more than %d entries, the rest was not read",
                        ENTRIES_MAX);
     }
-    if (w->unnamed > 0)
-        sp_result_warn(w->result, "%zu more artifacts were refused", w->unnamed);
+    sp_artifact_intake_end(&w->intake);
 }
 
 enum sp_code sp_artifacts_collect_from(struct sp_artifact_source *source,
                                        const struct sp_artifact_rules *rules,
                                        struct sp_result *result)
 {
-    sp_auto(walk_clear) struct walk w = {.source = source, .rules = rules, .result = result};
+    sp_auto(walk_clear) struct walk w = {.source = source,
+                                         .intake = {.rules = rules, .result = result}};
 
     enum sp_code rc = list_all(&w);
     if (!rc)

@@ -1,6 +1,6 @@
 /*
- * Files that a program left in artifacts/: the allow-list, the limits, and reading them safely
- * (reference ragflow 2). The rules are the same wherever the files lie; a source lists and reads.
+ * Files that a program left in artifacts/: finding and reading them safely (reference ragflow 2).
+ * The rules are the same wherever the files lie; a source lists and reads.
  */
 #pragma once
 
@@ -11,8 +11,6 @@ struct sp_artifact_rules {
     int64_t max_count, max_bytes, max_total; /* total of all artifacts of the run */
 };
 
-/* The type of an allowed extension (case-insensitive), NULL for any other. Static. */
-const char *sp_artifact_mime(const char *name);
 /*
  * Reads `artifacts` below the directory workspace_fd into result, sorted by path, recursively,
  * regular files with one link only, never through a link. Each refused file is named with its
@@ -35,8 +33,8 @@ struct sp_artifact_names {
     bool more; /* there were more than asked for */
 };
 /* Copies the name. SP_E_NOMEM. */
-enum sp_code sp_artifact_names_add(struct sp_artifact_names *names, const char *name,
-                                   enum sp_artifact_type type);
+SP_MUST_CHECK enum sp_code sp_artifact_names_add(struct sp_artifact_names *names, const char *name,
+                                                 enum sp_artifact_type type);
 
 struct sp_artifact_facts {
     enum sp_artifact_type type;

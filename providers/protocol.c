@@ -172,6 +172,7 @@ struct scan {
     const char *own; /* this run's marker; NULL: there is none */
     struct sp_buf json;
     struct sp_buf best; /* the value so far, raw */
+    struct sp_buf warning;
     bool best_is_own;
 };
 
@@ -179,21 +180,24 @@ static void scan_clear(struct scan *scan)
 {
     sp_buf_clear(&scan->json);
     sp_buf_clear(&scan->best);
+    sp_buf_clear(&scan->warning);
 }
 SP_AUTO_CLEAR(struct scan, scan_clear)
 
-/* Our own text was printed there: its warning is the run's. */
+/* Our own text was printed there: its warning is the run's. The last one stands, since a program
+ * can print such lines without end. */
 static enum sp_code take_warning(struct scan *scan, const struct sp_json_value *root)
 {
-    sp_auto(sp_buf_clear) struct sp_buf text = SP_BUF_INIT(WARNING_MAX);
     struct sp_json_value warning;
 
     if (!sp_json_get(root, "warning", &warning) || warning.type != SP_JSON_STRING)
         return SP_OK;
-    enum sp_code rc = sp_json_unescape(&warning, &text);
-    if (!rc)
-        sp_result_warn(scan->result, "%s", sp_buf_str(&text));
-    return rc == SP_E_LIMIT ? SP_OK : rc;
+    sp_buf_reset(&scan->warning);
+    enum sp_code rc = sp_json_unescape(&warning, &scan->warning);
+    if (rc != SP_E_LIMIT)
+        return rc;
+    sp_buf_reset(&scan->warning);
+    return SP_OK;
 }
 
 /* SP_E_INVALID: not base64 of a JSON object. A marker without a value leaves *value untouched. */
@@ -289,7 +293,8 @@ enum sp_code sp_protocol_take_marker(struct sp_result *result, const char *suffi
     char own[SP_MARKER_MAX];
     sp_auto(scan_clear) struct scan scan = {.result = result,
                                             .json = SP_BUF_INIT(SP_BUF_UNBOUNDED),
-                                            .best = SP_BUF_INIT(SP_BUF_UNBOUNDED)};
+                                            .best = SP_BUF_INIT(SP_BUF_UNBOUNDED),
+                                            .warning = SP_BUF_INIT(WARNING_MAX)};
     struct sp_json_value value;
 
     if (suffix) {
@@ -297,6 +302,8 @@ enum sp_code sp_protocol_take_marker(struct sp_result *result, const char *suffi
         scan.own = own;
     }
     enum sp_code rc = scan_lines(&scan, &result->out);
+    if (!rc && scan.warning.len > 0)
+        sp_result_warn(result, "%s", sp_buf_str(&scan.warning));
     if (rc || result->result_present || scan.best.len == 0)
         return rc;
     rc = sp_json_scan(sp_buf_str(&scan.best), scan.best.len, &value, NULL);

@@ -57,9 +57,9 @@ void sp_marker_own(char out[SP_MARKER_MAX], const char *suffix);
 /*
  * Takes the marker lines out of result->out (reference ragflow 3.1): SP_MARKER and, where suffix is
  * not NULL, the marker with this run's suffix, which wins, takes the newline before it along and
- * may carry a warning, as the result document does. The last one that can be decoded (base64 of an
- * object) is the value, unless result_present is set already; one that cannot stays in the output.
- * SP_E_NOMEM.
+ * may carry a warning, as the result document does; the last warning stands. The last one that can
+ * be decoded (base64 of an object) is the value, unless result_present is set already; one that
+ * cannot stays in the output. SP_E_NOMEM.
  */
 SP_MUST_CHECK enum sp_code sp_protocol_take_marker(struct sp_result *result, const char *suffix);
 /* The option result_in_stdout: the value on a line of its own behind stdout, strings as they are,

@@ -7,7 +7,6 @@
 
 #include "base/log.h"
 #include "providers/protocol.h"
-#include "providers/registry.h"
 #include "settings/secret.h"
 
 /* A settings struct of the provider's. */
@@ -44,20 +43,6 @@ enum sp_code sp_provider_validate(const struct sp_provider_ops *ops, json_t *set
     return read_settings(&s, settings, err);
 }
 
-static enum sp_code not_built(const struct sp_provider_ops *ops, struct sp_error *err)
-{
-    sp_auto(sp_buf_clear) struct sp_buf names = SP_BUF_INIT(sizeof(err->msg));
-    const struct sp_provider_ops *other;
-
-    for (size_t i = 0; (other = sp_registry_at(i)) != NULL; i++) {
-        if (other->open)
-            (void)sp_buf_addf(&names, "%s%s", names.len > 0 ? ", " : "", other->name);
-    }
-    return sp_error_set(err, SP_E_INVALID,
-                        "provider %s is not built into this version yet; active providers: %s",
-                        ops->name, sp_buf_str(&names));
-}
-
 enum sp_code sp_provider_open(const struct sp_provider_ops *ops, json_t *settings,
                               const struct sp_host *host, struct sp_provider **out,
                               struct sp_error *err)
@@ -70,8 +55,6 @@ enum sp_code sp_provider_open(const struct sp_provider_ops *ops, json_t *setting
         rc = read_settings(&s, resolved, err);
     if (rc)
         return rc;
-    if (!ops->open)
-        return not_built(ops, err);
     rc = ops->open(s.data, host, out, err);
     if (!rc)
         s.data = NULL; /* the provider has it now */

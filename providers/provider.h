@@ -38,6 +38,8 @@ struct sp_host {
 struct sp_run {
     int64_t setup_deadline; /* creating, uploading, waiting for the service; its passing is
                                SP_E_TIMEOUT from create */
+    int64_t queue_deadline; /* the same for what waits in a service's own queue once it is sent:
+                               queue_ttl does not end that; 0: setup_deadline */
     int64_t deadline;       /* the request's deadline_ms, else SP_NEVER; caps everything */
     int64_t timeout_ms;     /* of the user's program: min(request, worker, provider) */
     int64_t teardown_ms;    /* fetching and destroying */
@@ -66,7 +68,7 @@ struct sp_provider_ops {
      * given (of any type); the first failure wins. */
     enum sp_code (*validate)(json_t *settings, struct sp_error *err);
     /* Takes *settings (malloc'ed, filled by sp_fields_read()) on success only. No network I/O, so a
-     * reload cannot hang on a peer. NULL: the provider is not built into this version. */
+     * reload cannot hang on a peer. */
     enum sp_code (*open)(void *settings, const struct sp_host *host, struct sp_provider **out,
                          struct sp_error *err);
     /* Optional. SP_OK when execute() has a chance; SP_E_INVALID and SP_E_DENIED: it never will.

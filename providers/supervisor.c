@@ -14,7 +14,8 @@ struct sp_bytes sp_supervisor(void)
 
 static const struct {
     const char *word;
-    int how, min, max;
+    enum sp_far_end how;
+    int min, max;
 } endings[] = {
     {"exit ", SP_FAR_EXIT, 0, 255},
     {"signal ", SP_FAR_SIGNAL, 1, 64},
@@ -34,7 +35,7 @@ static void read_head(const char *line, struct sp_supervisor_end *end)
             end->number = (int)number;
         }
     }
-    if (!strncmp(line, refused, strlen(refused))) {
+    if (!strncmp(line, refused, strlen(refused)) && line[strlen(refused)]) {
         end->how = SP_FAR_REFUSED;
         snprintf(end->why, sizeof end->why, "%s", line + strlen(refused));
     }

@@ -18,19 +18,22 @@
 #define SP_SUPERVISOR_WORK "work"
 #define SP_SUPERVISOR_ARGUMENTS "arguments" /* need not be there */
 #define SP_SUPERVISOR_RESULT "result"
-enum { SP_SUPERVISOR_HEAD = 32 }; /* bytes of the result file before the document */
+#define SP_SUPERVISOR_SAID "said"   /* the shell's own messages */
+#define SP_SUPERVISOR_GROUP "group" /* of the program's processes */
+enum { SP_SUPERVISOR_HEAD = 32 };   /* bytes of the result file before the document */
 
 /* The script. Static. */
 struct sp_bytes sp_supervisor(void);
 
 /* How the program ended. */
+enum sp_far_end {
+    SP_FAR_UNKNOWN, /* nothing was written down: the supervisor was killed, or never ran */
+    SP_FAR_EXIT,
+    SP_FAR_SIGNAL,
+    SP_FAR_REFUSED, /* the program was not started */
+};
 struct sp_supervisor_end {
-    enum {
-        SP_FAR_UNKNOWN, /* nothing was written down: the supervisor was killed, or never ran */
-        SP_FAR_EXIT,
-        SP_FAR_SIGNAL,
-        SP_FAR_REFUSED, /* the program was not started */
-    } how;
+    enum sp_far_end how;
     int number;   /* exit code, 0 to 255; signal, 1 to 64 */
     char why[24]; /* for SP_FAR_REFUSED: "interpreter", "limit", "folder" */
 };

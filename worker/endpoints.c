@@ -55,17 +55,17 @@ static unsigned answer_metrics(void *ctx, struct sp_buf *out)
     return rc ? 500 : 200;
 }
 
-static const struct sp_http_route routes[] = {
+static const struct sp_httpd_route routes[] = {
     {"/healthz", "text/plain", answer_alive},
     {"/readyz", "application/json", answer_ready},
     {"/metrics", "text/plain; version=0.0.4; charset=utf-8", answer_metrics},
 };
 
-enum sp_code sp_endpoints_start(struct sp_endpoints *endpoints, struct sp_http **out,
+enum sp_code sp_endpoints_start(struct sp_endpoints *endpoints, struct sp_httpd **out,
                                 struct sp_error *err)
 {
     const char *at = endpoints->config->http.listen;
     if (!at || at[0] == '\0')
         return SP_OK;
-    return sp_http_start(at, routes, SP_COUNT(routes), endpoints, out, err);
+    return sp_httpd_start(at, routes, SP_COUNT(routes), endpoints, out, err);
 }

@@ -7,7 +7,7 @@
 #include "settings/watcher.h"
 #include "worker/executor.h"
 #include "worker/fleet.h"
-#include "worker/http.h"
+#include "worker/httpd.h"
 #include "worker/metrics.h"
 
 /* The parts that are asked; all borrowed until the server has stopped. */
@@ -23,7 +23,7 @@ struct sp_endpoints {
     struct sp_executors *executors;
 };
 
-/* As sp_http_start(), at http.listen; *out stays as it is where that is empty. endpoints is
+/* As sp_httpd_start(), at http.listen; *out stays as it is where that is empty. endpoints is
  * borrowed as its members are. */
-SP_MUST_CHECK enum sp_code sp_endpoints_start(struct sp_endpoints *endpoints, struct sp_http **out,
+SP_MUST_CHECK enum sp_code sp_endpoints_start(struct sp_endpoints *endpoints, struct sp_httpd **out,
                                               struct sp_error *err);

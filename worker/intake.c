@@ -12,12 +12,19 @@
 #include "worker/job.h"
 #include "worker/thread.h"
 
-enum { IDLE_WAIT_MS = 500, HELD_WAIT_MS = 20, REPLY_MIN_BYTES = 1024 };
+enum {
+    IDLE_WAIT_MS = 500,
+    HELD_WAIT_MS = 20,
+    SETTINGS_WAIT_MS = 2000,
+    REPLY_MIN_BYTES = 1024,
+};
 
 struct sp_intake {
     struct sp_intake_options with;
     pthread_t thread;
     bool joined;
+    bool opened;        /* records are taken */
+    int64_t opens_at;   /* at the latest */
     int done_fd;        /* readable once the thread's work is over */
     atomic_bool ended;  /* go, whatever is out */
     struct sp_job *all; /* of the intake thread, then of sp_intake_free() */
@@ -120,12 +127,26 @@ static void serve_held(struct sp_intake *in)
     }
 }
 
+/* For a moment the first records wait in Kafka for the settings: a backlog that cannot run yet
+ * would be held in memory, all of it. */
+static bool has_opened(struct sp_intake *in)
+{
+    struct sp_settings_status status;
+    if (in->opened)
+        return true;
+    sp_watcher_status(in->with.watcher, &status);
+    in->opened = status.state != SP_SETTINGS_UNREAD || sp_deadline_left(in->opens_at) == 0;
+    return in->opened;
+}
+
 static void serve_queue(struct sp_intake *in, bool stopping)
 {
     struct sp_record *record = NULL;
     void *ticket = NULL;
-    bool room = !stopping && sp_ready_room(in->with.ready) > 0;
-    int64_t wait_ms = sp_hold_len(in->with.hold) > 0 || stopping ? HELD_WAIT_MS : IDLE_WAIT_MS;
+    bool opened = has_opened(in);
+    bool room = opened && !stopping && sp_ready_room(in->with.ready) > 0;
+    bool soon = !opened || stopping || sp_hold_len(in->with.hold) > 0;
+    int64_t wait_ms = soon ? HELD_WAIT_MS : IDLE_WAIT_MS;
     switch (sp_queue_next(in->with.queue, room, wait_ms, &record, &ticket)) {
     case SP_QUEUE_RECORD:
         take(in, record);
@@ -166,6 +187,7 @@ enum sp_code sp_intake_start(const struct sp_intake_options *options, struct sp_
     if (!in)
         return sp_error_set(err, SP_E_NOMEM, "no memory for the intake");
     in->with = *options;
+    in->opens_at = sp_deadline_in(SETTINGS_WAIT_MS);
     in->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     enum sp_code rc = in->done_fd < 0
                           ? sp_error_set(err, SP_E_INTERNAL, "no descriptor for the intake")

@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 
+#include "settings/watcher.h"
 #include "worker/hold.h"
 #include "worker/metrics.h"
 #include "worker/order.h"
@@ -15,6 +16,7 @@
 /* All borrowed until sp_intake_free(). */
 struct sp_intake_options {
     struct sp_queue *queue;
+    struct sp_watcher *watcher;
     struct sp_ready *ready;
     struct sp_hold *hold;
     struct sp_order *order; /* NULL: worker.order is none */

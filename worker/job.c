@@ -123,8 +123,10 @@ struct sp_run sp_job_run(const struct sp_job *job, int64_t setup_timeout_ms, int
     if (job->req.deadline_ms > 0)
         deadline = sp_deadline_in(job->req.deadline_ms - sp_wall_ms());
     int64_t timeout = job->req.timeout_ms > 0 ? job->req.timeout_ms : SP_TIMEOUT_DEFAULT_MS;
+    int64_t setup_deadline = sp_deadline_in(setup_timeout_ms);
     return (struct sp_run){
-        .setup_deadline = sp_deadline_min(sp_deadline_in(setup_timeout_ms), expiry_of(job)),
+        .setup_deadline = sp_deadline_min(setup_deadline, expiry_of(job)),
+        .queue_deadline = setup_deadline,
         .deadline = deadline,
         .timeout_ms = timeout < max_timeout_ms ? timeout : max_timeout_ms,
         .teardown_ms = TEARDOWN_MS,

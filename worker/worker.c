@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -48,7 +49,7 @@ struct sp_worker {
     struct sp_intake *intake;
     struct sp_fleet *fleet;
     struct sp_endpoints endpoints;
-    struct sp_http *http;
+    struct sp_httpd *http;
 };
 
 static enum sp_code start_state(struct sp_worker *w, struct sp_error *err)
@@ -160,6 +161,7 @@ static enum sp_code start_intake(struct sp_worker *w, struct sp_error *err)
 {
     const struct sp_intake_options options = {
         .queue = w->queue,
+        .watcher = w->watcher,
         .ready = w->ready,
         .hold = w->hold,
         .order = w->order,
@@ -208,7 +210,7 @@ static void stop_watcher(struct sp_worker *w)
 static void take_down(struct sp_worker *w)
 {
     sp_intake_join(w->intake);
-    sp_http_stop(w->http);
+    sp_httpd_stop(w->http);
     sp_fleet_stop(w->fleet);
     if (w->ready)
         sp_ready_close(w->ready);
@@ -281,7 +283,7 @@ void sp_worker_stop(struct sp_worker *worker)
 
 const char *sp_worker_http(const struct sp_worker *worker)
 {
-    return worker->http ? sp_http_address(worker->http) : "";
+    return worker->http ? sp_httpd_address(worker->http) : "";
 }
 
 static void exit_at_once(int signal)
@@ -325,6 +327,17 @@ static void set_up_log(const struct sp_config *config)
     sp_log_setup(level, strcmp(config->log.format, "json") == 0);
 }
 
+/* A job at a provider over HTTP takes four descriptors, and the usual soft limit of 1024 is there
+ * for programs with select(2), which nothing here uses. */
+static void raise_open_files(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit))
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int sp_worker_run(const struct sp_config *config, int ready_fd)
 {
     sigset_t signals;
@@ -337,6 +350,7 @@ int sp_worker_run(const struct sp_config *config, int ready_fd)
     pthread_sigmask(SIG_BLOCK, &signals, NULL); /* inherited by every thread */
     sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
     set_up_log(config);
+    raise_open_files();
     /* One arena per thread would keep what each once needed. */
     mallopt(M_ARENA_MAX, 2); /* NOLINT(concurrency-mt-unsafe): there is no other thread yet */
 

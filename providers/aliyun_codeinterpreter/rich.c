@@ -1,15 +1,12 @@
 /* Rich results of a program, as artifacts. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
 #include "providers/aliyun_codeinterpreter/items.h"
+#include "providers/artifact_intake.h"
 
-enum {
-    NAME_MAX_BYTES = 64,
-    REFUSED_MAX = 200, /* named in the reply; the rest is counted */
-};
+enum { NAME_MAX_BYTES = 64 };
 
 /* As Jupyter's kernels send them; other types of the bundle are not files that a reply can carry.
  */
@@ -47,66 +44,31 @@ static enum sp_code read_content(const struct sp_json_value *value, int form, st
     return rc || form == TEXT ? rc : decode_base64(&text, out);
 }
 
-struct intake {
-    const struct sp_artifact_rules *rules;
-    struct sp_result *result;
-    size_t unnamed; /* refused without a line of its own */
-};
-
-static enum sp_code refuse(struct intake *in, const char *name, size_t size, const char *reason)
+static bool is_taken(const struct sp_result *result, const char *name)
 {
-    if (in->result->n_refused >= REFUSED_MAX) {
-        in->unnamed++;
-        return SP_OK;
-    }
-    return sp_result_refuse_artifact(in->result, name, (int64_t)size, reason);
-}
-
-/* The limits, in the words of artifacts.c. buf holds the text; NULL: none is exceeded. */
-static const char *reason_against(const struct intake *in, const char *name, size_t len, char *buf,
-                                  size_t size)
-{
-    const struct sp_artifact_rules *rules = in->rules;
-    const struct sp_result *result = in->result;
-    int64_t total = (int64_t)len;
-
     for (size_t i = 0; i < result->n_artifacts; i++) {
         if (strcmp(result->artifacts[i].name, name) == 0)
-            return "the program left a file of this name";
-        total += (int64_t)result->artifacts[i].len;
+            return true;
     }
-    if ((int64_t)result->n_artifacts >= rules->max_count) {
-        snprintf(buf, size, "more than %lld artifacts", (long long)rules->max_count);
-    } else if ((int64_t)len > rules->max_bytes) {
-        snprintf(buf, size, "exceeds %lld bytes", (long long)rules->max_bytes);
-    } else if (total > rules->max_total) {
-        snprintf(buf, size, "exceeds %lld bytes in all artifacts together",
-                 (long long)rules->max_total);
-    } else {
-        return NULL;
-    }
-    return buf;
+    return false;
 }
 
-static enum sp_code take(struct intake *in, const char *name, struct sp_buf *content)
+static enum sp_code take(struct sp_artifact_intake *in, const char *name, struct sp_buf *content)
 {
-    char buf[96];
-    size_t len = content->len;
+    char text[SP_ARTIFACT_REASON_MAX];
+    int64_t size = (int64_t)content->len;
 
-    const char *reason = reason_against(in, name, len, buf, sizeof(buf));
+    const char *reason = is_taken(in->result, name) ? "the program left a file of this name"
+                                                    : sp_artifact_reason(in, name, text);
     if (reason)
-        return refuse(in, name, len, reason);
-    sp_auto(sp_free_str) char *data = sp_buf_take(content, &len);
-    if (!data)
-        return SP_E_NOMEM;
-    enum sp_code rc = sp_result_add_artifact(in->result, name, sp_artifact_mime(name), data, len);
-    if (!rc)
-        data = NULL; /* the result has it now */
-    return rc;
+        return sp_artifact_refuse(in, name, size, reason);
+    if (size > sp_artifact_room(in))
+        return sp_artifact_refuse_size(in, name, size);
+    return sp_artifact_take(in, name, content);
 }
 
 /* One result in several forms: each that a reply can carry. */
-static enum sp_code take_bundle(struct intake *in, const struct sp_json_value *bundle,
+static enum sp_code take_bundle(struct sp_artifact_intake *in, const struct sp_json_value *bundle,
                                 size_t number)
 {
     struct sp_json_value value;
@@ -120,7 +82,8 @@ static enum sp_code take_bundle(struct intake *in, const struct sp_json_value *b
         snprintf(name, sizeof(name), "result-%zu.%s", number, kinds[i].extension);
         rc = read_content(&value, (int)kinds[i].form, &content);
         if (rc == SP_E_INVALID) {
-            rc = refuse(in, name, value.raw.len, "the content is not what its type says");
+            rc = sp_artifact_refuse(in, name, (int64_t)value.raw.len,
+                                    "the content is not what its type says");
         } else if (!rc) {
             rc = take(in, name, &content);
         }
@@ -131,13 +94,15 @@ static enum sp_code take_bundle(struct intake *in, const struct sp_json_value *b
 enum sp_code sp_items_take_results(const struct sp_items *items,
                                    const struct sp_artifact_rules *rules, struct sp_result *result)
 {
-    struct intake in = {.rules = rules, .result = result};
+    struct sp_artifact_intake in = {.rules = rules, .result = result};
     struct sp_json_iter it = sp_json_iter(&items->results);
     struct sp_json_value item, bundle;
     struct sp_bytes key;
     enum sp_code rc = SP_OK;
     size_t number = 0;
 
+    for (; (size_t)in.count < result->n_artifacts; in.count++)
+        in.total += (int64_t)result->artifacts[in.count].len;
     while (!rc && sp_json_iter_next(&it, &key, &item)) {
         if (!sp_items_is(&item, "result"))
             continue;
@@ -145,7 +110,6 @@ enum sp_code sp_items_take_results(const struct sp_items *items,
         if (sp_json_get(&item, "data", &bundle) && bundle.type == SP_JSON_OBJECT)
             rc = take_bundle(&in, &bundle, number);
     }
-    if (in.unnamed > 0)
-        sp_result_warn(result, "%zu more results were refused", in.unnamed);
+    sp_artifact_intake_end(&in);
     return rc;
 }

@@ -7,9 +7,9 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "providers/ending.h"
 #include "providers/local/fd.h"
 #include "providers/output.h"
-#include "providers/protocol.h"
 
 enum {
     READ_BYTES = 65536,
@@ -200,53 +200,6 @@ static void settle_outcome(struct running *r, struct sp_result *out)
     }
 }
 
-static void set_limit(struct sp_result *out, const char *limit)
-{
-    out->outcome = SP_OUTCOME_LIMIT;
-    out->limit = limit;
-}
-
-/* Interpreters abort where memory is refused, and say so last. */
-static bool died_for_memory(const struct sp_result *r)
-{
-    static const char *const words[] = {"out of memory", "std::bad_alloc"};
-    bool aborted = r->signal == SIGABRT || r->signal == SIGTRAP || r->signal == SIGILL;
-
-    for (size_t i = 0; i < SP_COUNT(words) && aborted; i++) {
-        if (memmem(r->err.text, r->err.len, words[i], strlen(words[i])))
-            return true;
-    }
-    return false;
-}
-
-static void find_limit(struct sp_result *out)
-{
-    if (out->signal == SIGXCPU) {
-        set_limit(out, "cpu time");
-    } else if (out->signal == SIGXFSZ) {
-        set_limit(out, "file size");
-    } else if (died_for_memory(out)) {
-        set_limit(out, "memory");
-    }
-}
-
-static void read_document(struct running *r, struct sp_result *out)
-{
-    struct sp_error err = {0};
-    struct sp_result before = *out;
-
-    if (r->document_over) {
-        set_limit(out, "result size");
-        return;
-    }
-    if (sp_protocol_read(sp_buf_str(&r->document), r->document.len, out, &err))
-        sp_result_warn(out, "the result channel was not usable: %s", err.msg);
-    if (before.outcome != SP_OUTCOME_EXITED) { /* how we ended it stands over what it says */
-        out->outcome = before.outcome;
-        out->limit = before.limit;
-    }
-}
-
 static enum sp_code conclude(struct running *r, struct sp_result *out, struct sp_error *err)
 {
     int64_t end_us = r->end.at_us > 0 ? r->end.at_us : sp_mono_us();
@@ -259,13 +212,8 @@ static enum sp_code conclude(struct running *r, struct sp_result *out, struct sp
     settle_outcome(r, out);
     if (!r->clean && !r->lost)
         sp_result_warn(out, "a process of the run could not be ended");
-    read_document(r, out);
-    if (out->outcome == SP_OUTCOME_EXITED)
-        find_limit(out);
-    /* Programs that were written for RAGFlow may print a value of their own in its way. */
-    if (sp_protocol_take_marker(out, NULL))
-        return sp_error_set(err, SP_E_NOMEM, "no memory for the program's value");
-    return SP_OK;
+    return sp_ending_read(out, (struct sp_bytes){r->document.data, r->document.len},
+                          r->document_over, err);
 }
 
 enum sp_code sp_slot_run(struct sp_launcher *launcher, struct sp_slot *slot,

@@ -5,23 +5,15 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "providers/artifact_intake.h"
 
-enum {
-    NAME_BYTES_MAX = 1024,
-    REFUSED_MAX = 200, /* named in the reply; the rest is counted */
-};
-
-struct intake {
-    const struct sp_artifact_rules *rules;
-    struct sp_result *out;
-    int64_t total;
-    size_t unnamed; /* refused without a line of its own */
-};
+enum { NAME_BYTES_MAX = 1024 };
 
 struct item {
     struct sp_buf name;
     struct sp_buf data;
-    const char *reason; /* against it, known while it is read; NULL: none */
+    const char *reason; /* against it; NULL: none */
+    char text[SP_ARTIFACT_REASON_MAX];
 };
 
 static void item_clear(struct item *item)
@@ -57,15 +49,15 @@ static bool is_known(const struct sp_result *out, const char *name)
 }
 
 /* Against the name alone; NULL: nothing. */
-static const char *reason_against_name(const struct intake *in, const struct sp_buf *name)
+static const char *reason_against_name(const struct sp_artifact_intake *in, struct item *item)
 {
-    const char *text = sp_buf_str(name);
+    const char *name = sp_buf_str(&item->name);
 
-    if (!is_safe_name(text, name->len))
+    if (!is_safe_name(name, item->name.len))
         return "the name is not a relative path without control characters";
-    if (!sp_artifact_mime(text))
-        return "Unsupported artifact type; allowed are .csv .html .jpeg .jpg .json .pdf .png .svg";
-    return is_known(in->out, text) ? "the name comes twice" : NULL;
+    if (is_known(in->result, name))
+        return "the name comes twice";
+    return sp_artifact_reason(in, name, item->text);
 }
 
 /* Text of a member that is a string; SP_E_INVALID: it is none; SP_E_LIMIT. */
@@ -102,8 +94,8 @@ static bool is_whole(const struct sp_json_value *value, size_t len)
            (size.raw.len == (size_t)n && memcmp(size.raw.data, expected, size.raw.len) == 0);
 }
 
-static enum sp_code read_item(const struct intake *in, const struct sp_json_value *value,
-                              struct item *item)
+static enum sp_code read_item(const struct sp_artifact_intake *in,
+                              const struct sp_json_value *value, struct item *item)
 {
     enum sp_code rc =
         value->type == SP_JSON_OBJECT ? read_text(value, "name", &item->name) : SP_E_INVALID;
@@ -112,7 +104,7 @@ static enum sp_code read_item(const struct intake *in, const struct sp_json_valu
         return SP_OK;
     }
     if (!rc)
-        item->reason = reason_against_name(in, &item->name);
+        item->reason = reason_against_name(in, item);
     if (rc || item->reason)
         return rc;
     rc = read_content(value, item);
@@ -121,70 +113,28 @@ static enum sp_code read_item(const struct intake *in, const struct sp_json_valu
     return rc;
 }
 
-/* The limits, in the words of RAGFlow's. */
-static bool exceeds(const struct intake *in, size_t len, char *reason, size_t size)
-{
-    const struct sp_artifact_rules *rules = in->rules;
-
-    reason[0] = '\0';
-    if ((int64_t)in->out->n_artifacts >= rules->max_count) {
-        snprintf(reason, size, "more than %lld artifacts", (long long)rules->max_count);
-    } else if ((int64_t)len > rules->max_bytes) {
-        snprintf(reason, size, "exceeds %lld bytes", (long long)rules->max_bytes);
-    } else if ((int64_t)len > rules->max_total - in->total) {
-        snprintf(reason, size, "exceeds %lld bytes in all artifacts together",
-                 (long long)rules->max_total);
-    }
-    return reason[0] != '\0';
-}
-
-static enum sp_code refuse(struct intake *in, const struct item *item, const char *reason)
-{
-    if (in->out->n_refused >= REFUSED_MAX) {
-        in->unnamed++;
-        return SP_OK;
-    }
-    return sp_result_refuse_artifact(in->out, sp_buf_str(&item->name), (int64_t)item->data.len,
-                                     reason);
-}
-
-static enum sp_code take(struct intake *in, struct item *item)
-{
-    const char *name = sp_buf_str(&item->name);
-    size_t len = 0;
-    sp_auto(sp_free_str) char *data = sp_buf_take(&item->data, &len);
-
-    if (!data)
-        return SP_E_NOMEM;
-    enum sp_code rc = sp_result_add_artifact(in->out, name, sp_artifact_mime(name), data, len);
-    if (rc)
-        return rc;
-    data = NULL; /* the result has it now */
-    in->total += (int64_t)len;
-    return SP_OK;
-}
-
-static enum sp_code take_in(struct intake *in, const struct sp_json_value *value)
+static enum sp_code take_in(struct sp_artifact_intake *in, const struct sp_json_value *value)
 {
     sp_auto(item_clear) struct item item = {.name = SP_BUF_INIT(NAME_BYTES_MAX),
                                             .data = SP_BUF_INIT(SP_BUF_UNBOUNDED)};
-    char reason[96];
 
     enum sp_code rc = read_item(in, value, &item);
     if (rc)
         return rc;
+    const char *name = sp_buf_str(&item.name);
+    int64_t size = (int64_t)item.data.len;
     if (item.reason)
-        return refuse(in, &item, item.reason);
-    if (exceeds(in, item.data.len, reason, sizeof(reason)))
-        return refuse(in, &item, reason);
-    return take(in, &item);
+        return sp_artifact_refuse(in, name, size, item.reason);
+    if (size > sp_artifact_room(in))
+        return sp_artifact_refuse_size(in, name, size);
+    return sp_artifact_take(in, name, &item.data);
 }
 
 enum sp_code sp_service_answer_artifacts(const struct sp_json_value *array,
                                          const struct sp_artifact_rules *rules,
                                          struct sp_result *out)
 {
-    struct intake in = {.rules = rules, .out = out};
+    struct sp_artifact_intake in = {.rules = rules, .result = out};
     struct sp_json_iter it = sp_json_iter(array);
     struct sp_json_value value;
     struct sp_bytes key;
@@ -192,7 +142,6 @@ enum sp_code sp_service_answer_artifacts(const struct sp_json_value *array,
 
     while (!rc && sp_json_iter_next(&it, &key, &value))
         rc = take_in(&in, &value);
-    if (in.unnamed > 0)
-        sp_result_warn(out, "%zu more artifacts were refused", in.unnamed);
+    sp_artifact_intake_end(&in);
     return rc;
 }

@@ -9,7 +9,9 @@ const _sandpiper_RUNID = (() => { // Appended by Sandpiper (providers/self_manag
   const program = [typeof main === 'undefined' ? null : main, mainOf(exported), exported,
     mainOf(exports)].find(isMain);
 
-  const print = (document, next) => stdout.write('\n__RAGFLOW_RESULT_RUNID__:'
+  // The program may have a write of its own there.
+  const write = (stream, ...given) => Object.getPrototypeOf(stream).write.apply(stream, given);
+  const print = (document, next) => write(stdout, '\n__RAGFLOW_RESULT_RUNID__:'
     + Buffer.from(document).toString('base64') + '\n', next);
   const encode = (value) => {
     let warning = '';
@@ -24,13 +26,13 @@ const _sandpiper_RUNID = (() => { // Appended by Sandpiper (providers/self_manag
     if (STRICT) throw new TypeError('main returned no value that JSON can carry (strict_result)');
     return '{"present":false}';
   };
-  const end = () => stderr.write('', () => process.exit());
+  const end = () => write(stderr, '', () => process.exit());
   const fail = (error) => {
     Promise.reject(error);
     setImmediate(() => process.exit(process.exitCode || 1));
   };
   const stalled = () => {
-    stderr.write('the promise of main can never settle: nothing is left to do\n');
+    write(stderr, 'the promise of main can never settle: nothing is left to do\n');
     process.exit(13);
   };
   const run = (given) => {

@@ -198,7 +198,8 @@ static enum sp_code self_managed_execute(struct sp_instance *instance, const str
                                          struct sp_error *err)
 {
     const struct self_managed *s = (const struct self_managed *)instance->provider;
-    int64_t answered = later(run->setup_deadline, run->timeout_ms + GRACE_MS);
+    int64_t queued = run->queue_deadline ? run->queue_deadline : run->setup_deadline;
+    int64_t answered = later(queued, run->timeout_ms + GRACE_MS);
     const struct sp_service_call call = {
         .req = req,
         .id = instance->id,

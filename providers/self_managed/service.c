@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/log.h"
 #include "base/text.h"
@@ -155,10 +154,8 @@ static enum sp_code send_once(struct sending *s, struct sp_result *out, struct s
 static enum sp_code back_off(const struct sending *s, int64_t attempt)
 {
     int64_t most = (int64_t)BACKOFF_MS << attempt;
-    uint32_t random = 0;
-
-    (void)getrandom(&random, sizeof(random), 0);
-    int64_t delay = random % ((most < BACKOFF_MAX_MS ? most : BACKOFF_MAX_MS) + 1);
+    int64_t bound = (most < BACKOFF_MAX_MS ? most : BACKOFF_MAX_MS) + 1;
+    int64_t delay = arc4random_uniform((uint32_t)bound);
     int64_t until = sp_deadline_in(delay > s->retry_after_ms ? delay : s->retry_after_ms);
     if (until >= s->call->send_deadline)
         return SP_E_TIMEOUT;

@@ -2,15 +2,17 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "providers/ssh/user.h"
+
 enum {
-    CONGESTED_BYTES = 256 << 10, /* waiting to be sent */
-    OUT_BYTES_MAX = 64 << 20,
+    OUT_BYTES_MAX = 64 << 20, /* the windows of all channels are below it */
     /* libssh2 1.10 frees a refused SFTP channel in a loop of its own: slow it down, then end it. */
     DRY_FREE = 400,
     DRY_MS = 10,
@@ -18,42 +20,15 @@ enum {
     FREE_TRIES = 1000,
 };
 
-static void wake(const struct sp_ssh_user *user)
-{
-    eventfd_write(user->wake_fd, 1);
-}
-
-static void wake_all(const struct sp_ssh_user *list)
-{
-    for (; list; list = list->next)
-        wake(list);
-}
-
-static void append(struct sp_ssh_user **list, struct sp_ssh_user *user)
-{
-    while (*list)
-        list = &(*list)->next;
-    user->next = NULL;
-    *list = user;
-}
-
-static void take_out(struct sp_ssh_user **list, const struct sp_ssh_user *user)
-{
-    while (*list && *list != user)
-        list = &(*list)->next;
-    if (*list)
-        *list = user->next;
-}
-
 static void lose(struct sp_ssh_conn *c, const char *reason)
 {
     if (c->lost)
         return;
+    snprintf(c->why, sizeof c->why, "%s", reason);
     c->lost = true;
-    sp_error_set(&c->why, SP_E_UNAVAILABLE, "%s: connection lost: %s", c->name, reason);
-    wake_all(c->waiting);
-    wake_all(c->requests.queue);
-    wake_all(c->files.queue);
+    sp_ssh_wake_all(c->waiting);
+    sp_ssh_wake_all(c->requests.queue);
+    sp_ssh_wake_all(c->files.queue);
 }
 
 /* The socket's side. */
@@ -126,16 +101,9 @@ static ssize_t on_recv(libssh2_socket_t fd, void *data, size_t len, int flags, v
         c->asked = 0;
         return n;
     }
-    if (n == 0)
-        lose(c, "the server closed it");
-    else if (errno != EAGAIN && errno != EINTR)
-        lose(c, strerrordesc_np(errno));
+    if (n == 0 || (errno != EAGAIN && errno != EINTR))
+        lose(c, n == 0 ? "the server closed it" : strerrordesc_np(errno));
     return nothing_there(c);
-}
-
-bool sp_ssh_congested(const struct sp_ssh_conn *conn)
-{
-    return unsent(conn) > CONGESTED_BYTES;
 }
 
 /* Steps. */
@@ -189,29 +157,56 @@ static void close_leftovers(struct sp_ssh_conn *c)
     }
 }
 
+/* After any error but a few the session is of no more use. */
+static int step_once(struct sp_ssh_conn *c, sp_ssh_step_fn step, void *ctx)
+{
+    char *text = NULL;
+
+    c->dry = 0;
+    int result = step(c, ctx);
+    if (survives(result))
+        return result;
+    libssh2_session_last_error(c->session, &text, NULL, 0);
+    lose(c, text ? text : "protocol error");
+    return LIBSSH2_ERROR_EAGAIN;
+}
+
+/* The steps of those who wait: to wake them all for every packet would cost more than the rest. */
+static void take_steps_of_others(struct sp_ssh_conn *c)
+{
+    struct sp_ssh_user **at = &c->waiting;
+
+    while (*at) {
+        struct sp_ssh_user *user = *at;
+
+        user->result = step_once(c, user->step, user->ctx);
+        user->done = user->result != LIBSSH2_ERROR_EAGAIN;
+        if (user->done) {
+            *at = user->next;
+            sp_ssh_wake(user);
+        } else {
+            at = &user->next;
+        }
+    }
+}
+
 /* After anything that may have read: packets of others may have come. */
 static void share(struct sp_ssh_conn *c, uint64_t received_before)
 {
-    if (c->received != received_before)
+    while (c->received != received_before) {
+        received_before = c->received;
         close_leftovers(c);
-    if (c->received != received_before)
-        wake_all(c->waiting);
+        take_steps_of_others(c);
+    }
     if (c->driver && !c->driver_sends && unsent(c) > 0)
-        wake(c->driver);
+        sp_ssh_wake(c->driver);
 }
 
 static int take_step(struct sp_ssh_conn *c, sp_ssh_step_fn step, void *ctx)
 {
     uint64_t before = c->received;
-    char *text = NULL;
+    int result = step_once(c, step, ctx);
 
-    c->dry = 0;
-    int result = step(c, ctx);
-    if (!survives(result)) {
-        libssh2_session_last_error(c->session, &text, NULL, 0);
-        lose(c, text ? text : "protocol error");
-        result = LIBSSH2_ERROR_EAGAIN;
-    }
     share(c, before);
     return result;
 }
@@ -247,11 +242,9 @@ static int64_t next_care(const struct sp_ssh_conn *c)
 /* The driver's duties, after it has polled. */
 static void look_after(struct sp_ssh_conn *c, short events)
 {
-    bool congested = sp_ssh_congested(c);
+    uint64_t before = c->received;
 
     send_waiting(c);
-    if (congested && !sp_ssh_congested(c))
-        wake_all(c->waiting);
     if ((events & POLLIN) || sp_mono_ms() < next_care(c))
         return;
     if (c->asked) {
@@ -260,11 +253,13 @@ static void look_after(struct sp_ssh_conn *c, short events)
     }
     c->asked = sp_mono_ms();
     c->n_asked++;
+    c->dry = 0;
     libssh2_keepalive_send(c->session, NULL);
+    share(c, before); /* in the middle of new keys it reads, too */
 }
 
-/* Until the socket or another thread has something, or a limit is near. Called and left with the
- * lock held. */
+/* Until the socket has something, another thread has done the user's step, or a limit is near.
+ * Called and left with the lock held. */
 static void park(struct sp_ssh_conn *c, struct sp_ssh_user *user, const struct sp_ssh_wait *wait)
 {
     bool drives = !c->driver;
@@ -281,53 +276,16 @@ static void park(struct sp_ssh_conn *c, struct sp_ssh_user *user, const struct s
         c->driver = user;
         c->driver_sends = sends;
     }
-    append(&c->waiting, user);
+    sp_ssh_append(&c->waiting, user);
     pthread_mutex_unlock(&c->lock);
     poll(fds, SP_COUNT(fds), sp_deadline_left(until));
     eventfd_read(user->wake_fd, &count);
     pthread_mutex_lock(&c->lock);
-    take_out(&c->waiting, user);
+    sp_ssh_take_out(&c->waiting, user);
     if (drives) {
         c->driver = NULL;
         look_after(c, fds[2].revents);
     }
-}
-
-enum sp_code sp_ssh_poll(int fd, short events, const struct sp_ssh_wait *wait)
-{
-    struct pollfd fds[] = {
-        {.fd = fd, .events = events},
-        {.fd = wait->cancel_fd, .events = POLLIN},
-    };
-
-    for (;;) {
-        if (poll(fds, SP_COUNT(fds), sp_deadline_left(wait->deadline)) > 0 && fds[0].revents)
-            return SP_OK;
-        enum sp_code rc = sp_ssh_may_wait(wait);
-        if (rc)
-            return rc;
-    }
-}
-
-enum sp_code sp_ssh_may_wait(const struct sp_ssh_wait *wait)
-{
-    struct pollfd cancel = {.fd = wait->cancel_fd, .events = POLLIN};
-
-    if (wait->cancel_fd >= 0 && poll(&cancel, 1, 0) > 0)
-        return SP_E_CANCELLED;
-    return sp_deadline_left(wait->deadline) == 0 ? SP_E_TIMEOUT : SP_OK;
-}
-
-enum sp_code sp_ssh_gave_up(const char *name, const char *what, enum sp_code code,
-                            struct sp_error *err)
-{
-    return sp_error_set(err, code, "%s: %s: %s", name, what,
-                        code == SP_E_CANCELLED ? "cancelled" : "not done within the time limit");
-}
-
-static enum sp_code say_lost(const struct sp_ssh_conn *c, struct sp_error *err)
-{
-    return sp_error_set(err, SP_E_UNAVAILABLE, "%s", c->why.msg);
 }
 
 enum sp_code sp_ssh_run(struct sp_ssh_conn *conn, struct sp_ssh_user *user, const char *what,
@@ -347,76 +305,22 @@ enum sp_code sp_ssh_run(struct sp_ssh_conn *conn, struct sp_ssh_user *user, cons
         if (*result != LIBSSH2_ERROR_EAGAIN)
             break;
         if (conn->lost) {
-            rc = say_lost(conn, err);
+            rc = sp_ssh_say_lost(conn, what, err);
             break;
         }
+        user->step = step;
+        user->ctx = ctx;
+        user->done = false;
         park(conn, user, wait);
+        if (user->done) {
+            *result = user->result;
+            break;
+        }
     }
     if (!conn->driver && conn->waiting)
-        wake(conn->waiting); /* it drives from here on */
+        sp_ssh_wake(conn->waiting); /* it drives from here on */
     pthread_mutex_unlock(&conn->lock);
     return rc;
-}
-
-/* Until the gate is handed over, or a limit. Called and left with the lock held. */
-static enum sp_code queue_up(struct sp_ssh_conn *c, struct sp_ssh_user *user,
-                             struct sp_ssh_gate *gate, const struct sp_ssh_wait *wait)
-{
-    struct pollfd fds[] = {
-        {.fd = wait->cancel_fd, .events = POLLIN},
-        {.fd = user->wake_fd, .events = POLLIN},
-    };
-    enum sp_code rc = SP_OK;
-    eventfd_t count;
-
-    user->entered = false;
-    append(&gate->queue, user);
-    while (!rc && !user->entered && !c->lost) {
-        pthread_mutex_unlock(&c->lock);
-        poll(fds, SP_COUNT(fds), sp_deadline_left(wait->deadline));
-        eventfd_read(user->wake_fd, &count);
-        rc = sp_ssh_may_wait(wait);
-        pthread_mutex_lock(&c->lock);
-    }
-    if (user->entered)
-        return SP_OK;
-    take_out(&gate->queue, user);
-    return rc;
-}
-
-enum sp_code sp_ssh_enter(struct sp_ssh_conn *conn, struct sp_ssh_user *user,
-                          struct sp_ssh_gate *gate, const char *what,
-                          const struct sp_ssh_wait *wait, struct sp_error *err)
-{
-    enum sp_code rc = SP_OK;
-
-    pthread_mutex_lock(&conn->lock);
-    user->entered = !gate->busy;
-    if (gate->busy)
-        rc = queue_up(conn, user, gate, wait);
-    if (rc)
-        sp_ssh_gave_up(conn->name, what, rc, err);
-    else if (!user->entered)
-        rc = say_lost(conn, err);
-    else
-        gate->busy = true;
-    pthread_mutex_unlock(&conn->lock);
-    return rc;
-}
-
-void sp_ssh_leave(struct sp_ssh_conn *conn, struct sp_ssh_gate *gate)
-{
-    struct sp_ssh_user *next;
-
-    pthread_mutex_lock(&conn->lock);
-    next = gate->queue;
-    if (next) {
-        gate->queue = next->next;
-        next->entered = true;
-        wake(next);
-    }
-    gate->busy = next != NULL;
-    pthread_mutex_unlock(&conn->lock);
 }
 
 void sp_ssh_give_up(struct sp_ssh_conn *conn, const char *reason)
@@ -426,27 +330,13 @@ void sp_ssh_give_up(struct sp_ssh_conn *conn, const char *reason)
     pthread_mutex_unlock(&conn->lock);
 }
 
-void sp_ssh_flush(struct sp_ssh_conn *conn)
+bool sp_ssh_is_stuck(struct sp_ssh_conn *conn)
 {
     pthread_mutex_lock(&conn->lock);
-    if (!conn->lost)
-        send_waiting(conn);
+    send_waiting(conn);
+    bool stuck = unsent(conn) > 0;
     pthread_mutex_unlock(&conn->lock);
-}
-
-enum sp_code sp_ssh_user_init(struct sp_ssh_user *user, struct sp_error *err)
-{
-    *user = (struct sp_ssh_user){.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
-    if (user->wake_fd < 0)
-        return sp_error_errno(err, SP_E_UNAVAILABLE, errno, "ssh: eventfd");
-    return SP_OK;
-}
-
-void sp_ssh_user_clear(struct sp_ssh_user *user)
-{
-    if (user->wake_fd >= 0)
-        close(user->wake_fd);
-    user->wake_fd = -1;
+    return stuck;
 }
 
 static void set_callbacks(LIBSSH2_SESSION *session)
@@ -491,6 +381,8 @@ void sp_ssh_conn_free(struct sp_ssh_conn *conn)
     if (!conn->lost)
         libssh2_session_disconnect(conn->session, "done");
     conn->closing = true; /* from here on every step ends at once */
+    if (!conn->shaken)    /* given up in its middle, it leaves its keys behind */
+        libssh2_session_handshake(conn->session, conn->fd);
     close_leftovers(conn);
     if (conn->sftp)
         libssh2_sftp_shutdown(conn->sftp);

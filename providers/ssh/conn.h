@@ -5,11 +5,12 @@
  *
  * Four things make that sound. What libssh2 sends goes through a buffer of ours that takes every
  * packet whole, so no packet is half sent when another thread comes. Of the waiting threads one,
- * the driver, polls the socket; whoever receives bytes wakes the others, because the bytes may hold
- * their packets. A step that says EAGAIN has taken in all that had arrived, so none sleeps on bytes
- * that are there. Requests whose state libssh2 keeps once a session (opening a channel, starting a
- * command, SFTP) pass a gate, one at a time; one that is given up in its middle is finished by the
- * next to pass (exec.c), or its SFTP subsystem is discarded (sftp.c).
+ * the driver, polls the socket; whoever receives bytes takes the steps of the others, too, because
+ * the bytes may hold their packets, and wakes those whose step is done. A step that says EAGAIN has
+ * taken in all that had arrived, so none sleeps on bytes that are there. Requests whose state
+ * libssh2 keeps once a session (opening a channel, starting a command, SFTP) pass a gate, one at a
+ * time; one that is given up in its middle is finished by the next to pass (exec.c), or its SFTP
+ * subsystem is discarded (sftp.c).
  */
 #pragma once
 
@@ -20,10 +21,18 @@
 
 #include "providers/ssh/link.h"
 
+struct sp_ssh_conn;
+/* One call of libssh2 that does not block: its error code, LIBSSH2_ERROR_EAGAIN for "not yet". */
+typedef int (*sp_ssh_step_fn)(struct sp_ssh_conn *conn, void *ctx);
+
 /* A thread at a connection. */
 struct sp_ssh_user {
     int wake_fd; /* eventfd */
     bool entered;
+    sp_ssh_step_fn step; /* while it waits: what for; whoever gets it done says so */
+    void *ctx;
+    int result;
+    bool done;
     struct sp_ssh_user *next;
 };
 
@@ -39,10 +48,6 @@ struct sp_ssh_leftover {
     LIBSSH2_SFTP *sftp;
     struct sp_ssh_leftover *next;
 };
-
-struct sp_ssh_conn;
-/* One call of libssh2 that does not block: its error code, LIBSSH2_ERROR_EAGAIN for "not yet". */
-typedef int (*sp_ssh_step_fn)(struct sp_ssh_conn *conn, void *ctx);
 
 /* Something that libssh2 can have in hand only once a session; ctx of its step. */
 struct sp_ssh_request {
@@ -65,11 +70,14 @@ struct sp_ssh_conn {
     int64_t heard, asked; /* ms: last bytes came; keep-alive without an answer, 0 for none */
     int64_t keepalive_ms;
     struct sp_ssh_user *waiting, *driver;
-    bool driver_sends; /* it waits for room to send, too */
     struct sp_ssh_leftover *leftovers;
+    bool driver_sends; /* the driver waits for room to send, too */
+    bool shaken;       /* the handshake is over */
     bool closing;
-    const char *password; /* to answer questions with, while authenticating */
-    struct sp_error why;  /* once lost */
+    atomic_bool lost;                /* may be read without the lock */
+    atomic_int n_asked, n_leftovers; /* these, too: times asked; sessions the server may hold */
+    const char *password;            /* to answer questions with, while authenticating */
+    char why[120];                   /* once lost */
 
     struct sp_ssh_gate requests;    /* channel open, exec, start of SFTP */
     struct sp_ssh_request given_up; /* behind that gate; its command is owned */
@@ -77,11 +85,6 @@ struct sp_ssh_conn {
     int64_t given_up_until;   /* unanswered for so long: the connection is lost */
     struct sp_ssh_gate files; /* one SFTP operation at a time */
     LIBSSH2_SFTP *sftp;       /* behind that gate */
-
-    /* Without the lock. */
-    atomic_bool lost;
-    atomic_int n_asked,
-        n_leftovers; /* keep-alives, ever; sessions that the server may still hold */
 
     /* The pool's, under its lock. */
     struct sp_ssh_conn *next;
@@ -118,7 +121,7 @@ void sp_ssh_leave(struct sp_ssh_conn *conn, struct sp_ssh_gate *gate);
 
 /*
  * Runs a request behind the gate `requests`, after the one that somebody gave up there. Given up
- * itself with begun set, it and its channel belong to the connection. Codes as sp_ssh_run().
+ * itself, its channel belongs to the connection and is NULL afterwards. Codes as sp_ssh_run().
  */
 SP_MUST_CHECK enum sp_code sp_ssh_ask(struct sp_ssh_conn *conn, struct sp_ssh_user *user,
                                       const char *what, struct sp_ssh_request *request,
@@ -130,18 +133,19 @@ SP_MUST_CHECK enum sp_code sp_ssh_ask(struct sp_ssh_conn *conn, struct sp_ssh_us
 SP_MUST_CHECK enum sp_code sp_ssh_start_sftp(struct sp_ssh_conn *conn, struct sp_ssh_user *user,
                                              const struct sp_ssh_wait *wait, struct sp_error *err);
 
-/* For steps: so much waits to be sent that more may not be added; say EAGAIN. */
-bool sp_ssh_congested(const struct sp_ssh_conn *conn);
 /* Hands over what is to be closed, by value. Does not block. Thread: any, without the lock. */
 void sp_ssh_discard(struct sp_ssh_conn *conn, struct sp_ssh_leftover leftover);
 /* Declares it lost; its users see that. Thread: any, without the lock. */
 void sp_ssh_give_up(struct sp_ssh_conn *conn, const char *reason);
-/* Sends what waits, as far as the socket takes it. Thread: any, without the lock. */
-void sp_ssh_flush(struct sp_ssh_conn *conn);
+/* Sends what waits; whether the socket does not take all of it. Thread: any, without the lock. */
+bool sp_ssh_is_stuck(struct sp_ssh_conn *conn);
 
 /* "name: what: no answer in time" and the like, for SP_E_TIMEOUT and SP_E_CANCELLED. */
 enum sp_code sp_ssh_gave_up(const char *name, const char *what, enum sp_code code,
                             struct sp_error *err);
+/* SP_E_UNAVAILABLE, with the reason. The connection is lost. */
+enum sp_code sp_ssh_say_lost(const struct sp_ssh_conn *conn, const char *what,
+                             struct sp_error *err);
 /* SP_OK, or the limit of the caller's that has been reached. */
 enum sp_code sp_ssh_may_wait(const struct sp_ssh_wait *wait);
 /* Polls fd for events until then, with the caller's limits: SP_OK or the one that was reached. */

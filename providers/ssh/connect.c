@@ -1,5 +1,6 @@
 #include "providers/ssh/connect.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "providers/ssh/auth.h"
@@ -24,6 +25,7 @@ static enum sp_code shake_hands(struct sp_ssh_conn *conn, struct sp_ssh_user *us
     int result;
     enum sp_code rc = sp_ssh_run(conn, user, "handshake", step_handshake, NULL, wait, &result, err);
 
+    conn->shaken = !rc && !result;
     if (rc || !result)
         return rc;
     libssh2_session_last_error(conn->session, &text, NULL, 0);
@@ -94,6 +96,7 @@ static enum sp_code connect_within(const struct sp_ssh_options *options, const c
         rc = sp_ssh_start_sftp(conn, user, wait, err);
     if (rc)
         return rc;
+    assert(conn);
     libssh2_keepalive_config(conn->session, 1, KEEPALIVE_S);
     *out = SP_TAKE(conn);
     return SP_OK;

@@ -55,19 +55,29 @@ static void *look_up(void *arg)
     return NULL;
 }
 
-static enum sp_code start(const char *host, int64_t port, struct lookup **out)
+static struct lookup *new_lookup(const char *host, int64_t port)
 {
-    sp_auto(lookup_unref) struct lookup *l = calloc(1, sizeof *l);
-    pthread_attr_t attributes;
-    pthread_t thread;
+    struct lookup *l = calloc(1, sizeof *l);
 
     if (!l)
-        return SP_E_NOMEM;
+        return NULL;
     l->refs = 1;
     l->host = sp_strdup(host);
     l->done_fd = eventfd(0, EFD_CLOEXEC);
     snprintf(l->port, sizeof l->port, "%lld", (long long)port);
-    if (!l->host || l->done_fd < 0)
+    if (l->host && l->done_fd >= 0)
+        return l;
+    lookup_unref(l);
+    return NULL;
+}
+
+static enum sp_code start(const char *host, int64_t port, struct lookup **out)
+{
+    sp_auto(lookup_unref) struct lookup *l = new_lookup(host, port);
+    pthread_attr_t attributes;
+    pthread_t thread;
+
+    if (!l)
         return SP_E_NOMEM;
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
@@ -144,7 +154,7 @@ enum sp_code sp_ssh_dial(const char *host, int64_t port, const char *name,
     enum sp_code rc = start(host, port, &l);
 
     if (rc)
-        return sp_error_set(err, rc, "%s: no thread for the host name", name);
+        return sp_error_set(err, rc, "%s: host name: no memory or thread to look it up", name);
     rc = sp_ssh_poll(l->done_fd, POLLIN, wait);
     if (rc)
         return sp_ssh_gave_up(name, "host name", rc, err);

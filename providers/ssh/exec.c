@@ -74,14 +74,11 @@ enum sp_code sp_ssh_exec(struct sp_ssh_link *link, const char *command,
     request.channel = link->channel;
     link->used = true;
     rc = sp_ssh_ask(link->conn, &link->user, "exec", &request, wait, &result, err);
-    if (rc && request.begun) {
-        *started = SP_STARTED_MAYBE;
-        if (!link->conn->lost)
-            link->channel = NULL; /* the connection's now */
+    link->channel = request.channel;
+    if (rc) {
+        *started = request.begun ? SP_STARTED_MAYBE : SP_STARTED_NO;
         return rc;
     }
-    if (rc)
-        return rc;
     if (result) {
         return sp_error_set(err, SP_E_INVALID, "%s: exec: the server does not start commands",
                             link->conn->name);
@@ -103,8 +100,7 @@ static int step_write(struct sp_ssh_conn *conn, void *ctx)
 {
     struct transfer *t = ctx;
 
-    if (sp_ssh_congested(conn))
-        return LIBSSH2_ERROR_EAGAIN;
+    (void)conn;
     t->n = libssh2_channel_write(t->link->channel, t->from, t->len);
     return t->n < 0 ? (int)t->n : 0;
 }
@@ -153,7 +149,7 @@ enum sp_code sp_ssh_write_eof(struct sp_ssh_link *link, const struct sp_ssh_wait
                               struct sp_error *err)
 {
     enum sp_code rc = need_command(link, "standard input", err);
-    int result;
+    int result = 0;
 
     if (!rc) {
         rc = sp_ssh_run(link->conn, &link->user, "standard input", step_write_eof, link, wait,
@@ -264,7 +260,10 @@ enum sp_code sp_ssh_wait_exit(struct sp_ssh_link *link, const struct sp_ssh_wait
 
 void sp_ssh_close(struct sp_ssh_link *link)
 {
+    const struct sp_ssh_leftover channel = {.channel = link->channel};
+
     if (link->channel)
-        sp_ssh_discard(link->conn, (struct sp_ssh_leftover){.channel = SP_TAKE(link->channel)});
+        sp_ssh_discard(link->conn, channel);
+    link->channel = NULL;
     link->used = false;
 }

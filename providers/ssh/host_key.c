@@ -12,17 +12,25 @@
 #include "providers/ssh/read_file.h"
 #include "providers/ssh/wire.h"
 
-enum { FILE_BYTES = 16 << 20, PASSWD_BYTES = 16 << 10, TYPES_BYTES = 256, FINGERPRINT_BYTES = 64 };
+enum {
+    FILE_BYTES = 16 << 20,
+    PASSWD_BYTES = 4096,
+    METHODS_BYTES = 256,
+    TYPE_BYTES = 40,
+    FINGERPRINT_BYTES = 64
+};
 
-/* The types of keys, best first, and the names of the methods that use one. */
+/* Methods, best first, and the type of key that each uses. */
 static const struct {
-    const char *type, *methods;
-} types[] = {
+    const char *method, *type;
+} methods[] = {
     {"ssh-ed25519", "ssh-ed25519"},
     {"ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256"},
     {"ecdsa-sha2-nistp384", "ecdsa-sha2-nistp384"},
     {"ecdsa-sha2-nistp521", "ecdsa-sha2-nistp521"},
-    {"ssh-rsa", "rsa-sha2-512,rsa-sha2-256,ssh-rsa"},
+    {"rsa-sha2-512", "ssh-rsa"},
+    {"rsa-sha2-256", "ssh-rsa"},
+    {"ssh-rsa", "ssh-rsa"},
 };
 
 void sp_host_keys_clear(struct sp_host_keys *keys)
@@ -50,13 +58,11 @@ static enum sp_code load_file(struct sp_host_keys *keys, const char *path, bool 
 /* That of the worker's account, as ssh has it, not of $HOME. */
 static enum sp_code load_users(struct sp_host_keys *keys, struct sp_error *err)
 {
-    sp_auto(sp_free_str) char *bytes = malloc(PASSWD_BYTES);
     sp_auto(sp_free_str) char *path = NULL;
+    char bytes[PASSWD_BYTES];
     struct passwd entry, *found = NULL;
 
-    if (!bytes)
-        return sp_error_set(err, SP_E_NOMEM, "out of memory");
-    if (getpwuid_r(geteuid(), &entry, bytes, PASSWD_BYTES, &found) || !found)
+    if (getpwuid_r(geteuid(), &entry, bytes, sizeof bytes, &found) || !found)
         return SP_OK; /* an account without a home has no such file */
     if (asprintf(&path, "%s/.ssh/known_hosts", found->pw_dir) < 0) {
         path = NULL;
@@ -84,6 +90,16 @@ enum sp_code sp_host_keys_load(const struct sp_ssh_options *options, const char 
     return rc;
 }
 
+/* The first of the methods with this type of key; their number: none is. */
+static size_t type_of(const char *type)
+{
+    size_t i = 0;
+
+    while (i < SP_COUNT(methods) && strcmp(methods[i].type, type) != 0)
+        i++;
+    return i;
+}
+
 static bool is_known_type(const struct sp_host_keys *keys, const char *type)
 {
     for (size_t i = 0; i < keys->known.n; i++) {
@@ -96,19 +112,35 @@ static bool is_known_type(const struct sp_host_keys *keys, const char *type)
     return false;
 }
 
+/* libssh2 1.10 drops unknown names from a list by copying it onto itself: none may be in it. */
+static bool is_supported(const char **names, int n, const char *method)
+{
+    for (int i = 0; i < n; i++) {
+        if (strcmp(names[i], method) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool sp_host_keys_prefer(const struct sp_host_keys *keys, LIBSSH2_SESSION *session)
 {
-    char list[TYPES_BYTES] = "";
+    const char **names = NULL;
+    int n = libssh2_session_supported_algs(session, LIBSSH2_METHOD_HOSTKEY, &names);
+    char list[METHODS_BYTES] = "";
     size_t len = 0;
 
     for (int known = 1; known >= 0; known--) { /* the known ones first */
-        for (size_t i = 0; i < SP_COUNT(types); i++) {
-            if ((keys->refused & 1U << i) || is_known_type(keys, types[i].type) != (known == 1))
+        for (size_t i = 0; i < SP_COUNT(methods); i++) {
+            if ((keys->refused & 1U << type_of(methods[i].type)) ||
+                is_known_type(keys, methods[i].type) != (known == 1) ||
+                !is_supported(names, n, methods[i].method))
                 continue;
             len += (size_t)snprintf(list + len, sizeof list - len, "%s%s", len ? "," : "",
-                                    types[i].methods);
+                                    methods[i].method);
         }
     }
+    if (n > 0)
+        libssh2_free(session, names);
     return len > 0 && libssh2_session_method_pref(session, LIBSSH2_METHOD_HOSTKEY, list) == 0;
 }
 
@@ -125,17 +157,14 @@ static enum sp_code fingerprint(struct sp_bytes blob, char *out)
     return SP_OK;
 }
 
-/* Its place in the table of types; that one's size: another type. */
-static size_t type_of(struct sp_bytes blob)
+static size_t type_in(struct sp_bytes blob)
 {
-    struct sp_bytes name = {0};
-    size_t i = 0;
+    char name[TYPE_BYTES] = "";
+    struct sp_bytes type;
 
-    if (!sp_ssh_take_string(&blob, &name))
-        return SP_COUNT(types);
-    while (i < SP_COUNT(types) && !sp_ssh_same(name, types[i].type))
-        i++;
-    return i;
+    if (sp_ssh_take_string(&blob, &type) && type.len < sizeof name)
+        memcpy(name, type.data, type.len);
+    return type_of(name);
 }
 
 static enum sp_code check_known(struct sp_host_keys *keys, struct sp_bytes blob, const char *shown,
@@ -171,15 +200,15 @@ enum sp_code sp_host_keys_check(struct sp_host_keys *keys, LIBSSH2_SESSION *sess
     blob.data = libssh2_session_hostkey(session, &blob.len, &ignored);
     if (!blob.data || fingerprint(blob, print))
         return sp_error_set(err, SP_E_UNAVAILABLE, "%s: host key: the server has none", keys->name);
-    size_t type = type_of(blob);
+    size_t type = type_in(blob);
     snprintf(shown, sizeof shown, "%s (%s)", print,
-             type < SP_COUNT(types) ? types[type].type : "of an unknown type");
+             type < SP_COUNT(methods) ? methods[type].type : "of an unknown type");
     if (!is_set(pinned))
         return check_known(keys, blob, shown, err);
     if (strcmp(pinned, print) == 0)
         return SP_OK;
-    *again = type < SP_COUNT(types) && !(keys->refused & 1U << type);
-    keys->refused |= type < SP_COUNT(types) ? 1U << type : 0;
+    *again = type < SP_COUNT(methods) && !(keys->refused & 1U << type);
+    keys->refused |= type < SP_COUNT(methods) ? 1U << type : 0;
     return sp_error_set(err, SP_E_DENIED,
                         "%s: host key: not the one of host_key_fingerprint; it showed %s. If that "
                         "is its key, set host_key_fingerprint to it",

@@ -2,6 +2,7 @@
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,6 +30,35 @@ static enum sp_code bad(const char *name, const char *why, struct sp_error *err)
     return sp_error_set(err, SP_E_INVALID, "%s: private_key: %s", name, why);
 }
 
+/* Line ends of Windows, and of browsers, become those of Unix. An empty line would end PEM's head.
+ */
+static void end_lines(struct sp_buf *text)
+{
+    char *to = text->data;
+
+    for (const char *from = text->data; *from; from++) {
+        if (*from != '\r') {
+            *to++ = *from;
+        } else if (from[1] != '\n') {
+            *to++ = '\n';
+        }
+    }
+    *to = '\0';
+    text->len = (size_t)(to - text->data);
+}
+
+/* Part of a key may have been taken for a path, and is not told. */
+static enum sp_code unreadable(const char *setting, const char *name, int failure,
+                               struct sp_error *err)
+{
+    if (*setting == '/')
+        return sp_error_errno(err, SP_E_INVALID, failure, "%s: private_key: %s", name, setting);
+    return sp_error_errno(err, SP_E_INVALID, failure,
+                          "%s: private_key: neither a key's whole text nor the path of a file that "
+                          "can be read",
+                          name);
+}
+
 /* Text of more than a line, or with a key's first line, is a key; else it is a path. */
 static enum sp_code load_text(const char *setting, const char *name, struct sp_buf *text,
                               struct sp_error *err)
@@ -38,30 +68,24 @@ static enum sp_code load_text(const char *setting, const char *name, struct sp_b
     if (!strchr(setting, '\n') && !strstr(setting, "-----BEGIN")) {
         int failure = sp_ssh_read_file(setting, text);
         if (failure)
-            return sp_error_errno(err, SP_E_INVALID, failure, "%s: private_key: %s", name, setting);
+            return unreadable(setting, name, failure, err);
     } else {
         rc = sp_buf_adds(text, setting);
     }
     if (!rc)
         rc = sp_buf_addc(text, '\n'); /* which a pasted key may lack */
-    for (char *p = text->data; p && *p; p++) {
-        if (*p == '\r')
-            *p = '\n';
-    }
+    if (!rc)
+        end_lines(text);
     return rc ? sp_error_set(err, SP_E_INVALID, "%s: private_key: too long", name) : SP_OK;
 }
 
 /* OpenSSL would ask the terminal otherwise. */
 static int give_passphrase(char *buf, int size, int writing, void *ctx)
 {
-    const char *passphrase = *(const char **)ctx;
-    size_t len = strlen(passphrase);
+    int len = snprintf(buf, (size_t)size, "%s", *(const char **)ctx);
 
     (void)writing;
-    if (len > (size_t)size)
-        return -1;
-    memcpy(buf, passphrase, len);
-    return (int)len;
+    return len < size ? len : -1;
 }
 
 static enum sp_code check_openssh(struct sp_ssh_key *key, const char *passphrase, const char *name,
@@ -117,15 +141,16 @@ enum sp_code sp_ssh_key_load(const struct sp_ssh_options *options, const char *n
     enum sp_code rc = load_text(options->private_key, name, &text, err);
 
     key.text = sp_buf_take(&text, &key.len);
-    if (!rc && !key.text)
-        rc = sp_error_set(err, SP_E_NOMEM, "out of memory");
-    if (!rc && sp_openssh_key_is(key.text))
-        rc = check_openssh(&key, passphrase, name, err);
-    else if (!rc)
-        rc = check_pem(&key, passphrase, name, err);
-    if (rc)
+    if (!key.text)
+        return rc ? rc : sp_error_set(err, SP_E_NOMEM, "out of memory");
+    if (!rc) {
+        rc = sp_openssh_key_is(key.text) ? check_openssh(&key, passphrase, name, err)
+                                         : check_pem(&key, passphrase, name, err);
+    }
+    if (rc) {
         sp_ssh_key_clear(&key);
-    else
-        *out = key;
-    return rc;
+        return rc;
+    }
+    *out = key;
+    return SP_OK;
 }

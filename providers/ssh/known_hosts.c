@@ -2,14 +2,15 @@
 
 #include <ctype.h>
 #include <openssl/crypto.h>
-#include <openssl/hmac.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/text.h"
 #include "providers/ssh/wire.h"
 
-enum { HASH_BYTES = 20, NAME_BYTES = 300 };
+#define HASH_BYTES ((size_t)64) /* of one in a hashed name, and some */
+enum { NAME_BYTES = 300 };
 
 void sp_known_hosts_clear(struct sp_known_hosts *known)
 {
@@ -54,18 +55,18 @@ static struct sp_bytes take_part(struct sp_bytes *rest, char separator)
 
 /* * and ? as in file names, in lower case. The last * may take more, so that no recursion is
  * needed. */
-static bool glob(struct sp_bytes pattern, const char *name)
+static bool matches(struct sp_bytes pattern, const char *name)
 {
     size_t p = 0, star = SIZE_MAX;
     const char *from = name;
 
     while (*name) {
-        char c = p < pattern.len ? (char)tolower((unsigned char)pattern.data[p]) : '\0';
+        int c = p < pattern.len ? tolower((unsigned char)pattern.data[p]) : '\0';
 
         if (c == '*') {
             star = p++;
             from = name;
-        } else if (c && (c == '?' || c == *name)) {
+        } else if (c && (c == '?' || c == (unsigned char)*name)) {
             p++;
             name++;
         } else if (star != SIZE_MAX) {
@@ -83,10 +84,10 @@ static bool glob(struct sp_bytes pattern, const char *name)
 /* |1|salt|hash, both in base64: HMAC-SHA1 of the name. */
 static bool is_hash_of(struct sp_bytes word, const char *name)
 {
-    sp_auto(sp_buf_clear) struct sp_buf salt = SP_BUF_INIT(HASH_BYTES * 2);
-    sp_auto(sp_buf_clear) struct sp_buf hash = SP_BUF_INIT(HASH_BYTES * 2);
+    sp_auto(sp_buf_clear) struct sp_buf salt = SP_BUF_INIT(HASH_BYTES);
+    sp_auto(sp_buf_clear) struct sp_buf hash = SP_BUF_INIT(HASH_BYTES);
     unsigned char ours[EVP_MAX_MD_SIZE];
-    unsigned len = 0;
+    size_t len = 0;
 
     word.data += 3;
     word.len -= 3;
@@ -94,8 +95,8 @@ static bool is_hash_of(struct sp_bytes word, const char *name)
     if (sp_base64_decode(first.data, first.len, &salt) ||
         sp_base64_decode(word.data, word.len, &hash) || salt.len == 0)
         return false;
-    return HMAC(EVP_sha1(), salt.data, (int)salt.len, (const unsigned char *)name, strlen(name),
-                ours, &len) &&
+    return EVP_Q_mac(NULL, "HMAC", NULL, "SHA1", NULL, salt.data, salt.len,
+                     (const unsigned char *)name, strlen(name), ours, sizeof ours, &len) &&
            hash.len == len && CRYPTO_memcmp(hash.data, ours, len) == 0;
 }
 
@@ -114,7 +115,7 @@ static bool names_host(struct sp_bytes patterns, const char *name)
             pattern.data++;
             pattern.len--;
         }
-        if (!glob(pattern, name))
+        if (!matches(pattern, name))
             continue;
         if (negated)
             return false;
@@ -193,17 +194,13 @@ enum sp_known sp_known_hosts_look(const struct sp_known_hosts *known, struct sp_
     for (size_t i = 0; i < known->n; i++) {
         const struct sp_known_key *key = &known->keys[i];
         bool same = key->blob.len == blob.len && memcmp(key->blob.data, blob.data, blob.len) == 0;
-        enum sp_known found = SP_KNOWN_OTHER_TYPE;
+        enum sp_known found = same_type(key->blob, blob) ? SP_KNOWN_CHANGED : SP_KNOWN_OTHER_TYPE;
 
         if (same && key->revoked)
             return SP_KNOWN_REVOKED;
-        if (key->revoked)
-            continue;
         if (same)
             found = SP_KNOWN_YES;
-        else if (same_type(key->blob, blob))
-            found = SP_KNOWN_CHANGED;
-        if (found > best)
+        if (found > best && !key->revoked)
             best = found;
     }
     return best;

@@ -39,7 +39,8 @@ struct sp_ssh_wait {
     int cancel_fd;    /* readable once it is to end; -1: none */
 };
 
-/* No network I/O, no file is read. SP_E_NOMEM. */
+/* No network I/O, no file is read. SP_E_NOMEM; SP_E_UNAVAILABLE: no thread, which closes idle
+ * connections. */
 SP_MUST_CHECK enum sp_code sp_ssh_pool_new(const struct sp_ssh_options *options,
                                            struct sp_ssh_pool **out, struct sp_error *err);
 /* Closes every connection. No link is out any more. NULL is fine. Blocks: up to 100 ms. */
@@ -134,7 +135,8 @@ SP_AUTO_CLEAR(struct sp_ssh_listing, sp_ssh_listing_clear)
 /* Whether the link's last file operation failed because there is no such file or folder. */
 bool sp_ssh_no_such_file(const struct sp_ssh_link *link);
 
-/* Makes or replaces a file with these permission bits. A failure may leave a part of it. */
+/* Makes a file with these permission bits, less the umask at the server, or replaces the bytes of
+ * one. A failure may leave a part of it. */
 SP_MUST_CHECK enum sp_code sp_ssh_put(struct sp_ssh_link *link, const char *path, const void *data,
                                       size_t len, unsigned mode, const struct sp_ssh_wait *wait,
                                       struct sp_error *err);

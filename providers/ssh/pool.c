@@ -185,12 +185,13 @@ static void release(struct sp_ssh_link *link)
 {
     struct sp_ssh_pool *pool = link->pool;
     struct sp_ssh_conn *conn = SP_TAKE(link->conn);
+    bool stuck = sp_ssh_is_stuck(conn); /* then nobody would send the rest, perhaps a close */
     bool useless = false;
 
     pthread_mutex_lock(&pool->lock);
     if (--conn->links == 0) {
         conn->idle_since = sp_mono_ms();
-        useless = conn->retired || conn->lost || conn->n_asked >= ASKED_MAX;
+        useless = stuck || conn->retired || conn->lost || conn->n_asked >= ASKED_MAX;
         pthread_cond_signal(&pool->changed);
     }
     if (useless)
@@ -230,7 +231,7 @@ static enum sp_code try_link(struct sp_ssh_link *link, const struct sp_ssh_wait 
         rc = sp_error_wrap(err, SP_E_UNAVAILABLE, "first session");
     if (rc == SP_E_TIMEOUT && sp_deadline_left(wait->deadline) != 0) {
         sp_ssh_give_up(conn, "it died while unused");
-        rc = sp_error_set(err, SP_E_UNAVAILABLE, "%s", conn->why.msg);
+        rc = sp_ssh_say_lost(conn, "session", err);
     }
     return rc;
 }

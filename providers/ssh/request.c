@@ -10,6 +10,7 @@ static void disown(struct sp_ssh_conn *c, struct sp_ssh_request *request)
 {
     c->given_up = *request;
     c->given_up_until = sp_deadline_in(OVERDUE_MS);
+    request->channel = NULL;
     if (request->command) {
         c->given_up_command = sp_strdup(request->command);
         if (!c->given_up_command)
@@ -33,7 +34,7 @@ static enum sp_code finish_given_up(struct sp_ssh_conn *c, struct sp_ssh_user *u
     enum sp_code rc = sp_ssh_run(c, user, what, old->step, old, &limits, &result, err);
     if (rc == SP_E_TIMEOUT && sp_deadline_left(c->given_up_until) == 0) {
         sp_ssh_give_up(c, "a request is not answered");
-        return sp_error_set(err, SP_E_UNAVAILABLE, "%s", c->why.msg);
+        return sp_ssh_say_lost(c, what, err);
     }
     if (rc)
         return rc;

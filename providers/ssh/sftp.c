@@ -6,8 +6,6 @@
 #include "providers/ssh/pool.h"
 
 enum {
-    START_TRIES = 3,         /* see exec.c */
-    START_MS = 20000,        /* login shells can be slow */
     WRITE_BYTES = 256 << 10, /* in flight */
     READ_BYTES = 128 << 10,  /* libssh2 asks for four times as much ahead */
     NAME_BYTES = 1024,
@@ -29,43 +27,6 @@ struct file_op {
     ssize_t n;
     LIBSSH2_SFTP_ATTRIBUTES attributes;
 };
-
-static int step_start(struct sp_ssh_conn *conn, void *ctx)
-{
-    struct sp_ssh_request *request = ctx;
-
-    if (conn->lost)
-        return LIBSSH2_ERROR_EAGAIN;
-    request->begun = true;
-    request->sftp = libssh2_sftp_init(conn->session);
-    return request->sftp ? 0 : libssh2_session_last_errno(conn->session);
-}
-
-enum sp_code sp_ssh_start_sftp(struct sp_ssh_conn *conn, struct sp_ssh_user *user,
-                               const struct sp_ssh_wait *wait, struct sp_error *err)
-{
-    struct sp_ssh_request request = {.step = step_start};
-    const struct sp_ssh_wait limits = {sp_deadline_min(wait->deadline, sp_deadline_in(START_MS)),
-                                       wait->cancel_fd};
-    enum sp_code rc = SP_OK;
-    int result = LIBSSH2_ERROR_CHANNEL_FAILURE;
-
-    for (int i = 0; !rc && i < START_TRIES && result == LIBSSH2_ERROR_CHANNEL_FAILURE; i++)
-        rc = sp_ssh_ask(conn, user, "SFTP", &request, &limits, &result, err);
-    if (rc == SP_E_TIMEOUT && sp_deadline_left(wait->deadline) != 0) {
-        sp_ssh_give_up(conn, "SFTP does not start; is the machine's sftp-server there?");
-        return sp_error_set(err, SP_E_UNAVAILABLE, "%s", conn->why.msg);
-    }
-    if (!rc && result) {
-        return sp_error_set(err, SP_E_INVALID,
-                            "%s: SFTP: refused; sshd_config needs \"Subsystem sftp\" and "
-                            "MaxSessions of 2 or more",
-                            conn->name);
-    }
-    if (!rc)
-        conn->sftp = request.sftp;
-    return rc;
-}
 
 static enum sp_code begin(struct file_op *op)
 {
@@ -125,8 +86,11 @@ static enum sp_code refused(struct file_op *op)
 /* Whatever it was doing, its answers no longer meet a request of ours. */
 static void abandon(struct file_op *op)
 {
-    sp_ssh_discard(op->link->conn, (struct sp_ssh_leftover){.handle = SP_TAKE(op->handle),
-                                                            .sftp = SP_TAKE(op->sftp)});
+    const struct sp_ssh_leftover subsystem = {.handle = op->handle, .sftp = op->sftp};
+
+    sp_ssh_discard(op->link->conn, subsystem);
+    op->handle = NULL;
+    op->sftp = NULL;
     op->link->conn->sftp = NULL;
 }
 
@@ -163,11 +127,8 @@ static int step_close(struct sp_ssh_conn *conn, void *ctx)
 /* Closes what is open, keeps the first failure, and lets the next one in. */
 static enum sp_code end(struct file_op *op, enum sp_code rc)
 {
-    struct sp_error ignored;
-
     if (op->handle) {
-        if (rc)
-            op->err = &ignored;
+        op->err = rc ? NULL : op->err;
         enum sp_code closed = call(op, step_close);
         rc = rc ? rc : closed;
     }
@@ -197,8 +158,7 @@ static int step_write(struct sp_ssh_conn *conn, void *ctx)
 {
     struct file_op *op = ctx;
 
-    if (sp_ssh_congested(conn))
-        return LIBSSH2_ERROR_EAGAIN;
+    (void)conn;
     op->n = libssh2_sftp_write(op->handle, op->buf, op->len < WRITE_BYTES ? op->len : WRITE_BYTES);
     return op->n < 0 ? unless_ended(op, (int)op->n) : 0;
 }
@@ -309,7 +269,7 @@ static enum sp_code read_all(struct file_op *op, struct sp_buf *out)
 enum sp_code sp_ssh_get(struct sp_ssh_link *link, const char *path, struct sp_buf *out,
                         const struct sp_ssh_wait *wait, struct sp_error *err)
 {
-    sp_auto(sp_free_str) char *bytes = malloc(READ_BYTES);
+    sp_auto(sp_buf_clear) struct sp_buf bytes = SP_BUF_INIT(READ_BYTES);
     struct file_op op = {
         .link = link,
         .what = "SFTP: reading a file",
@@ -317,12 +277,12 @@ enum sp_code sp_ssh_get(struct sp_ssh_link *link, const char *path, struct sp_bu
         .err = err,
         .path = path,
         .flags = LIBSSH2_FXF_READ,
-        .buf = bytes,
         .len = READ_BYTES,
     };
 
-    if (!bytes)
+    if (sp_buf_reserve(&bytes, READ_BYTES))
         return sp_error_set(err, SP_E_NOMEM, "out of memory");
+    op.buf = bytes.data;
     enum sp_code rc = begin(&op);
     return rc ? rc : end(&op, read_all(&op, out));
 }
@@ -444,10 +404,9 @@ static enum sp_code list_all(struct file_op *op, size_t max_entries, struct sp_s
             break;
         if (!is_entry(op->buf, (size_t)op->n))
             continue;
-        if (out->n < max_entries)
+        out->more = out->n == max_entries;
+        if (!out->more)
             rc = add_entry(op, out);
-        else
-            out->more = true;
     }
     return rc;
 }
@@ -469,9 +428,10 @@ enum sp_code sp_ssh_list(struct sp_ssh_link *link, const char *path, size_t max_
 
     if (!rc)
         rc = end(&op, list_all(&op, max_entries, &listing));
-    if (rc)
+    if (rc) {
         sp_ssh_listing_clear(&listing);
-    else
-        *out = listing;
-    return rc;
+        return rc;
+    }
+    *out = listing;
+    return SP_OK;
 }

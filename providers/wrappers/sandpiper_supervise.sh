@@ -19,9 +19,10 @@
 #
 # What a run started is found by a tag which neither fork nor exec, a cleared environment nor a new
 # session gets rid of: a hard limit on resident memory. The kernel does nothing else with that number
-# (since Linux 2.4.30), nobody but root can raise it, and /proc shows it. Forks are dear, so builtins do
-# what they can.
-# shellcheck disable=SC3045 # ulimit's -m, -c and one of -u and -p are everywhere
+# (since Linux 2.4.30), nobody but root can raise it, and /proc shows it. A program may lower it for its
+# own reasons, so the limit on file locks, as idle as that one, says the same where the shell can set it.
+# Forks are dear, so builtins do what they can.
+# shellcheck disable=SC3045 # ulimit's -m, -c, one of -u and -p, and of -w and -x, are everywhere
 PROGRAM_PATH=/usr/local/bin:/usr/bin:/bin
 [ "$1" != once ] || PROGRAM_PATH=$PATH
 export PATH="$PROGRAM_PATH:$PATH" LC_ALL=C
@@ -41,27 +42,55 @@ alive() {
     grep -Ls '^State:.[ZX]' $files
 }
 
-# What forks faster than it can be killed is stopped first, all of it, until no more is found. grep's
-# exit code says nothing, since processes come and go while it reads.
+# Hundredths of a second.
+now() {
+    read -r up _ </proc/uptime
+    time=1${up%.*}${up#*.}
+}
+
+# Reading what /proc has of every process is most of the work for a short program. Pids count up. No
+# machine gives out 32768 of them in a second; so for a while they come round once at most, which the
+# last one given out tells.
+list_processes() {
+    processes='/proc/[0-9]*/limits'
+    [ "$began" ] || return
+    now
+    read -r _ _ _ _ last </proc/loadavg
+    read -r most </proc/sys/kernel/pid_max
+    if [ $((time - began)) -ge $((most * 100 / 32768)) ] || [ "$last" -le $$ ]; then return; fi
+    processes=
+    for process in /proc/[0-9]*; do
+        if [ "${process#/proc/}" -gt $$ ]; then processes="$processes $process/limits"; fi
+    done
+}
+
+# What forks faster than it can be killed is stopped first, all of it, until no more is found: the
+# program's group at once, and each may lead another, whose processes are not there long enough to be
+# told. grep's exit code says nothing, since processes come and go while it reads.
 end_all() {
+    if [ "$began" ] && read -r group <&9; then kill -STOP "-$group"; fi
     before=
     rounds=0
     while [ $rounds -lt 100 ]; do
         rounds=$((rounds + 1))
-        found=$(grep -lsF "$bytes" /proc/[0-9]*/limits)
+        list_processes
+        # shellcheck disable=SC2086 # a pattern, or one word each
+        found=${processes:+$(grep -lsF "$bytes" $processes)}
         pids=
-        for file in $found; do
-            file=${file#/proc/}
-            pids="$pids ${file%/limits}"
+        groups=
+        signal=KILL
+        for pid in $found; do
+            pid=${pid#/proc/}
+            pid=${pid%/limits}
+            pids="$pids $pid"
+            groups="$groups -$pid"
+            case "$before " in *" $pid "*) ;; *) signal=STOP ;; esac
         done
+        [ "$pids" ] || return
         # shellcheck disable=SC2086 # one word each
-        if [ -z "$pids" ]; then
-            return
-        elif [ "$pids" != "$before" ]; then
-            kill -STOP $pids
-        elif kill -KILL $pids; [ -z "$(alive $pids)" ]; then
-            return
-        fi
+        kill -$signal $pids $groups
+        # shellcheck disable=SC2086
+        if [ $signal = KILL ] && [ -z "$(alive $pids)" ]; then return; fi
         before=$pids
     done
 } 2>/dev/null
@@ -81,19 +110,26 @@ start() {
         record refused limit
         exit
     fi
-    exec 3>>"$home/result" 5<&-
+    ulimit -w "$bytes" 2>/dev/null || ulimit -x "$bytes" 2>/dev/null
+    read -r group _ </proc/self/stat # timeout makes this process the first of a group
+    echo "$group" >"$home/group"
+    exec 3>>"$home/result" 5<&- 8<&- 9<&-
     if [ -e "$home/arguments" ]; then exec 4<"$home/arguments"; else exec 4</dev/null; fi
     if [ "$command" = once ]; then
         set -- env -u LC_ALL PATH="$PROGRAM_PATH" "$@"
     else
         set -- env -i PATH="$PROGRAM_PATH" HOME="$PWD" LANG=C.UTF-8 TMPDIR="$PWD" "$@"
     fi
-    # timeout bounds its life should the other side vanish, and gives it a process group of its own.
+    # timeout bounds its life, too, should the other side vanish.
     exec timeout -s KILL "$life" "$@" >&6 2>&7 6>&- 7>&-
 }
 
-# The shell tells a signal from an exit code by what it says, except of these two.
+# The shell tells a signal from an exit code by what it says, except of these two. What the program put in
+# the place of the result file is not opened.
 conclude() {
+    if [ -h "$home/result" ] || [ ! -f "$home/result" ]; then
+        remove "$home/result"
+    fi
     read -r recorded <"$home/result"
     if [ "$recorded" ]; then
         return # refused
@@ -116,7 +152,7 @@ watch() {
     (
         read -r _ <&5
         end_all
-    ) 2>/dev/null 6>&- 7>&- &
+    ) 2>/dev/null 6>&- 7>&- 9<&8 &
     watcher=$!
 }
 
@@ -130,6 +166,10 @@ supervise() {
     elif ! PATH=$PROGRAM_PATH command -v "$1"; then
         record refused interpreter
     else
+        now
+        began=$time
+        : >"$home/group"
+        exec 8<"$home/group" 9<"$home/group" # for each who asks, before the program can replace it
         [ "$command" = once ] || watch
         (start "$@")
         code=$?
@@ -180,7 +220,9 @@ sweep() {
     remove "$home"
 }
 
+began= # when the program was started
 home=${0%/*}
+case $home in /*) ;; *) home=$PWD/$home ;; esac # to stay right after a change of folder
 set_tag "$home"
 command=$1
 shift

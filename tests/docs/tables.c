@@ -35,8 +35,8 @@ static enum sp_code providers(struct sp_buf *out)
     enum sp_code rc = sp_buf_adds(out, "| provider | what it is |\n| --- | --- |\n");
     const struct sp_provider_ops *ops;
     for (size_t i = 0; (ops = sp_registry_at(i)) != NULL && !rc; i++)
-        rc = sp_buf_addf(out, "| [`%s`](docs/providers/%s.md) | %s%s |\n", ops->name, ops->name,
-                         ops->description, ops->open ? "" : "; **not built yet**");
+        rc = sp_buf_addf(out, "| [`%s`](docs/providers/%s.md) | %s |\n", ops->name, ops->name,
+                         ops->description);
     return rc;
 }
 

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "tests/support.h"
 #include "tests/support/load_peer.h"
 #include "tests/support/stage.h"
@@ -19,11 +20,25 @@ static struct sp_load_peer peer;
 
 static void open_stage(void)
 {
-    char settings[96];
     s = sp_stage_new(8);
-    peer = sp_load_peer_start(DELAY_MS);
+}
+
+static void start_peer(int64_t delay_ms)
+{
+    char settings[96];
+    peer = sp_load_peer_start(delay_ms);
     snprintf(settings, sizeof settings, "{\"endpoint\":\"http://127.0.0.1:%d\"}", peer.port);
     sp_stage_settings(s, "self_managed", settings);
+}
+
+static void submit(int n)
+{
+    for (int i = 0; i < n; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "j%d", i);
+        sp_stage_submit(s, id, "python", "print('hello')", "");
+    }
+    sp_stage_flush(s);
 }
 
 static void close_stage(void)
@@ -72,14 +87,11 @@ static void check_each_once(void)
 
 Test(load, jobs_at_a_slow_service_cost_little_memory_and_one_connection_an_executor, .timeout = 900)
 {
+    start_peer(DELAY_MS);
+    submit(JOBS);
+
     int w =
         sp_stage_worker(s, (const char *const[]){"worker.concurrency=256", "log.level=warn", NULL});
-
-    for (int i = 0; i < JOBS; i++) {
-        char id[16];
-        snprintf(id, sizeof id, "j%d", i);
-        sp_stage_submit(s, id, "python", "print('hello')", "");
-    }
     cr_assert(sp_stage_wait(s, JOBS, LIMIT_MS), "%zu replies", s->n_answers);
 
     sp_stage_until(all_committed, NULL, 5000, "the watermark reaches the end of the topic");
@@ -94,4 +106,22 @@ Test(load, jobs_at_a_slow_service_cost_little_memory_and_one_connection_an_execu
     cr_expect(count.cut_off == 0, "%lld connections were cut off", count.cut_off);
     printf("peak: %ld kB, %lld connections, %lld requests at once\n", peak, count.connections,
            count.most_waiting);
+}
+
+/* Else all of it would be held in memory, until the check of the provider is over. */
+Test(load, a_backlog_waits_in_kafka_for_the_settings)
+{
+    const int jobs = 500;
+    start_peer(1000);
+    submit(jobs);
+
+    int64_t until = sp_deadline_in(2000);
+    int w = sp_stage_worker(s, NULL);
+    while (!sp_stage_wait(s, 1, 10) && sp_deadline_left(until) > 0) {
+        double held = sp_stage_metric(s, w, "sandpiper_jobs_held");
+        cr_assert(held == 0 || sp_deadline_left(until) == 0, "%.0f jobs are held", held);
+    }
+
+    struct sp_stage_answer *a = sp_stage_reply(s, "j0", LIMIT_MS);
+    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "status"), "ok"), "%s", a->value);
 }

@@ -15,14 +15,14 @@ static struct sp_managed m;
 
 static void start(void)
 {
-    m.limits = sp_managed_limits;
+    m.limits = sp_usual_limits;
     sp_managed_start(&m, NULL, "");
 }
 
 /* For programs that never end: the manager ends each after a second. */
 static void start_hasty(void)
 {
-    m.limits = sp_managed_limits;
+    m.limits = sp_usual_limits;
     sp_managed_start(&m, (const char *const[]){"SANDBOX_TIMEOUT=1s", NULL}, "");
 }
 
@@ -167,9 +167,9 @@ Test(self_managed, a_program_that_succeeds_gives_its_output_and_its_exact_value)
         const char *name = successes[i].name, *value = successes[i].value;
 
         enum sp_code rc =
-            sp_managed_run(&m, &(struct sp_managed_job){.code = successes[i].code,
-                                                        .arguments = successes[i].arguments,
-                                                        .language = successes[i].language});
+            sp_managed_run(&m, &(struct sp_provider_job){.code = successes[i].code,
+                                                         .arguments = successes[i].arguments,
+                                                         .language = successes[i].language});
 
         cr_expect(eq(int, rc, SP_OK), "%s: %s", name, m.err.msg);
         cr_expect(m.result.outcome == SP_OUTCOME_EXITED && m.result.exit_code == 0,
@@ -265,10 +265,10 @@ Test(self_managed, a_program_that_fails_gives_its_exit_code_and_what_the_manager
         const char *name = failures[i].name, *metadata = failures[i].metadata;
 
         enum sp_code rc =
-            sp_managed_run(&m, &(struct sp_managed_job){.code = failures[i].code,
-                                                        .arguments = failures[i].arguments,
-                                                        .language = failures[i].language,
-                                                        .strict = failures[i].strict});
+            sp_managed_run(&m, &(struct sp_provider_job){.code = failures[i].code,
+                                                         .arguments = failures[i].arguments,
+                                                         .language = failures[i].language,
+                                                         .strict = failures[i].strict});
 
         cr_expect(eq(int, rc, SP_OK), "%s: %s", name, m.err.msg);
         cr_expect(eq(int, m.result.outcome, SP_OUTCOME_EXITED), "%s", name);
@@ -292,7 +292,7 @@ static const struct {
 Test(self_managed, a_limit_that_ends_a_program_is_named)
 {
     for (size_t i = 0; i < SP_COUNT(limits); i++) {
-        enum sp_code rc = sp_managed_run(&m, &(struct sp_managed_job){.code = limits[i].code});
+        enum sp_code rc = sp_managed_run(&m, &(struct sp_provider_job){.code = limits[i].code});
 
         cr_expect(eq(int, rc, SP_OK), "%s: %s", limits[i].name, m.err.msg);
         cr_expect(eq(int, m.result.outcome, SP_OUTCOME_LIMIT), "%s", limits[i].name);
@@ -321,7 +321,7 @@ static const struct {
 SP_TABLE_TEST(self_managed_loops, an_endless_loop_is_ended, loops, row)
 {
     enum sp_code rc =
-        sp_managed_run(&m, &(struct sp_managed_job){.code = row->code, .language = row->language});
+        sp_managed_run(&m, &(struct sp_provider_job){.code = row->code, .language = row->language});
 
     cr_expect(eq(int, rc, SP_OK), "%s", m.err.msg);
     cr_expect(eq(int, m.result.outcome, SP_OUTCOME_TIMEOUT), "%s", row->code);
@@ -355,7 +355,7 @@ Test(self_managed, code_that_the_manager_refuses_is_refused_with_its_finding)
 {
     for (size_t i = 0; i < SP_COUNT(unsafe); i++) {
         enum sp_code rc = sp_managed_run(
-            &m, &(struct sp_managed_job){.code = unsafe[i].code, .language = unsafe[i].language});
+            &m, &(struct sp_provider_job){.code = unsafe[i].code, .language = unsafe[i].language});
 
         cr_expect(eq(int, rc, SP_E_UNSUPPORTED), "%s: %s", unsafe[i].code, m.err.msg);
         cr_expect(strstr(m.err.msg, unsafe[i].finding) != NULL, "%s: %s", unsafe[i].code,
@@ -379,7 +379,7 @@ Test(self_managed, artifacts_come_back_and_those_left_out_by_the_manager_do_not)
                        "    (here / 'deep').mkdir()\n"
                        "    (here / 'deep' / 'b.csv').write_text('x')\n";
 
-    cr_assert(eq(int, sp_managed_run(&m, &(struct sp_managed_job){.code = code}), SP_OK), "%s",
+    cr_assert(eq(int, sp_managed_run(&m, &(struct sp_provider_job){.code = code}), SP_OK), "%s",
               m.err.msg);
 
     cr_assert(eq(sz, m.result.n_artifacts, 1), "%s", err_text());
@@ -393,7 +393,7 @@ Test(self_managed, artifacts_come_back_and_those_left_out_by_the_manager_do_not)
 Test(self_managed, output_that_is_no_utf8_is_an_error_of_the_manager)
 {
     enum sp_code rc = sp_managed_run(
-        &m, &(struct sp_managed_job){
+        &m, &(struct sp_provider_job){
                 .code = "from pathlib import Path\nPath('/dev/stdout').write_bytes(bytes([255]))"});
 
     cr_expect(eq(int, rc, SP_E_INVALID), "%s", m.err.msg);
@@ -406,8 +406,8 @@ Test(self_managed, files_are_refused_before_anything_is_sent)
     char name[] = "in.csv", data[] = "1,2";
     struct sp_file file = {.name = name, .data = data, .len = 3};
 
-    enum sp_code rc =
-        sp_managed_run(&m, &(struct sp_managed_job){.code = "print(1)", .file = &file});
+    enum sp_code rc = sp_managed_run(
+        &m, &(struct sp_provider_job){.code = "print(1)", .files = &file, .n_files = 1});
 
     cr_expect(eq(int, rc, SP_E_UNSUPPORTED), "%s", m.err.msg);
     cr_expect(strstr(m.err.msg, "files") != NULL && strstr(m.err.msg, "self_managed") != NULL, "%s",
@@ -425,7 +425,7 @@ Test(self_managed, nothing_is_kept_from_one_run_to_the_next)
                        "    return 'left.txt' in before\n";
 
     for (int i = 0; i < 2; i++) {
-        cr_assert(eq(int, sp_managed_run(&m, &(struct sp_managed_job){.code = code}), SP_OK), "%s",
+        cr_assert(eq(int, sp_managed_run(&m, &(struct sp_provider_job){.code = code}), SP_OK), "%s",
                   m.err.msg);
         cr_expect(eq(str, m.result.result_value, (char *)"false"), "%s", err_text());
     }

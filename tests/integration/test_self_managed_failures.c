@@ -20,7 +20,7 @@ static struct sp_managed m;
 
 static void prepare(void)
 {
-    m.limits = sp_managed_limits;
+    m.limits = sp_usual_limits;
 }
 
 static void stop(void)
@@ -157,8 +157,8 @@ Test(self_managed_failures, a_program_that_took_longer_than_it_might_is_a_timeou
     sp_managed_start(&m, NULL, "");
 
     enum sp_code rc = sp_managed_run(
-        &m, &(struct sp_managed_job){.code = "import time\nprint('late')\ntime.sleep(0.6)",
-                                     .timeout_ms = 300});
+        &m, &(struct sp_provider_job){.code = "import time\nprint('late')\ntime.sleep(0.6)",
+                                      .timeout_ms = 300});
 
     cr_expect(eq(int, rc, SP_OK), "%s", m.err.msg);
     cr_expect(eq(int, m.result.outcome, SP_OUTCOME_TIMEOUT));
@@ -174,7 +174,7 @@ Test(self_managed_failures, a_peer_that_does_not_answer_is_left_after_our_own_li
     int64_t begun = sp_mono_ms();
 
     enum sp_code rc = sp_managed_run(
-        &m, &(struct sp_managed_job){.code = "print(1)", .timeout_ms = 500, .setup_ms = 500});
+        &m, &(struct sp_provider_job){.code = "print(1)", .timeout_ms = 500, .setup_ms = 500});
 
     int64_t took = sp_mono_ms() - begun;
     bool timed_out = rc == SP_E_TIMEOUT || (!rc && m.result.outcome == SP_OUTCOME_TIMEOUT);
@@ -190,8 +190,8 @@ Test(self_managed_failures, the_requests_deadline_ends_the_call)
     sp_managed_tell(&m, "{\"faults\":[{\"delay\":30}]}");
     int64_t begun = sp_mono_ms();
 
-    enum sp_code rc =
-        sp_managed_run(&m, &(struct sp_managed_job){.code = "print(1)", .deadline_ms = 700});
+    enum sp_code rc = sp_managed_run(
+        &m, &(struct sp_provider_job){.code = "print(1)", .deadline = sp_deadline_in(700)});
 
     int64_t took = sp_mono_ms() - begun;
     cr_expect(rc == SP_E_TIMEOUT || (!rc && m.result.outcome == SP_OUTCOME_TIMEOUT), "%s",
@@ -219,7 +219,7 @@ Test(self_managed_failures, a_cancelled_run_returns_at_once)
     int64_t begun = sp_mono_ms();
 
     enum sp_code rc =
-        sp_managed_run(&m, &(struct sp_managed_job){.code = "print(1)", .cancel_fd = fd});
+        sp_managed_run(&m, &(struct sp_provider_job){.code = "print(1)", .cancel_fd = fd});
 
     cr_expect(rc == SP_E_CANCELLED || (!rc && m.result.outcome == SP_OUTCOME_CANCELLED), "%s",
               m.err.msg);
@@ -237,7 +237,7 @@ Test(self_managed_failures, a_cancelled_run_does_not_wait_for_its_retry)
     int64_t begun = sp_mono_ms();
 
     enum sp_code rc =
-        sp_managed_run(&m, &(struct sp_managed_job){.code = "print(1)", .cancel_fd = fd});
+        sp_managed_run(&m, &(struct sp_provider_job){.code = "print(1)", .cancel_fd = fd});
 
     cr_expect(eq(int, rc, SP_E_CANCELLED), "%s", m.err.msg);
     cr_expect(sp_mono_ms() - begun < 2000);
@@ -249,9 +249,9 @@ enum { WAITING = 4 };
 static void *run_a_second(void *rc)
 {
     sp_auto(sp_result_clear) struct sp_result result = {0};
-    const struct sp_managed_job job = {.code = "import time\ntime.sleep(1)", .timeout_ms = 3000};
+    const struct sp_provider_job job = {.code = "import time\ntime.sleep(1)", .timeout_ms = 3000};
 
-    *(enum sp_code *)rc = sp_managed_run_into(&m, &job, &result, NULL);
+    *(enum sp_code *)rc = sp_provider_job_run(m.provider, &job, &result, NULL);
     if (result.outcome != SP_OUTCOME_EXITED)
         *(enum sp_code *)rc = SP_E_TIMEOUT;
     return NULL;
@@ -281,7 +281,7 @@ Test(self_managed_failures, a_program_that_ignores_the_managers_signal_is_an_int
     sp_managed_start(&m, (const char *const[]){"SANDBOX_TIMEOUT=1s", NULL}, "");
 
     enum sp_code rc = sp_managed_run(
-        &m, &(struct sp_managed_job){
+        &m, &(struct sp_provider_job){
                 .code = "import signal\nsignal.signal(15, signal.SIG_IGN)\nwhile True:\n    pass"});
 
     cr_expect(eq(int, rc, SP_E_INVALID), "%s", m.err.msg);
@@ -309,7 +309,7 @@ Test(self_managed_failures, check_finds_a_pool_that_was_lost)
     cr_expect(eq(int, sp_managed_check(&m), SP_OK), "%s", m.err.msg);
     sp_managed_tell(&m, "{\"no_containers\":true,\"lose_containers\":true}");
     cr_expect(eq(int, sp_managed_run_one(&m), SP_E_UNAVAILABLE), "%s", m.err.msg);
-    const struct sp_managed_job script = {.code = "", .language = SP_JAVASCRIPT};
+    const struct sp_provider_job script = {.code = "", .language = SP_JAVASCRIPT};
     cr_expect(eq(int, sp_managed_run(&m, &script), SP_E_UNAVAILABLE), "%s", m.err.msg);
     sp_managed_tell(&m, "{\"no_containers\":false}");
 
@@ -397,8 +397,8 @@ Test(self_managed_failures, a_later_manager_takes_files_beside_the_program_for_a
 
     cr_expect(eq(int,
                  sp_managed_run(
-                     &m, &(struct sp_managed_job){.code = "from pathlib import Path\n"
-                                                          "Path('table.csv').write_text('1,2')"}),
+                     &m, &(struct sp_provider_job){.code = "from pathlib import Path\n"
+                                                           "Path('table.csv').write_text('1,2')"}),
                  SP_OK),
               "%s", m.err.msg);
 

@@ -16,7 +16,7 @@ static struct sp_managed m;
 
 static void prepare(void)
 {
-    m.limits = sp_managed_limits;
+    m.limits = sp_usual_limits;
 }
 
 static void stop(void)
@@ -98,9 +98,9 @@ static void *run_some(void *failed)
     for (int i = 0; i < RUNS; i++) {
         sp_auto(sp_result_clear) struct sp_result r = {0};
         struct sp_error e = {0};
-        const struct sp_managed_job job = {.code = "def main(n):\n    return n",
-                                           .arguments = "{\"n\":5}"};
-        bool ok = !sp_managed_run_into(&m, &job, &r, &e) && r.result_present &&
+        const struct sp_provider_job job = {.code = "def main(n):\n    return n",
+                                            .arguments = "{\"n\":5}"};
+        bool ok = !sp_provider_job_run(m.provider, &job, &r, &e) && r.result_present &&
                   strcmp(r.result_value, "5") == 0;
         *(int *)failed += !ok;
     }
@@ -237,8 +237,8 @@ Test(self_managed_peer, an_answer_of_another_version_is_understood)
         sp_managed_tell(&m, command);
         cr_expect(
             eq(int,
-               sp_managed_run(&m, &(struct sp_managed_job){.code = "print('out')\ndef main():\n"
-                                                                   "    return [1.50, 2]"}),
+               sp_managed_run(&m, &(struct sp_provider_job){.code = "print('out')\ndef main():\n"
+                                                                    "    return [1.50, 2]"}),
                SP_OK),
             "%s: %s", shapes[i].fault, m.err.msg);
         cr_expect(eq(str, m.result.out.text, (char *)"out\n"), "%s", shapes[i].fault);
@@ -271,8 +271,8 @@ Test(self_managed_peer, chunked_answers_through_nginx)
 
     cr_expect(
         eq(int,
-           sp_managed_run(&m, &(struct sp_managed_job){.code = "def main(n):\n    return 'x' * n",
-                                                       .arguments = "{\"n\":100000}"}),
+           sp_managed_run(&m, &(struct sp_provider_job){.code = "def main(n):\n    return 'x' * n",
+                                                        .arguments = "{\"n\":100000}"}),
            SP_OK),
         "%s", m.err.msg);
     cr_expect(eq(sz, m.result.result_value_len, 100002));
@@ -302,7 +302,7 @@ Test(self_managed_peer, output_beyond_the_limit_keeps_both_ends)
     cr_expect(eq(int,
                  sp_managed_run(
                      &m,
-                     &(struct sp_managed_job){
+                     &(struct sp_provider_job){
                          .code = "def main(n):\n    print('a' * n, end='z\\n')\n    return 'v' * n",
                          .arguments = "{\"n\":9000}"}),
                  SP_OK),
@@ -322,7 +322,7 @@ Test(self_managed_peer, a_proxy_that_refuses_a_large_request_says_so)
                            (struct sp_nginx_options){.directives = "client_max_body_size 64k;"});
     memset(code, '#', sizeof code - 1);
 
-    cr_expect(eq(int, sp_managed_run(&m, &(struct sp_managed_job){.code = code}), SP_E_INVALID),
+    cr_expect(eq(int, sp_managed_run(&m, &(struct sp_provider_job){.code = code}), SP_E_INVALID),
               "%s", m.err.msg);
     cr_expect(strstr(m.err.msg, "HTTP 413") != NULL, "%s", m.err.msg);
     cr_expect(eq(int, sp_managed_executed(&m), 0));
@@ -347,7 +347,7 @@ Test(self_managed_peer, a_proxy_that_gives_up_leaves_a_program_that_may_have_run
                            (struct sp_nginx_options){.directives = "proxy_read_timeout 1s;"});
 
     enum sp_code rc =
-        sp_managed_run(&m, &(struct sp_managed_job){.code = "import time\ntime.sleep(2)"});
+        sp_managed_run(&m, &(struct sp_provider_job){.code = "import time\ntime.sleep(2)"});
 
     cr_expect(eq(int, rc, SP_E_UNAVAILABLE), "%s", m.err.msg);
     cr_expect(strstr(m.err.msg, "HTTP 504") != NULL, "%s", m.err.msg);

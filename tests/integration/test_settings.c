@@ -80,8 +80,7 @@ Test(settings, a_provider_that_is_not_built_says_so)
     struct sp_stage_answer *a = sp_stage_reply(s, "later", LIMIT_MS);
 
     cr_expect(eq(str, (char *)sp_stage_answer_text(a, "error.code"), "SB002"));
-    cr_expect(strstr(sp_stage_answer_text(a, "error.message"), "e2b") != NULL, "%s",
-              a->value);
+    cr_expect(strstr(sp_stage_answer_text(a, "error.message"), "e2b") != NULL, "%s", a->value);
 }
 
 static bool version_applied(void *arg)

@@ -3,7 +3,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,6 +16,8 @@
 #include "base/clock.h"
 #include "providers/registry.h"
 #include "tests/support.h"
+#include "tests/support/provider_job.h"
+#include "tests/support/until.h"
 
 #pragma GCC diagnostic ignored "-Wunused-function"
 
@@ -27,28 +28,10 @@ struct stage {
     struct sp_provider *provider;
 };
 
-/* One job; zero members take the usual values. */
-struct stage_job {
-    const char *code, *arguments;
-    enum sp_language language;
-    int64_t timeout_ms; /* 20 s */
-    int64_t deadline;   /* SP_NEVER */
-    int cancel_fd;      /* 0: none */
-    bool strict;
-    struct sp_file *files;
-    size_t n_files;
-};
-
-static const struct sp_limits stage_limits = {.output_bytes = 1 << 20,
-                                              .response_bytes = 8 << 20,
-                                              .artifacts = 20,
-                                              .artifact_bytes = 10 << 20,
-                                              .artifacts_total = 20 << 20,
-                                              .timeout_ms = 600000};
-
 static void stage_prepare(struct stage *s)
 {
-    *s = (struct stage){.limits = stage_limits, .work_dir = "/tmp/sp-local-XXXXXX"};
+    *s = (struct stage){.limits = sp_usual_limits, .work_dir = "/tmp/sp-local-XXXXXX"};
+    s->limits.response_bytes = 8 << 20; /* a value that is kept beyond its limit shows in memory */
     s->host = (struct sp_host){.worker_id = "test", .limits = &s->limits};
     cr_assert(mkdtemp(s->work_dir) != NULL);
 }
@@ -80,60 +63,18 @@ static void stage_open(struct stage *s, const char *more)
     stage_open_in(s, more);
 }
 
-static int stage_remove_entry(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-    (void)st, (void)kind, (void)at;
-    return remove(path);
-}
-
 static void stage_close(struct stage *s)
 {
     sp_provider_close(s->provider);
     s->provider = NULL;
-    nftw(s->work_dir, stage_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    sp_remove_tree(s->work_dir);
 }
 
-static struct sp_run stage_limits_of(const struct stage_job *job)
-{
-    return (struct sp_run){.setup_deadline = sp_deadline_in(20000),
-                           .deadline = job->deadline ? job->deadline : SP_NEVER,
-                           .timeout_ms = job->timeout_ms ? job->timeout_ms : 20000,
-                           .teardown_ms = 10000,
-                           .cancel_fd = job->cancel_fd ? job->cancel_fd : -1};
-}
-
-static struct sp_request stage_request(const struct stage_job *job)
-{
-    return (struct sp_request){.language = job->language,
-                               .code = (char *)(uintptr_t)job->code,
-                               .code_len = strlen(job->code),
-                               .arguments = (char *)(uintptr_t)job->arguments,
-                               .arguments_len = job->arguments ? strlen(job->arguments) : 0,
-                               .strict_result = job->strict,
-                               .files = job->files,
-                               .n_files = job->n_files};
-}
-
-/* create, execute, destroy. The caller clears out. */
-static enum sp_code stage_try(struct sp_provider *p, const struct stage_job *job,
-                              struct sp_result *out, struct sp_error *err)
-{
-    struct sp_run run = stage_limits_of(job);
-    struct sp_request req = stage_request(job);
-    struct sp_instance *instance = NULL;
-    enum sp_code rc = sp_provider_create(p, &req, &run, &instance, err);
-
-    if (!rc)
-        rc = sp_provider_execute(instance, &req, &run, out, err);
-    sp_provider_destroy(instance, &run);
-    return rc;
-}
-
-static void stage_run(struct stage *s, const struct stage_job *job, struct sp_result *out)
+static void stage_run(struct stage *s, const struct sp_provider_job *job, struct sp_result *out)
 {
     struct sp_error err = {0};
 
-    cr_assert(eq(int, stage_try(s->provider, job, out, &err), SP_OK), "%s", err.msg);
+    cr_assert(eq(int, sp_provider_job_run(s->provider, job, out, &err), SP_OK), "%s", err.msg);
 }
 
 /* The number of entries of a folder, save for "." and "..". */
@@ -162,16 +103,6 @@ static void stage_folder(const struct stage *s, char *out, size_t size)
     }
     closedir(dir);
 }
-
-/* Looks at a condition every few milliseconds; false when it has not come true in limit_ms. */
-#define STAGE_WAIT(limit_ms, condition)                                                            \
-    __extension__({                                                                                \
-        int64_t until_ = sp_deadline_in(limit_ms);                                                 \
-        bool met_;                                                                                 \
-        while (!(met_ = (condition)) && sp_mono_ms() < until_)                                     \
-            poll(NULL, 0, 3);                                                                      \
-        met_;                                                                                      \
-    })
 
 static bool stage_gone(int pid)
 {

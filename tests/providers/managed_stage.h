@@ -11,6 +11,7 @@
 #include "providers/registry.h"
 #include "tests/support.h"
 #include "tests/support/http_server.h"
+#include "tests/support/provider_job.h"
 
 enum { LONG_MS = 30000 };
 
@@ -76,11 +77,7 @@ static inline void set_stage(sp_exchange_fn handler, void *ctx, const char *more
     static char code[] = "print(1)";
 
     cr_assert(sp_http_server_start(&stage.server, handler, ctx));
-    stage.limits = (struct sp_limits){.output_bytes = 1 << 20,
-                                      .response_bytes = 8 << 20,
-                                      .artifacts = 20,
-                                      .artifact_bytes = 10 << 20,
-                                      .artifacts_total = 50 << 20};
+    stage.limits = sp_usual_limits;
     stage.host = (struct sp_host){.worker_id = "test", .limits = &stage.limits};
     stage.cancel = eventfd(0, EFD_CLOEXEC);
     stage.req = (struct sp_request){.code = code, .code_len = strlen(code)};

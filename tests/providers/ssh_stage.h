@@ -3,6 +3,7 @@
 #pragma once
 
 #include <libssh2.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,4 +118,28 @@ static inline struct sp_ssh_exit wait_exit(struct sp_ssh_link *link)
 
     cr_assert(eq(int, sp_ssh_wait_exit(link, &wait, &end, &err), SP_OK), "%s", err.msg);
     return end;
+}
+
+/* A thread that reads a command's output to its end. */
+struct reader {
+    pthread_t thread;
+    struct sp_ssh_link *link;
+    size_t out, errors; /* bytes of the two streams */
+    struct sp_error err;
+};
+
+static inline void *read_much(void *arg)
+{
+    struct reader *r = arg;
+    const struct sp_ssh_wait wait = within(90000);
+    struct sp_ssh_part part = {.stream = SP_SSH_STDOUT};
+    enum sp_code rc = SP_OK;
+    char bytes[32768];
+
+    while (!rc && part.stream != SP_SSH_END) {
+        rc = sp_ssh_read(r->link, bytes, sizeof bytes, &wait, &part, &r->err);
+        *(part.stream == SP_SSH_STDERR ? &r->errors : &r->out) += rc ? 0 : part.len;
+    }
+    r->err.code = rc;
+    return NULL;
 }

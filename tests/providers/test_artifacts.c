@@ -1,5 +1,5 @@
 /* Artifacts: what is taken, what is refused and why, and that no trick leads out of the folder. */
-#include "providers/artifacts.h"
+#include "providers/artifact_intake.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -158,7 +158,7 @@ SP_TABLE_TEST(local, a_program_gives_what_the_texts_promise, runs, row)
     struct sp_result r = {0};
 
     stage_run(&stage,
-              &(struct stage_job){
+              &(struct sp_provider_job){
                   .code = row->code, .arguments = row->arguments, .language = row->language},
               &r);
 
@@ -182,11 +182,11 @@ SP_TABLE_TEST(local, a_program_gives_what_the_texts_promise, runs, row)
 /* The demand of ragflow 3.4 that the value shows up in stdout. */
 Test(local, the_value_is_in_stdout_where_that_is_asked_for)
 {
-    struct stage_job job = {.code = "print('debug')\ndef main(name, count):\n"
-                                    "    return {'message': f'Hello {name}! ' * count}",
-                            .arguments = "{\"name\":\"World\",\"count\":2}"};
-    struct sp_request req = stage_request(&job);
-    struct sp_run run = stage_limits_of(&job);
+    struct sp_provider_job job = {.code = "print('debug')\ndef main(name, count):\n"
+                                          "    return {'message': f'Hello {name}! ' * count}",
+                                  .arguments = "{\"name\":\"World\",\"count\":2}"};
+    struct sp_request req = sp_provider_job_request(&job);
+    struct sp_run run = sp_provider_job_limits(&job);
     struct sp_instance *instance = NULL;
     struct sp_result r = {0};
 
@@ -204,9 +204,10 @@ Test(local, undefined_is_an_error_where_that_is_asked_for)
 {
     struct sp_result r = {0};
 
-    stage_run(&stage,
-              &(struct stage_job){.code = "function main() {}", .language = JS, .strict = true},
-              &r);
+    stage_run(
+        &stage,
+        &(struct sp_provider_job){.code = "function main() {}", .language = JS, .strict = true},
+        &r);
 
     cr_expect(eq(int, r.exit_code, 1));
     sp_result_clear(&r);
@@ -217,7 +218,7 @@ Test(local, a_result_says_how_it_was_run)
     struct sp_result r = {0};
     char path[512];
 
-    stage_run(&stage, &(struct stage_job){.code = "print(1)", .timeout_ms = 5000}, &r);
+    stage_run(&stage, &(struct sp_provider_job){.code = "print(1)", .timeout_ms = 5000}, &r);
 
     cr_expect(eq(int, r.started, SP_STARTED_YES));
     cr_expect(eq(str, (char *)(uintptr_t)r.language, "python"));
@@ -232,7 +233,7 @@ Test(local, a_result_says_how_it_was_run)
     cr_expect(strstr(r.metadata, "/main.py\",\"status\":\"ok\"") != NULL, "%s", r.metadata);
     sp_result_clear(&r);
 
-    stage_run(&stage, &(struct stage_job){.code = "throw 1", .language = JS}, &r);
+    stage_run(&stage, &(struct sp_provider_job){.code = "throw 1", .language = JS}, &r);
 
     cr_expect(eq(str, (char *)(uintptr_t)r.language, "nodejs"));
     cr_expect(strstr(r.metadata, "/main.js\",\"status\":\"error\"") != NULL, "%s", r.metadata);
@@ -244,11 +245,11 @@ Test(local, an_artifact_comes_back_with_name_type_and_bytes)
     struct sp_result r = {0};
 
     stage_run(&stage,
-              &(struct stage_job){.code =
-                                      "open('artifacts/chart.png', 'wb').write(b'\\x89PNG\\r\\n')\n"
-                                      "import os\nos.makedirs('artifacts/a/b')\n"
-                                      "open('artifacts/a/b/t.csv', 'w').write('1,2')\n"
-                                      "def main(): return 1"},
+              &(struct sp_provider_job){
+                  .code = "open('artifacts/chart.png', 'wb').write(b'\\x89PNG\\r\\n')\n"
+                          "import os\nos.makedirs('artifacts/a/b')\n"
+                          "open('artifacts/a/b/t.csv', 'w').write('1,2')\n"
+                          "def main(): return 1"},
               &r);
 
     cr_assert(eq(sz, r.n_artifacts, 2));
@@ -266,7 +267,7 @@ Test(local, artifacts_come_back_after_a_failure_too)
     struct sp_result r = {0};
 
     stage_run(&stage,
-              &(struct stage_job){
+              &(struct sp_provider_job){
                   .code = "open('artifacts/a.json', 'w').write('{}')\nraise SystemExit(3)"},
               &r);
 
@@ -280,7 +281,7 @@ Test(local, a_refused_artifact_is_named_and_fails_nothing)
     struct sp_result r = {0};
 
     stage_run(&stage,
-              &(struct stage_job){
+              &(struct sp_provider_job){
                   .code = "import os\n"
                           "open('artifacts/a.csv', 'w').write('x')\n"
                           "open('artifacts/b.exe', 'w').write('x')\n"
@@ -306,8 +307,8 @@ Test(local_limits, no_more_artifacts_than_the_setting_allows)
 
     stage_open(&stage, "\"max_artifacts\":1,\"max_artifact_bytes\":1024");
     stage_run(&stage,
-              &(struct stage_job){.code = "for n in 'abc': open(f'artifacts/{n}.csv', 'w')\n"
-                                          "open('artifacts/0.csv', 'w').write('x' * 1025)"},
+              &(struct sp_provider_job){.code = "for n in 'abc': open(f'artifacts/{n}.csv', 'w')\n"
+                                                "open('artifacts/0.csv', 'w').write('x' * 1025)"},
               &r);
 
     cr_expect(eq(sz, r.n_artifacts, 1));
@@ -324,11 +325,11 @@ Test(local, input_files_are_there_nested_or_not)
     struct sp_result r = {0};
 
     stage_run(&stage,
-              &(struct stage_job){.code = "from lib.deep import mod\nimport os\n"
-                                          "print(open('data.csv').read(), mod.x, "
-                                          "os.path.getsize('lib/empty'))",
-                                  .files = files,
-                                  .n_files = SP_COUNT(files)},
+              &(struct sp_provider_job){.code = "from lib.deep import mod\nimport os\n"
+                                                "print(open('data.csv').read(), mod.x, "
+                                                "os.path.getsize('lib/empty'))",
+                                        .files = files,
+                                        .n_files = SP_COUNT(files)},
               &r);
 
     cr_expect(eq(str, r.out.text, "1,2 5 0\n"), "%s", r.err.text);
@@ -337,11 +338,11 @@ Test(local, input_files_are_there_nested_or_not)
 
 Test(local, a_second_run_of_an_instance_starts_without_artifacts)
 {
-    struct stage_job job = {.code = "import os\nprint(os.listdir('artifacts'))\n"
-                                    "open('artifacts/a.csv', 'w')\n"
-                                    "os.unlink('main.py')\nos.mkfifo('main.py')"};
-    struct sp_run run = stage_limits_of(&job);
-    struct sp_request req = stage_request(&job);
+    struct sp_provider_job job = {.code = "import os\nprint(os.listdir('artifacts'))\n"
+                                          "open('artifacts/a.csv', 'w')\n"
+                                          "os.unlink('main.py')\nos.mkfifo('main.py')"};
+    struct sp_run run = sp_provider_job_limits(&job);
+    struct sp_request req = sp_provider_job_request(&job);
     struct sp_instance *i = NULL;
     struct sp_error err = {0};
 
@@ -366,9 +367,9 @@ Test(local, the_folder_of_a_run_is_removed)
     stage_folder(&stage, path, sizeof path);
     before = stage_count(path);
     stage_run(&stage,
-              &(struct stage_job){.code = "import os\nos.makedirs('a/b/c')\n"
-                                          "open('a/b/f', 'w')\nos.chmod('a', 0)\n"
-                                          "os.chmod('artifacts', 0)"},
+              &(struct sp_provider_job){.code = "import os\nos.makedirs('a/b/c')\n"
+                                                "open('a/b/f', 'w')\nos.chmod('a', 0)\n"
+                                                "os.chmod('artifacts', 0)"},
               &r);
 
     cr_expect(eq(int, stage_count(path), before));
@@ -397,10 +398,10 @@ SP_TABLE_TEST(local, a_flood_is_bounded_while_it_is_read, floods, row)
     struct sp_result r = {0};
     long before;
 
-    stage_run(&stage, &(struct stage_job){.code = "pass"}, &r); /* warms up */
+    stage_run(&stage, &(struct sp_provider_job){.code = "pass"}, &r); /* warms up */
     sp_result_clear(&r);
     before = peak_kb();
-    stage_run(&stage, &(struct stage_job){.code = row->code, .timeout_ms = 60000}, &r);
+    stage_run(&stage, &(struct sp_provider_job){.code = row->code, .timeout_ms = 60000}, &r);
 
     cr_expect(lt(long, peak_kb() - before, 40000), "%s: %ld", row->what, peak_kb() - before);
     cr_expect(eq(int, r.exit_code, 0), "%s: %s", row->what, r.err.text);
@@ -423,9 +424,9 @@ Test(local, ten_megabytes_on_stderr_do_not_block_what_follows_on_stdout)
     struct sp_result r = {0};
 
     stage_run(&stage,
-              &(struct stage_job){.code = "import os\n"
-                                          "for i in range(160): os.write(2, b'e' * 65536)\n"
-                                          "print('after')"},
+              &(struct sp_provider_job){.code = "import os\n"
+                                                "for i in range(160): os.write(2, b'e' * 65536)\n"
+                                                "print('after')"},
               &r);
 
     cr_expect(eq(str, r.out.text, "after\n"));
@@ -442,7 +443,8 @@ Test(local, large_arguments_and_values_pass)
     strcpy(arguments, "{\"x\":\"");
     memset(arguments + 6, 'y', LEN);
     strcpy(arguments + 6 + LEN, "\"}");
-    stage_run(&stage, &(struct stage_job){.code = "def main(x): return x", .arguments = arguments},
+    stage_run(&stage,
+              &(struct sp_provider_job){.code = "def main(x): return x", .arguments = arguments},
               &r);
 
     cr_expect(eq(int, r.exit_code, 0), "%s", r.err.text);
@@ -469,7 +471,7 @@ Test(local, arguments_that_nobody_reads_hold_nothing_up)
     strcpy(arguments, "{\"x\":\"");
     memset(arguments + 6, 'y', LEN);
     strcpy(arguments + 6 + LEN, "\"}");
-    stage_run(&stage, &(struct stage_job){.code = "", .arguments = arguments}, &r);
+    stage_run(&stage, &(struct sp_provider_job){.code = "", .arguments = arguments}, &r);
 
     cr_expect(eq(str, r.out.text, "deaf\n"));
     cr_expect(eq(int, r.exit_code, 0));
@@ -483,10 +485,11 @@ Test(local, closed_streams_are_no_end)
     struct sp_result r = {0};
 
     stage_run(&stage,
-              &(struct stage_job){.code = "import os\nos.close(1)\n"
-                                          "open('artifacts/a.csv', 'w').write('still running')\n"
-                                          "os.write(2, b'err')\n"
-                                          "def main(): return 1"},
+              &(struct sp_provider_job){.code =
+                                            "import os\nos.close(1)\n"
+                                            "open('artifacts/a.csv', 'w').write('still running')\n"
+                                            "os.write(2, b'err')\n"
+                                            "def main(): return 1"},
               &r);
 
     cr_expect(eq(str, r.out.text, ""));
@@ -500,7 +503,7 @@ Test(local, bytes_that_are_no_utf8_are_replaced_and_flagged)
 {
     struct sp_result r = {0};
 
-    stage_run(&stage, &(struct stage_job){.code = "import os\nos.write(1, b'a\\xffb')"}, &r);
+    stage_run(&stage, &(struct sp_provider_job){.code = "import os\nos.write(1, b'a\\xffb')"}, &r);
 
     cr_expect(eq(str, r.out.text,
                  "a\xef\xbf\xbd"
@@ -515,8 +518,8 @@ Test(local, a_document_of_the_programs_own_is_a_warning)
     struct sp_result r = {0};
 
     stage_run(&stage,
-              &(struct stage_job){.code = "import os\nos.write(3, b'{\"present\":tr')\n"
-                                          "print('x')"},
+              &(struct sp_provider_job){.code = "import os\nos.write(3, b'{\"present\":tr')\n"
+                                                "print('x')"},
               &r);
 
     cr_expect(eq(int, r.exit_code, 0), "%s", r.err.text);
@@ -549,9 +552,10 @@ SP_TABLE_TEST(local_limits, a_limit_that_ended_the_program_is_named, limits, row
     struct sp_result r = {0};
 
     stage_open(&stage, "\"max_memory_mb\":128");
-    stage_run(
-        &stage,
-        &(struct stage_job){.code = row->code, .language = row->language, .timeout_ms = 60000}, &r);
+    stage_run(&stage,
+              &(struct sp_provider_job){
+                  .code = row->code, .language = row->language, .timeout_ms = 60000},
+              &r);
 
     cr_expect(eq(int, r.outcome, SP_OUTCOME_LIMIT), "%s: %d %s", row->code, r.exit_code,
               r.err.text);
@@ -567,16 +571,16 @@ Test(local, the_limits_are_those_of_the_settings)
 {
     struct sp_result r = {0};
 
-    stage_run(
-        &stage,
-        &(struct stage_job){.code = "import resource as r\n"
-                                    "for n in ('DATA', 'FSIZE', 'NOFILE', 'CORE'):\n"
-                                    "    print(n, *r.getrlimit(getattr(r, 'RLIMIT_' + n)))\n"
-                                    "print('AS', r.getrlimit(r.RLIMIT_AS)[1] == r.RLIM_INFINITY)\n"
-                                    "soft, hard = r.getrlimit(r.RLIMIT_CPU)\n"
-                                    "import os\nprint(soft == 11 * os.cpu_count(), hard - soft)",
-                            .timeout_ms = 10000},
-        &r);
+    stage_run(&stage,
+              &(struct sp_provider_job){
+                  .code = "import resource as r\n"
+                          "for n in ('DATA', 'FSIZE', 'NOFILE', 'CORE'):\n"
+                          "    print(n, *r.getrlimit(getattr(r, 'RLIMIT_' + n)))\n"
+                          "print('AS', r.getrlimit(r.RLIMIT_AS)[1] == r.RLIM_INFINITY)\n"
+                          "soft, hard = r.getrlimit(r.RLIMIT_CPU)\n"
+                          "import os\nprint(soft == 11 * os.cpu_count(), hard - soft)",
+                  .timeout_ms = 10000},
+              &r);
 
     cr_expect(eq(str, r.out.text,
                  "DATA 536870912 536870912\nFSIZE 1073741824 1073741824\nNOFILE 256 256\n"
@@ -589,7 +593,7 @@ Test(local, node_has_threads_and_wasm_under_the_default_memory)
     struct sp_result r = {0};
 
     stage_run(&stage,
-              &(struct stage_job){
+              &(struct sp_provider_job){
                   .language = JS,
                   .code = "const { Worker } = require('worker_threads');\n"
                           "async function main() {\n"

@@ -36,7 +36,7 @@ static void expect_gone(const char *text, size_t expected)
 
     cr_expect(eq(sz, n, expected), "%s", text);
     for (size_t i = 0; i < n; i++)
-        cr_expect(STAGE_WAIT(1000, stage_gone(pids[i])), "%d is still there", pids[i]);
+        cr_expect(SP_UNTIL(1000, stage_gone(pids[i])), "%d is still there", pids[i]);
 }
 
 static const struct {
@@ -72,9 +72,10 @@ SP_TABLE_TEST(local_end, the_deadline_ends_it_and_output_is_kept, endless, row)
     int64_t began;
 
     began = sp_mono_ms();
-    stage_run(&stage,
-              &(struct stage_job){.code = row->code, .language = row->language, .timeout_ms = 1500},
-              &r);
+    stage_run(
+        &stage,
+        &(struct sp_provider_job){.code = row->code, .language = row->language, .timeout_ms = 1500},
+        &r);
 
     cr_expect(eq(int, r.outcome, SP_OUTCOME_TIMEOUT), "%s", row->code);
     cr_expect(eq(int, r.exit_code, -1));
@@ -91,7 +92,8 @@ Test(local_end, the_providers_own_timeout_caps_the_requests)
 
     stage_close(&stage);
     stage_open(&stage, "\"timeout\":1");
-    stage_run(&stage, &(struct stage_job){.code = "while True: pass", .timeout_ms = 50000}, &r);
+    stage_run(&stage, &(struct sp_provider_job){.code = "while True: pass", .timeout_ms = 50000},
+              &r);
 
     cr_expect(eq(int, r.outcome, SP_OUTCOME_TIMEOUT));
     cr_expect(eq(i64, r.timeout_ms, 1000));
@@ -102,9 +104,10 @@ Test(local_end, the_requests_deadline_caps_the_run)
 {
     struct sp_result r = {0};
 
-    stage_run(&stage,
-              &(struct stage_job){.code = "while True: pass", .deadline = sp_deadline_in(1000)},
-              &r);
+    stage_run(
+        &stage,
+        &(struct sp_provider_job){.code = "while True: pass", .deadline = sp_deadline_in(1000)},
+        &r);
 
     cr_expect(eq(int, r.outcome, SP_OUTCOME_TIMEOUT));
     cr_expect(lt(i64, r.execution_us, 1900000));
@@ -146,7 +149,7 @@ SP_TABLE_TEST(local_end, what_a_program_left_running_is_killed_and_holds_nothing
 {
     struct sp_result r = {0};
 
-    stage_run(&stage, &(struct stage_job){.code = *row}, &r);
+    stage_run(&stage, &(struct sp_provider_job){.code = *row}, &r);
 
     cr_expect(eq(int, r.outcome, SP_OUTCOME_EXITED));
     cr_expect(eq(int, r.exit_code, 0), "%s", r.err.text);
@@ -159,10 +162,11 @@ Test(local_end, a_daemon_is_gone_after_the_deadline)
 {
     struct sp_result r = {0};
 
-    stage_run(&stage,
-              &(struct stage_job){.code = DAEMON "daemon(False)\ndaemon(True)\nwhile True: pass\n",
+    stage_run(
+        &stage,
+        &(struct sp_provider_job){.code = DAEMON "daemon(False)\ndaemon(True)\nwhile True: pass\n",
                                   .timeout_ms = 2000},
-              &r);
+        &r);
 
     cr_expect(eq(int, r.outcome, SP_OUTCOME_TIMEOUT));
     expect_gone(r.out.text, 2);
@@ -174,14 +178,14 @@ Test(local_end, a_chain_of_forks_does_not_get_away)
     struct sp_result r = {0};
 
     stage_run(&stage,
-              &(struct stage_job){.code = "import os, time\n"
-                                          "print('pid', os.getpid(), flush=True)\n"
-                                          "for i in range(20):\n"
-                                          "    if os.fork() == 0:\n"
-                                          "        while True:\n"
-                                          "            if os.fork(): os._exit(0)\n"
-                                          "            os.setsid()\n"
-                                          "os._exit(0)\n"},
+              &(struct sp_provider_job){.code = "import os, time\n"
+                                                "print('pid', os.getpid(), flush=True)\n"
+                                                "for i in range(20):\n"
+                                                "    if os.fork() == 0:\n"
+                                                "        while True:\n"
+                                                "            if os.fork(): os._exit(0)\n"
+                                                "            os.setsid()\n"
+                                                "os._exit(0)\n"},
               &r);
 
     cr_expect(eq(int, r.outcome, SP_OUTCOME_EXITED));
@@ -209,11 +213,11 @@ static const struct {
 
 SP_TABLE_TEST(local_end, a_program_that_attacks_its_keeper_is_ended_all_the_same, attacks, row)
 {
-    struct stage_job job = {.code = row->code, .timeout_ms = 1500};
+    struct sp_provider_job job = {.code = row->code, .timeout_ms = 1500};
     struct sp_result r = {0};
     struct sp_error err = {0};
     int64_t began = sp_mono_ms();
-    enum sp_code rc = stage_try(stage.provider, &job, &r, &err);
+    enum sp_code rc = sp_provider_job_run(stage.provider, &job, &r, &err);
 
     cr_expect(lt(i64, sp_mono_ms() - began, 3500));
     if (row->error) {
@@ -227,7 +231,7 @@ SP_TABLE_TEST(local_end, a_program_that_attacks_its_keeper_is_ended_all_the_same
     }
     sp_result_clear(&r);
 
-    stage_run(&stage, &(struct stage_job){.code = "print('next')"}, &r);
+    stage_run(&stage, &(struct sp_provider_job){.code = "print('next')"}, &r);
     cr_expect(eq(str, r.out.text, "next\n"));
     sp_result_clear(&r);
 }
@@ -253,19 +257,13 @@ Test(local_end, a_killed_guardian_is_replaced)
 
     for (int i = 0; i < 3; i++) {
         kill(guardian_pid(), SIGKILL);
-        stage_run(&stage, &(struct stage_job){.code = "print('works')"}, &r);
+        stage_run(&stage, &(struct sp_provider_job){.code = "print('works')"}, &r);
 
         cr_expect(eq(str, r.out.text, "works\n"));
         sp_result_clear(&r);
     }
     kill(guardian_pid(), SIGKILL);
-    cr_expect(
-        eq(int,
-           sp_provider_check(
-               stage.provider,
-               &(struct sp_run){.setup_deadline = sp_deadline_in(5000), .cancel_fd = -1}, &err),
-           SP_OK),
-        "%s", err.msg);
+    cr_expect(eq(int, sp_provider_job_check(stage.provider, &err), SP_OK), "%s", err.msg);
     cr_expect(ne(int, guardian_pid(), first));
 }
 
@@ -274,7 +272,7 @@ Test(local_end, a_stopped_guardian_is_woken)
     struct sp_result r = {0};
 
     kill(guardian_pid(), SIGSTOP);
-    stage_run(&stage, &(struct stage_job){.code = "print('works')"}, &r);
+    stage_run(&stage, &(struct sp_provider_job){.code = "print('works')"}, &r);
 
     cr_expect(eq(str, r.out.text, "works\n"));
     sp_result_clear(&r);
@@ -290,7 +288,7 @@ Test(local_end, a_run_outlives_its_guardian)
                        "def main(): return 'still here'\n",
                        guardian_pid(), DAEMON) > 0);
 
-    stage_run(&stage, &(struct stage_job){.code = whole}, &r);
+    stage_run(&stage, &(struct sp_provider_job){.code = whole}, &r);
 
     cr_expect(eq(str, r.result_value, "\"still here\""));
     expect_gone(r.out.text, 1);
@@ -299,7 +297,7 @@ Test(local_end, a_run_outlives_its_guardian)
 }
 
 struct cancelling {
-    struct stage_job job;
+    struct sp_provider_job job;
     struct sp_result result;
     enum sp_code rc;
     struct sp_error err;
@@ -309,7 +307,7 @@ static void *run_cancelled(void *arg)
 {
     struct cancelling *c = arg;
 
-    c->rc = stage_try(stage.provider, &c->job, &c->result, &c->err);
+    c->rc = sp_provider_job_run(stage.provider, &c->job, &c->result, &c->err);
     return NULL;
 }
 
@@ -326,7 +324,7 @@ Test(local_end, a_cancelled_run_is_gone_and_keeps_its_output)
     stage_folder(&stage, folder, sizeof folder);
     snprintf(mark, sizeof mark, "%s/begun", folder);
     pthread_create(&thread, NULL, run_cancelled, &c);
-    cr_assert(STAGE_WAIT(20000, access(mark, F_OK) == 0));
+    cr_assert(SP_UNTIL(20000, access(mark, F_OK) == 0));
 
     asked = sp_mono_ms();
     eventfd_write(c.job.cancel_fd, 1);
@@ -361,10 +359,10 @@ Test(local_end, what_is_cancelled_before_its_start_does_not_run)
 
 Test(local_end, what_is_late_before_its_start_does_not_run)
 {
-    struct stage_job job = {.code = "open('/tmp/never', 'w')", .deadline = 1};
+    struct sp_provider_job job = {.code = "open('/tmp/never', 'w')", .deadline = 1};
     struct sp_result r = {0};
     struct sp_error err = {0};
-    enum sp_code rc = stage_try(stage.provider, &job, &r, &err);
+    enum sp_code rc = sp_provider_job_run(stage.provider, &job, &r, &err);
 
     cr_expect(rc == SP_E_TIMEOUT || (rc == SP_OK && r.outcome == SP_OUTCOME_TIMEOUT));
     sp_result_clear(&r);
@@ -382,7 +380,7 @@ Test(local_end, out_of_descriptors_is_told_as_unavailable)
     getrlimit(RLIMIT_NOFILE, &now);
     few = (struct rlimit){(rlim_t)next + 4, now.rlim_max};
     setrlimit(RLIMIT_NOFILE, &few);
-    rc = stage_try(stage.provider, &(struct stage_job){.code = "1"}, &r, &err);
+    rc = sp_provider_job_run(stage.provider, &(struct sp_provider_job){.code = "1"}, &r, &err);
     setrlimit(RLIMIT_NOFILE, &now);
 
     cr_expect(eq(int, rc, SP_E_UNAVAILABLE), "%s", err.msg);
@@ -415,8 +413,9 @@ static pid_t start_worker(const struct stage *s, const char *code)
         setpgid(0, 0);
         if (!sp_provider_open(sp_registry_find("local"), settings, &mine.host, &mine.provider,
                               NULL))
-            (void)stage_try(mine.provider, &(struct stage_job){.code = code, .timeout_ms = 60000},
-                            &r, NULL);
+            (void)sp_provider_job_run(mine.provider,
+                                      &(struct sp_provider_job){.code = code, .timeout_ms = 60000},
+                                      &r, NULL);
         _exit(1);
     }
     return pid;
@@ -453,7 +452,7 @@ SP_TABLE_TEST(local_end, when_the_worker_dies_its_runs_end, deaths, row)
                     "while True: time.sleep(60)\n",
              path);
     worker = start_worker(&stage, code);
-    cr_assert(STAGE_WAIT(20000, read_pids(path, text, sizeof text)), "%s", text);
+    cr_assert(SP_UNTIL(20000, read_pids(path, text, sizeof text)), "%s", text);
     cr_expect(eq(int, stage_count(stage.work_dir), 2));
 
     kill(row->group ? -worker : worker, row->number);
@@ -474,13 +473,14 @@ static void *run_many(void *arg)
     for (int i = 0; i < RUNS; i++) {
         struct sp_result r = {0};
 
-        if (!stage_try(stage.provider,
-                       &(struct stage_job){.code = i % 5 ? "def main(n): return n"
-                                                         : DAEMON "daemon(False)\n"
-                                                                  "def main(n): return n\n",
-                                           .arguments = "{\"n\":7}",
-                                           .timeout_ms = 60000},
-                       &r, NULL) &&
+        if (!sp_provider_job_run(stage.provider,
+                                 &(struct sp_provider_job){.code = i % 5 ? "def main(n): return n"
+                                                                         : DAEMON
+                                                                       "daemon(False)\n"
+                                                                       "def main(n): return n\n",
+                                                           .arguments = "{\"n\":7}",
+                                                           .timeout_ms = 60000},
+                                 &r, NULL) &&
             r.result_present && !strcmp(r.result_value, "7"))
             ++*right;
         sp_result_clear(&r);
@@ -511,7 +511,7 @@ Test(local_end, two_hundred_runs_from_eight_threads_leave_nothing)
     struct sp_result r = {0};
     char folder[512];
 
-    stage_run(&stage, &(struct stage_job){.code = "1"}, &r);
+    stage_run(&stage, &(struct sp_provider_job){.code = "1"}, &r);
     sp_result_clear(&r);
     stage_folder(&stage, folder, sizeof folder);
     fds = stage_count("/proc/self/fd");
@@ -526,5 +526,5 @@ Test(local_end, two_hundred_runs_from_eight_threads_leave_nothing)
         cr_expect(eq(int, right[i], RUNS));
     cr_expect(eq(int, stage_count("/proc/self/fd"), fds));
     cr_expect(eq(int, stage_count(folder), folders));
-    cr_expect(STAGE_WAIT(2000, below_guardian() == 0));
+    cr_expect(SP_UNTIL(2000, below_guardian() == 0));
 }

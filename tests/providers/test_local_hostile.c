@@ -59,7 +59,7 @@ static const char *const attacks[] = {
 
 SP_TABLE_TEST(local_hostile, no_later_run_suffers, attacks, row)
 {
-    static const struct stage_job next[] = {
+    static const struct sp_provider_job next[] = {
         {.code = "async def main(a): return a", .arguments = "{\"a\":1}"},
         {.code = "function main({ a }) { return a; }",
          .arguments = "{\"a\":1}",
@@ -67,7 +67,7 @@ SP_TABLE_TEST(local_hostile, no_later_run_suffers, attacks, row)
     };
     struct sp_result r = {0};
 
-    stage_run(&stage, &(struct stage_job){.code = *row}, &r);
+    stage_run(&stage, &(struct sp_provider_job){.code = *row}, &r);
     cr_expect(eq(int, r.exit_code, 0), "%s: %s", *row, r.err.text);
     sp_result_clear(&r);
 

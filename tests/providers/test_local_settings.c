@@ -103,13 +103,7 @@ Test(local_settings, an_open_provider_passes_its_check)
 
     stage_open(&s, "");
 
-    cr_expect(
-        eq(int,
-           sp_provider_check(
-               s.provider,
-               &(struct sp_run){.setup_deadline = sp_deadline_in(5000), .cancel_fd = -1}, &err),
-           SP_OK),
-        "%s", err.msg);
+    cr_expect(eq(int, sp_provider_job_check(s.provider, &err), SP_OK), "%s", err.msg);
     stage_close(&s);
 }
 
@@ -121,20 +115,15 @@ Test(local_settings, a_missing_interpreter_fails_the_requests_of_its_language)
 
     stage_open(&s, "\"node_bin\":\"no-such-node\"");
 
-    cr_expect(
-        eq(int,
-           sp_provider_check(
-               s.provider,
-               &(struct sp_run){.setup_deadline = sp_deadline_in(5000), .cancel_fd = -1}, &err),
-           SP_OK),
-        "%s", err.msg);
+    cr_expect(eq(int, sp_provider_job_check(s.provider, &err), SP_OK), "%s", err.msg);
     cr_expect(eq(int,
-                 stage_try(s.provider, &(struct stage_job){.code = "1", .language = SP_JAVASCRIPT},
-                           &r, &err),
+                 sp_provider_job_run(
+                     s.provider, &(struct sp_provider_job){.code = "1", .language = SP_JAVASCRIPT},
+                     &r, &err),
                  SP_E_INVALID));
     cr_expect(strstr(err.msg, "node_bin: no program no-such-node") != NULL, "%s", err.msg);
     cr_expect(eq(int, r.started, SP_STARTED_NO));
-    stage_run(&s, &(struct stage_job){.code = "print(1)"}, &r);
+    stage_run(&s, &(struct sp_provider_job){.code = "print(1)"}, &r);
     cr_expect(eq(str, r.out.text, "1\n"));
     sp_result_clear(&r);
     stage_close(&s);
@@ -147,12 +136,7 @@ Test(local_settings, a_provider_without_any_interpreter_fails_its_check)
 
     stage_open(&s, "\"node_bin\":\"/none/node\",\"python_bin\":\"/none/python\"");
 
-    cr_expect(eq(
-        int,
-        sp_provider_check(s.provider,
-                          &(struct sp_run){.setup_deadline = sp_deadline_in(5000), .cancel_fd = -1},
-                          &err),
-        SP_E_INVALID));
+    cr_expect(eq(int, sp_provider_job_check(s.provider, &err), SP_E_INVALID));
     cr_expect(strstr(err.msg, "python_bin: no program /none/python") != NULL, "%s", err.msg);
     stage_close(&s);
 }
@@ -174,7 +158,7 @@ Test(local_settings, an_interpreter_that_is_a_script_works)
     snprintf(more, sizeof more, "\"python_bin\":\"%s\"", path);
     stage_open(&s, more);
 
-    stage_run(&s, &(struct stage_job){.code = "print('through the script')"}, &r);
+    stage_run(&s, &(struct sp_provider_job){.code = "print('through the script')"}, &r);
 
     cr_expect(eq(str, r.out.text, "through the script\n"));
     sp_result_clear(&r);
@@ -201,8 +185,9 @@ Test(local_settings, an_interpreter_that_vanished_is_named)
     stage_open(&s, more);
     unlink(path);
 
-    cr_expect(
-        eq(int, stage_try(s.provider, &(struct stage_job){.code = "1"}, &r, &err), SP_E_INVALID));
+    cr_expect(eq(int,
+                 sp_provider_job_run(s.provider, &(struct sp_provider_job){.code = "1"}, &r, &err),
+                 SP_E_INVALID));
 
     cr_expect(strstr(err.msg, path) != NULL, "%s", err.msg);
     cr_expect(eq(int, r.started, SP_STARTED_NO));
@@ -221,8 +206,9 @@ Test(local_settings, the_environment_is_clean)
 
     setenv("SP_SECRET", "worker's own", 1);
     stage_open(&s, "");
-    stage_run(&s, &(struct stage_job){.code = "import os\nprint(os.getcwd())\n" PRINT_ENVIRONMENT},
-              &r);
+    stage_run(
+        &s, &(struct sp_provider_job){.code = "import os\nprint(os.getcwd())\n" PRINT_ENVIRONMENT},
+        &r);
 
     sscanf(r.out.text, "%255[^\n]", folder);
     snprintf(expected, sizeof expected,
@@ -241,11 +227,11 @@ Test(local_settings, the_setting_environment_adds_and_overrides)
 
     stage_open(&s, "\"environment\":{\"A\":\"ü = 1\",\"HOME\":\"/h\",\"TMPDIR\":\"/t\","
                    "\"PATH\":\"/p\",\"LANG\":\"C\"}");
-    stage_run(
-        &s,
-        &(struct stage_job){.code = "import sys\n"
-                                    "sys.stdout.reconfigure(encoding='utf-8')\n" PRINT_ENVIRONMENT},
-        &r);
+    stage_run(&s,
+              &(struct sp_provider_job){
+                  .code = "import sys\n"
+                          "sys.stdout.reconfigure(encoding='utf-8')\n" PRINT_ENVIRONMENT},
+              &r);
 
     cr_expect(strstr(r.out.text, "A=ü = 1\nHOME=/h\nLANG=C\n") == r.out.text, "%s", r.out.text);
     cr_expect(strstr(r.out.text, "PATH=/p\nTMPDIR=/t\n") != NULL, "%s", r.out.text);
@@ -284,7 +270,8 @@ Test(local_settings, the_largest_environment_starts)
     struct sp_error err = {0};
     cr_assert(eq(int, stage_open_with(&s, settings, &err), SP_OK), "%s", err.msg);
 
-    stage_run(&s, &(struct stage_job){.code = "import os\nprint(len(os.environ['BIG']))"}, &r);
+    stage_run(&s, &(struct sp_provider_job){.code = "import os\nprint(len(os.environ['BIG']))"},
+              &r);
 
     cr_expect(eq(str, r.out.text, "49142\n"));
     free(settings);

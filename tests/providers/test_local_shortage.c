@@ -26,10 +26,10 @@ TestSuite(local_shortage, .init = open_stage, .fini = close_stage);
 /* True when it ran; else it has to be held and surely did not start. */
 static bool ran_or_unavailable(const char *code)
 {
-    struct stage_job job = {.code = code};
+    struct sp_provider_job job = {.code = code};
     struct sp_result r = {0};
     struct sp_error err = {0};
-    enum sp_code rc = stage_try(stage.provider, &job, &r, &err);
+    enum sp_code rc = sp_provider_job_run(stage.provider, &job, &r, &err);
 
     if (rc) {
         cr_expect(eq(int, rc, SP_E_UNAVAILABLE), "%s", err.msg);

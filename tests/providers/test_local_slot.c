@@ -90,9 +90,9 @@ SP_TABLE_TEST(local_slot, a_program_without_its_job_never_runs, programs, row)
     kill(keeper, SIGSTOP);
     sp_slot_clear(&slot);
 
-    cr_expect(STAGE_WAIT(20000, has_ended(program)));
+    cr_expect(SP_UNTIL(20000, has_ended(program)));
     kill(keeper, SIGCONT);
-    cr_expect(STAGE_WAIT(20000, stage_gone(program)));
+    cr_expect(SP_UNTIL(20000, stage_gone(program)));
     snprintf(ran, sizeof ran, "%s/ran", s.work_dir);
     cr_expect(access(ran, F_OK) != 0, "the program ran");
     sp_launcher_close(launcher);

@@ -58,7 +58,7 @@ static int64_t survived_us(const char *rest, int64_t timeout_ms)
 
     snprintf(path, sizeof path, "%s.time", stage.work_dir);
     snprintf(code, sizeof code, SURVIVOR "%s", path, rest);
-    stage_run(&stage, &(struct stage_job){.code = code, .timeout_ms = timeout_ms}, &r);
+    stage_run(&stage, &(struct sp_provider_job){.code = code, .timeout_ms = timeout_ms}, &r);
     end = strtoll(r.out.text, NULL, 10);
     if (timeout_ms > 0) { /* the deadline is a little before, as the start is */
         cr_expect(eq(int, r.outcome, SP_OUTCOME_TIMEOUT), "%s", r.err.text);
@@ -91,7 +91,7 @@ Test(local_time, what_a_program_left_in_the_pipe_is_read)
     struct sp_result r = {0};
 
     stage_run(&stage,
-              &(struct stage_job){
+              &(struct sp_provider_job){
                   .code = "import fcntl, os\nfcntl.fcntl(1, 1031, 1 << 20)\n"
                           "n = os.write(1, b'x' * (1 << 20))\nos.write(2, str(n).encode())\n"
                           "os.kill(os.getpid(), 9)"},
@@ -111,7 +111,7 @@ static const enum ending endings[] = {CANCEL, DEADLINE};
 static void end_early(enum ending ending, int64_t after_us, const char *code, const char *ran)
 {
     struct itimerspec in = {.it_value = {.tv_nsec = after_us * 1000 + 1}};
-    struct stage_job job = {.code = code};
+    struct sp_provider_job job = {.code = code};
     struct sp_result r = {0};
     struct sp_error err = {0};
     int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
@@ -121,7 +121,7 @@ static void end_early(enum ending ending, int64_t after_us, const char *code, co
     timerfd_settime(timer, 0, &in, NULL);
     job.cancel_fd = ending == CANCEL ? timer : 0;
     job.deadline = ending == DEADLINE ? began + after_us / 1000 : 0;
-    rc = stage_try(stage.provider, &job, &r, &err);
+    rc = sp_provider_job_run(stage.provider, &job, &r, &err);
 
     cr_expect(lt(i64, sp_mono_ms() - began, 2000));
     if (rc) {

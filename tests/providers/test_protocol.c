@@ -296,6 +296,25 @@ Test(protocol, a_marker_of_our_own_may_carry_a_warning)
     cr_expect(eq(str, r.result_value, "null"));
 }
 
+/* A program can read the suffix in its own text, and print as many such lines as it likes. */
+Test(protocol, of_many_markers_of_our_own_only_the_last_warns)
+{
+    enum { LINES = 20000 };
+    static const char line[] =
+        "\n__RAGFLOW_RESULT_s__:eyJwcmVzZW50Ijp0cnVlLCJ2YWx1ZSI6bnVsbCwid2FybmluZyI6IncifQ==\n";
+    sp_auto(sp_buf_clear) struct sp_buf text = SP_BUF_INIT(SP_BUF_UNBOUNDED);
+    sp_auto(sp_result_clear) struct sp_result r = {0};
+    for (int i = 0; i < LINES; i++)
+        cr_assert(eq(int, sp_buf_adds(&text, line), SP_OK));
+    r.out.text = sp_buf_take(&text, &r.out.len);
+
+    cr_assert(eq(int, sp_protocol_take_marker(&r, "s"), SP_OK));
+
+    cr_expect(eq(str, r.out.text, ""));
+    cr_assert(r.warning != NULL);
+    cr_expect(eq(sz, strlen(r.warning), 1));
+}
+
 Test(protocol, a_value_from_elsewhere_is_kept_as_it_is_unless_it_is_too_deep)
 {
     sp_auto(sp_result_clear) struct sp_result r = {0};

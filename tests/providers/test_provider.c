@@ -187,26 +187,6 @@ Test(provider, references_are_resolved_at_open_and_not_needed_to_validate)
     cr_expect(p->timeout_ms == 30000);
 }
 
-Test(provider, a_provider_without_open_says_what_there_is)
-{
-    struct sp_provider_ops unbuilt = ops;
-    json_auto_t *obj = json_object();
-    struct sp_provider *p = NULL;
-    struct sp_error err = {0};
-    unbuilt.open = NULL;
-    unbuilt.name = "later";
-    sp_registry_add(&ops);
-
-    cr_assert(eq(int, sp_provider_open(&unbuilt, obj, NULL, &p, &err), SP_E_INVALID));
-
-    cr_expect(strncmp(err.msg,
-                      "provider later is not built into this version yet; active "
-                      "providers: ",
-                      65) == 0,
-              "%s", err.msg);
-    cr_expect(strstr(err.msg, "fake") != NULL, "%s", err.msg);
-}
-
 static const struct {
     int64_t asked, effective;
 } timeouts[] = {{0, 20000}, {5000, 5000}, {20000, 20000}, {60000, 20000}};

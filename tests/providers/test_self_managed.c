@@ -1,4 +1,5 @@
 /* The provider self_managed over the wire: what it sends, when it sends again, when it gives up. */
+#include <poll.h>
 #include <sys/timerfd.h>
 
 #include "tests/providers/managed_stage.h"
@@ -330,6 +331,25 @@ Test(self_managed, the_call_ends_with_the_setup_the_program_and_five_seconds)
     cr_expect(eq(int, stage.result.exit_code, -1));
     cr_expect(5600 <= stage.took_ms && stage.took_ms < 9000, "%lld", (long long)stage.took_ms);
     cr_expect(eq(int, requests(), 1));
+}
+
+static bool answer_after_6_s(void *ctx, struct sp_exchange *x)
+{
+    (void)ctx;
+    poll(NULL, 0, 6000); /* the time is what this is about */
+    return sp_exchange_json(x, 200, FINE);
+}
+
+Test(self_managed, a_limit_on_the_start_does_not_end_the_wait_of_what_was_sent)
+{
+    set_stage(answer_after_6_s, NULL, "");
+    stage.run.timeout_ms = 200;
+    stage.run.setup_deadline = sp_deadline_in(300);
+    stage.run.queue_deadline = sp_deadline_in(30000);
+
+    cr_expect(eq(int, execute(), SP_OK));
+
+    cr_expect(eq(int, stage.result.outcome, SP_OUTCOME_EXITED));
 }
 
 Test(self_managed, the_deadline_of_the_request_caps_the_call)

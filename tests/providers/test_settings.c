@@ -84,6 +84,8 @@ static const struct {
     {"ssh", "{" SSH ",\"node_bin\":\"\",\"port\":0}", "node_bin: must not be empty"},
     {"ssh", "{" SSH ",\"port\":0,\"timeout\":0}", "port: SSH port must be between 1 and 65535"},
     {"ssh", "{" SSH ",\"port\":\"22\"}", "port: expected an integer"},
+    {"ssh", "{" SSH ",\"work_dir\":\"\"}", "work_dir: must not be empty"},
+    {"ssh", "{" SSH ",\"max_sessions\":1}", "max_sessions: Max sessions must be between 2 and 100"},
     {"ssh", "{" SSH ",\"timeout\":0}", "timeout: Timeout must be between 1 and 600 seconds"},
     {"ssh", "{" SSH ",\"max_output_bytes\":1}",
      "max_output_bytes: Max output must be between 1024 and 10485760 bytes"},
@@ -155,24 +157,4 @@ Test(settings, no_schema_shows_a_secret_of_the_environment)
         cr_expect(strstr(text, "hidden-value") == NULL, "%s", ops->name);
         free(text);
     }
-}
-
-static const struct {
-    const char *provider, *settings;
-} unbuilt[] = {
-    {"ssh", "{" SSH "}"},
-};
-
-SP_TABLE_TEST(settings, a_provider_that_is_not_built_says_so_plainly, unbuilt, row)
-{
-    json_auto_t *obj = json_loads(row->settings, 0, NULL);
-    struct sp_provider *p = NULL;
-    struct sp_error err = {0};
-
-    enum sp_code rc = sp_provider_open(sp_registry_find(row->provider), obj, NULL, &p, &err);
-
-    cr_expect(eq(int, rc, SP_E_INVALID));
-    cr_expect(strstr(err.msg, "is not built into this version yet; active providers: local") !=
-                  NULL,
-              "%s", err.msg);
 }

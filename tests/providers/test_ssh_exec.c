@@ -168,41 +168,20 @@ Test(ssh_exec, an_idle_wait_costs_no_time)
 
 /* Several readers on one connection. */
 
-struct reader {
-    struct sp_ssh_link *link;
-    size_t out, errors;
-    enum sp_code rc;
-};
-
-static void *read_much(void *arg)
-{
-    struct reader *r = arg;
-    const struct sp_ssh_wait wait = within(90000);
-    struct sp_ssh_part part = {.stream = SP_SSH_STDOUT};
-    char bytes[32768];
-
-    while (!r->rc && part.stream != SP_SSH_END) {
-        r->rc = sp_ssh_read(r->link, bytes, sizeof bytes, &wait, &part, NULL);
-        *(part.stream == SP_SSH_STDERR ? &r->errors : &r->out) += r->rc ? 0 : part.len;
-    }
-    return NULL;
-}
-
 Test(ssh_exec, bulk_of_both_streams_on_eight_channels_of_one_connection, .timeout = 110)
 {
     enum { LINKS = 8, EACH = 10 << 20 };
     struct reader readers[LINKS] = {0};
-    pthread_t threads[LINKS];
 
     for (int i = 0; i < LINKS; i++) {
         readers[i].link = take();
         start(readers[i].link, "head -c 10485760 /dev/zero >&2 & head -c 10485760 /dev/zero; wait");
     }
     for (int i = 0; i < LINKS; i++)
-        pthread_create(&threads[i], NULL, read_much, &readers[i]);
+        pthread_create(&readers[i].thread, NULL, read_much, &readers[i]);
     for (int i = 0; i < LINKS; i++) {
-        pthread_join(threads[i], NULL);
-        cr_expect(eq(int, readers[i].rc, SP_OK));
+        pthread_join(readers[i].thread, NULL);
+        cr_expect(eq(int, readers[i].err.code, SP_OK));
         cr_expect(eq(sz, readers[i].out, EACH));
         cr_expect(eq(sz, readers[i].errors, EACH));
         sp_ssh_give(readers[i].link);

@@ -8,6 +8,24 @@ static void set_up(void)
     start_server(NULL);
 }
 
+/* libssh2 1.10 loses the number of an ECDSA key in OpenSSH's format at each login, which a leak
+ * checker would hold against us. */
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/lsan_interface.h>
+static void look_away(bool on)
+{
+    if (on)
+        __lsan_disable();
+    else
+        __lsan_enable();
+}
+#else
+static void look_away(bool on)
+{
+    (void)on;
+}
+#endif
+
 TestSuite(ssh_login, .init = set_up, .fini = close_all);
 
 /* Runs `true` on a new connection. */
@@ -58,7 +76,12 @@ SP_TABLE_TEST(ssh_login, a_key_of_each_type_and_format_is_let_in, keys, row)
     options.private_key = row->as_text ? text : path;
     options.passphrase = row->passphrase;
 
+    bool loses = !strcmp(row->type, "ecdsa") && !strcmp(row->format, "RFC4716");
+    if (loses)
+        look_away(true);
     enum sp_code rc = try_login(&err);
+    if (loses)
+        look_away(false);
 
     cr_expect(eq(int, rc, SP_OK), "%s %s '%s': %s", row->type, row->format, row->passphrase,
               err.msg);
@@ -84,20 +107,49 @@ Test(ssh_login, an_encrypted_rsa_key_in_openssh_format_says_what_to_do)
 #endif
 }
 
-Test(ssh_login, a_key_pasted_with_line_ends_of_windows_or_without_a_last_one_is_read)
+static const struct {
+    const char *type, *format, *passphrase;
+} pasted[] = {
+    {"ed25519", "RFC4716", "tea 4 two"}, {"rsa", "PEM", ""},
+    {"rsa", "PEM", "tea 4 two"},         {"ecdsa", "PEM", "tea 4 two"},
+    {"ecdsa", "PKCS8", "tea 4 two"},
+};
+
+SP_TABLE_TEST(ssh_login, a_key_pasted_with_line_ends_of_windows_or_without_a_last_one_is_read,
+              pasted, row)
 {
     sp_auto(sp_buf_clear) struct sp_buf text = SP_BUF_INIT(65536);
-    sp_auto(sp_free_str) char *given = sp_ssh_server_read(key_path);
+    sp_auto(sp_free_str) char *given = NULL;
     struct sp_error err = {0};
+    char path[128];
 
+    cr_assert(sp_ssh_server_make_key(&server, row->type, row->format, row->passphrase, path));
+    given = sp_ssh_server_read(path);
     given[strlen(given) - 1] = '\0';
     for (const char *p = given; *p; p++)
         sp_buf_addf(&text, "%s%c", *p == '\n' ? "\r" : "", *p);
     options.private_key = sp_buf_str(&text);
+    options.passphrase = row->passphrase;
 
     enum sp_code rc = try_login(&err);
 
-    cr_expect(eq(int, rc, SP_OK), "%s", err.msg);
+    cr_expect(eq(int, rc, SP_OK), "%s %s: %s", row->type, row->format, err.msg);
+}
+
+/* Pasted without its first line, or on one line, a key looks like the name of a file. */
+Test(ssh_login, a_key_that_is_taken_for_a_path_is_not_told)
+{
+    static const char body[] = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtz";
+    struct sp_error err = {0};
+
+    options.private_key = body;
+    cr_expect(eq(int, try_login(&err), SP_E_INVALID));
+    cr_expect(strstr(err.msg, "private_key") != NULL, "%s", err.msg);
+    cr_expect(strstr(err.msg, "b3Blbn") == NULL, "%s", err.msg);
+
+    options.private_key = "/no/such/key";
+    cr_expect(eq(int, try_login(&err), SP_E_INVALID));
+    cr_expect(strstr(err.msg, "/no/such/key: No such file") != NULL, "%s", err.msg);
 }
 
 static const struct {
@@ -128,7 +180,7 @@ SP_TABLE_TEST(ssh_login, a_wrong_or_missing_passphrase_is_told, wrong_passphrase
 static const struct {
     const char *key, *message;
 } unusable_keys[] = {
-    {"/nonexistent/key", "private_key: /nonexistent/key: No such file"},
+    {"/dev/null/key", "private_key: /dev/null/key: Not a directory"},
     {"/dev/zero", "private_key: /dev/zero: Invalid argument"},
     {"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "not a private key"},
     {"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n", "damaged"},
@@ -230,12 +282,12 @@ Test(ssh_login, a_known_hosts_file_that_cannot_be_read_closes_the_way)
 {
     struct sp_error err = {0};
 
-    options.known_hosts = "/nonexistent/known_hosts";
+    options.known_hosts = "/dev/null/known_hosts";
 
     enum sp_code rc = try_login(&err);
 
     cr_expect(eq(int, rc, SP_E_INVALID));
-    cr_expect(strstr(err.msg, "known_hosts: /nonexistent/known_hosts") != NULL, "%s", err.msg);
+    cr_expect(strstr(err.msg, "known_hosts: /dev/null/known_hosts") != NULL, "%s", err.msg);
     cr_expect(eq(int, sp_ssh_server_connections(&server), 0));
 }
 
@@ -246,7 +298,7 @@ Test(ssh_login, a_pinned_fingerprint_stands_for_known_hosts)
 
     cr_assert(sp_ssh_server_fingerprint(&server, "ed25519", print));
     options.host_key_fingerprint = print;
-    options.known_hosts = "/nonexistent/known_hosts";
+    options.known_hosts = "/dev/null/known_hosts";
 
     enum sp_code rc = try_login(&err);
 

@@ -278,3 +278,51 @@ Test(ssh_trouble, a_slow_network_only_slows)
     cr_expect(eq(int, sp_ssh_get(link, path, &out, &wait, NULL), SP_OK));
     cr_expect(eq(sz, out.len, BYTES));
 }
+
+enum { MUCH = 8 << 20 };
+
+static void *write_much(void *arg)
+{
+    sp_auto(sp_free_str) char *data = calloc(1, MUCH);
+    const struct sp_ssh_wait wait = within(60000);
+    enum sp_code rc = sp_ssh_write(arg, data, MUCH, &wait, NULL);
+
+    if (!rc)
+        rc = sp_ssh_write_eof(arg, &wait, NULL);
+    return rc ? arg : NULL;
+}
+
+static int64_t cpu_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+Test(ssh_trouble, a_jam_on_the_way_up_costs_no_time_and_holds_no_reader_back)
+{
+    sp_auto(sp_buf_clear) struct sp_buf out = SP_BUF_INIT(100), errors = SP_BUF_INIT(100);
+    struct sp_ssh_link *writer = take(), *reader = take();
+    pthread_t thread;
+    void *failed;
+
+    start(writer, "wc -c");
+    start(reader, "for i in 0 1 2 3 4 5 6 7 8 9; do sleep 0.1; echo $i; done");
+    sp_tcp_proxy_delay(&proxy, 300); /* it holds 1 MB at most */
+    int64_t used = cpu_ms(), from = sp_mono_ms();
+    pthread_create(&thread, NULL, write_much, writer);
+    read_all(reader, &out, &errors);
+    pthread_join(thread, &failed);
+    used = cpu_ms() - used;
+    int64_t took = sp_mono_ms() - from;
+
+    cr_expect(eq(str, (char *)sp_buf_str(&out), "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n"));
+    cr_expect(failed == NULL);
+    cr_expect(lt(i64, used, took / 2), "%lld of %lld ms", (long long)used, (long long)took);
+    sp_buf_reset(&out);
+    read_all(writer, &out, &errors);
+    cr_expect(eq(str, (char *)sp_buf_str(&out), "8388608\n"));
+    sp_ssh_give(writer);
+    sp_ssh_give(reader);
+}

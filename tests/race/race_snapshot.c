@@ -67,6 +67,7 @@ static void *read_snapshots(void *arg)
             if (v->version > s->version || s->version < last || status.version < s->version)
                 abort();
             last = s->version;
+            sp_watcher_doubt(watcher, s);
         }
         sp_snapshot_unref(s);
         sp_watcher_poke(watcher, false);

@@ -194,6 +194,15 @@ static void wait_for_version(int64_t version)
     wait_until((struct want){.state = SP_SETTINGS_IN_FORCE, .version = version, .message = ""});
 }
 
+/* In force, and away. message: NULL for any. */
+static void wait_for_down(int64_t version, const char *message)
+{
+    wait_until((struct want){.state = SP_SETTINGS_IN_FORCE,
+                             .version = version,
+                             .message = message,
+                             .provider_down = true});
+}
+
 static void expect_key(const char *key)
 {
     struct sp_snapshot *snapshot = sp_watcher_get(watcher);
@@ -342,13 +351,10 @@ Test(watcher, without_an_old_one_an_unavailable_peer_is_put_in_force_and_checked
 {
     peer_away = 1;
     set("{\"api_key\":\"one\",\"peer\":\"down\"}");
-    wait_until((struct want){.state = SP_SETTINGS_IN_FORCE,
-                             .version = 1,
-                             .message = "the peer is away",
-                             .provider_down = true});
+    wait_for_down(1, "the peer is away");
     expect_key("one");
     set("{\"api_key\":\"two\",\"peer\":\"down\"}");
-    wait_until((struct want){.state = SP_SETTINGS_IN_FORCE, .version = 2, .provider_down = true});
+    wait_for_down(2, NULL);
 
     peer_away = 0;
     wait_for_version(2);
@@ -403,14 +409,13 @@ Test(watcher, a_cancelled_check_does_not_withdraw_the_one_in_force)
 {
     peer_away = 1;
     int64_t version = set("{\"api_key\":\"one\",\"peer\":\"down\"}");
-    struct want away = {.state = SP_SETTINGS_IN_FORCE, .version = version, .provider_down = true};
-    wait_until(away);
+    wait_for_down(version, NULL);
     stopping = 1;
 
     sp_watcher_poke(watcher, false);
     wait_for_check(2);
 
-    wait_until(away);
+    wait_for_down(version, NULL);
 }
 
 static void doubt(void)
@@ -429,14 +434,8 @@ Test(watcher, a_provider_that_a_job_found_away_is_up_again_after_a_check)
 
     doubt();
 
-    wait_until((struct want){.state = SP_SETTINGS_IN_FORCE,
-                             .version = version,
-                             .message = "a job found it unavailable",
-                             .provider_down = true});
-    wait_until((struct want){.state = SP_SETTINGS_IN_FORCE,
-                             .version = version,
-                             .message = "the peer is away",
-                             .provider_down = true});
+    wait_for_down(version, "a job found it unavailable");
+    wait_for_down(version, "the peer is away");
     peer_away = 0;
     wait_for_version(version);
 }
@@ -492,7 +491,7 @@ Test(watcher, what_never_worked_is_withdrawn_when_its_credentials_are_refused)
 {
     peer_away = 1;
     set("{\"api_key\":\"one\",\"peer\":\"denied\"}");
-    wait_until((struct want){.state = SP_SETTINGS_IN_FORCE, .version = 1, .provider_down = true});
+    wait_for_down(1, NULL);
 
     peer_away = 0;
     wait_until((struct want){

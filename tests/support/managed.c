@@ -6,15 +6,6 @@
 #include "providers/registry.h"
 #include "tests/support.h"
 
-enum { USUAL_MS = 20000, TEARDOWN_MS = 10000 };
-
-const struct sp_limits sp_managed_limits = {.output_bytes = 1 << 20,
-                                            .response_bytes = 64 << 20,
-                                            .artifacts = 20,
-                                            .artifact_bytes = 10 << 20,
-                                            .artifacts_total = 50 << 20,
-                                            .timeout_ms = 600000};
-
 static void close_provider(struct sp_managed *m)
 {
     sp_provider_close(m->provider);
@@ -58,55 +49,22 @@ void sp_managed_stop(struct sp_managed *m)
     sp_manager_stop(&m->manager);
 }
 
-static struct sp_run limits_of(const struct sp_managed_job *job)
-{
-    return (struct sp_run){
-        .setup_deadline = sp_deadline_in(job->setup_ms ? job->setup_ms : USUAL_MS),
-        .deadline = job->deadline_ms ? sp_deadline_in(job->deadline_ms) : SP_NEVER,
-        .timeout_ms = job->timeout_ms ? job->timeout_ms : USUAL_MS,
-        .teardown_ms = TEARDOWN_MS,
-        .cancel_fd = job->cancel_fd ? job->cancel_fd : -1};
-}
-
 enum sp_code sp_managed_check(struct sp_managed *m)
 {
-    struct sp_run run = limits_of(&(struct sp_managed_job){0});
-
     m->err = (struct sp_error){0};
-    return sp_provider_check(m->provider, &run, &m->err);
+    return sp_provider_job_check(m->provider, &m->err);
 }
 
-enum sp_code sp_managed_run_into(struct sp_managed *m, const struct sp_managed_job *job,
-                                 struct sp_result *out, struct sp_error *err)
-{
-    struct sp_run run = limits_of(job);
-    struct sp_request req = {.language = job->language,
-                             .code = (char *)(uintptr_t)job->code,
-                             .code_len = strlen(job->code),
-                             .arguments = (char *)(uintptr_t)job->arguments,
-                             .arguments_len = job->arguments ? strlen(job->arguments) : 0,
-                             .strict_result = job->strict,
-                             .files = (struct sp_file *)(uintptr_t)job->file,
-                             .n_files = job->file ? 1 : 0};
-    struct sp_instance *instance = NULL;
-
-    enum sp_code rc = sp_provider_create(m->provider, &req, &run, &instance, err);
-    if (!rc)
-        rc = sp_provider_execute(instance, &req, &run, out, err);
-    sp_provider_destroy(instance, &run);
-    return rc;
-}
-
-enum sp_code sp_managed_run(struct sp_managed *m, const struct sp_managed_job *job)
+enum sp_code sp_managed_run(struct sp_managed *m, const struct sp_provider_job *job)
 {
     sp_result_clear(&m->result);
     m->err = (struct sp_error){0};
-    return sp_managed_run_into(m, job, &m->result, &m->err);
+    return sp_provider_job_run(m->provider, job, &m->result, &m->err);
 }
 
 enum sp_code sp_managed_run_one(struct sp_managed *m)
 {
-    return sp_managed_run(m, &(struct sp_managed_job){.code = "def main():\n    return 1"});
+    return sp_managed_run(m, &(struct sp_provider_job){.code = "def main():\n    return 1"});
 }
 
 void sp_managed_expect_one(struct sp_managed *m)

@@ -5,10 +5,9 @@
  */
 #pragma once
 
-#include "base/limits.h"
-#include "providers/provider.h"
 #include "tests/support/manager.h"
 #include "tests/support/nginx.h"
+#include "tests/support/provider_job.h"
 
 struct sp_managed {
     struct sp_manager manager;
@@ -19,20 +18,6 @@ struct sp_managed {
     struct sp_result result; /* of the last run */
     struct sp_error err;     /* of the last run or check */
 };
-
-/* One job; zero members take the usual values. */
-struct sp_managed_job {
-    const char *code, *arguments;
-    enum sp_language language;
-    int64_t timeout_ms;  /* 20 s */
-    int64_t setup_ms;    /* 20 s */
-    int64_t deadline_ms; /* from now; none */
-    int cancel_fd;       /* none */
-    bool strict;
-    const struct sp_file *file;
-};
-
-extern const struct sp_limits sp_managed_limits; /* the usual ones of a worker */
 
 /* Opens the provider at an address, in place of one that is open; more: further settings as JSON
  * text ("\"timeout\":9"), or "". */
@@ -46,10 +31,7 @@ void sp_managed_stop(struct sp_managed *m);
 
 enum sp_code sp_managed_check(struct sp_managed *m);
 /* create, execute, destroy. */
-enum sp_code sp_managed_run(struct sp_managed *m, const struct sp_managed_job *job);
-/* The same, from any thread; the caller clears out. */
-enum sp_code sp_managed_run_into(struct sp_managed *m, const struct sp_managed_job *job,
-                                 struct sp_result *out, struct sp_error *err);
+enum sp_code sp_managed_run(struct sp_managed *m, const struct sp_provider_job *job);
 /* A program that gives the value 1. */
 enum sp_code sp_managed_run_one(struct sp_managed *m);
 /* The same, which has to work. */

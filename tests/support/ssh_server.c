@@ -19,7 +19,13 @@
 
 #include "tests/support/port.h"
 
-enum { TRIES = 500, TRY_US = 20000, LINE_BYTES = 4096, PATH_BYTES = 192, ACCOUNT_ID = 64999 };
+enum {
+    TRIES = 500,
+    TRY_US = 20000,
+    LINE_BYTES = 4096,
+    PATH_BYTES = 192,
+    FIRST_ACCOUNT_ID = 800000
+};
 
 /* crypt(3) of SP_SSH_PASSWORD. */
 static const char password_hash[] =
@@ -160,9 +166,11 @@ static bool make_accounts(const struct sp_ssh_server *server)
 {
     char home[PATH_BYTES], root_home[PATH_BYTES];
 
-    return make_home(server, "home", ACCOUNT_ID, home) && make_home(server, "root", 0, root_home) &&
-           write_file(server, "passwd", "w", "root:x:0:0::%s:/bin/sh\n%s:x:%d:%d::%s:/bin/sh\n",
-                      root_home, SP_SSH_ACCOUNT, ACCOUNT_ID, ACCOUNT_ID, home) &&
+    uid_t id = server->account_id;
+
+    return make_home(server, "home", id, home) && make_home(server, "root", 0, root_home) &&
+           write_file(server, "passwd", "w", "root:x:0:0::%s:/bin/sh\n%s:x:%u:%u::%s:/bin/sh\n",
+                      root_home, SP_SSH_ACCOUNT, id, id, home) &&
            add_lines(server, "passwd", "", "/etc/passwd") &&
            write_file(server, "shadow", "w",
                       "root:*:19000:0:99999:7:::\n%s:%s:19000:0:99999:7:::\n", SP_SSH_ACCOUNT,
@@ -179,6 +187,7 @@ static bool make(struct sp_ssh_server *server, const struct sp_ssh_server_option
 
     snprintf(server->dir, sizeof server->dir, "/tmp/sandpiper-ssh-XXXXXX");
     server->port = sp_free_port();
+    server->account_id = FIRST_ACCOUNT_ID + (uid_t)server->port;
     if (!me || !server->port || !mkdtemp(server->dir) || chmod(server->dir, 0755))
         return false;
     snprintf(server->user, sizeof server->user, "%s", me->pw_name);

@@ -21,7 +21,8 @@ struct sp_ssh_server {
     char user[40];        /* whom the keys let in */
     char known_hosts[96]; /* a file with its host keys */
     int port;
-    pid_t pid; /* 0: not running */
+    uid_t account_id; /* of SP_SSH_ACCOUNT: this server's alone */
+    pid_t pid;        /* 0: not running */
 };
 
 struct sp_ssh_server_options {

@@ -599,6 +599,19 @@ bool sp_stage_answer_is(const struct sp_stage_answer *a, const char *path, const
     return same;
 }
 
+struct sp_stage_answer *sp_stage_expect(struct sp_stage *s, const struct sp_stage_case *c,
+                                        int64_t limit_ms)
+{
+    struct sp_stage_answer *a = sp_stage_reply(s, c->id, limit_ms);
+
+    for (size_t i = 0; i < SP_COUNT(c->expected) && c->expected[i].path; i++) {
+        cr_expect(sp_stage_answer_is(a, c->expected[i].path, c->expected[i].json),
+                  "%s is not %s: %s", c->expected[i].path, c->expected[i].json, a->value);
+    }
+    cr_expect(c->text == NULL || strstr(a->value, c->text), "no %s: %s", c->text, a->value);
+    return a;
+}
+
 int64_t sp_stage_committed(struct sp_stage *s)
 {
     char group[96];

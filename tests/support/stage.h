@@ -111,6 +111,17 @@ const char *sp_stage_answer_text(const struct sp_stage_answer *a,
                                  const char *path); /* "" when it is no string */
 /* The member is there and its compact JSON text is this ("null", "true", "[1,2]"). */
 bool sp_stage_answer_is(const struct sp_stage_answer *a, const char *path, const char *json);
+/* A request as sp_stage_submit() wants it, and the reply that it has to get. */
+struct sp_stage_case {
+    const char *id, *language, *code, *members;
+    struct {
+        const char *path, *json; /* as sp_stage_answer_is() takes them */
+    } expected[20];
+    const char *text; /* raw, somewhere in the reply; NULL: any */
+};
+/* Waits for the reply and expects it to be as the case says. Borrowed. */
+struct sp_stage_answer *sp_stage_expect(struct sp_stage *s, const struct sp_stage_case *c,
+                                        int64_t limit_ms);
 /* The group's committed offsets summed up over the request topic's partitions. */
 int64_t sp_stage_committed(struct sp_stage *s);
 /* The request topic's end offsets summed up. */

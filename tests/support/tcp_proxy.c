@@ -151,7 +151,7 @@ static bool read_lane(struct sp_tcp_proxy_state *s, struct lane *lane)
 /* Whether so many bytes more may pass; when the last of them has, everything is cut. */
 static void note_passed(struct sp_tcp_proxy_state *s, struct lane *lane, ssize_t n)
 {
-    if (*lane->left > 0 && (*lane->left -= n) <= 0) {
+    if (*lane->left > 0 && atomic_fetch_sub(lane->left, n) <= n) {
         *lane->left = 0;
         s->cut = true;
     }

@@ -12,10 +12,10 @@ static struct sp_apply apply = {.cancel_fd = -1};
 static void *value;
 static const char *name;
 
-static enum sp_code open_settings(const char *type, const char *fake_settings, struct sp_error *err)
+static enum sp_code open_settings(const char *type, const char *settings, struct sp_error *err)
 {
     struct sp_document doc = {.present = true, .provider_type = (char *)type};
-    doc.providers = json_pack("{s:s}", "fake", fake_settings);
+    doc.providers = json_pack("{s:s}", type ? type : SP_PROVIDER_DEFAULT, settings);
     enum sp_code rc = sp_apply_ops.open(&apply, &doc, &value, &name, err);
     json_decref(doc.providers);
     return rc;

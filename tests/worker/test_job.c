@@ -135,6 +135,7 @@ Test(job, a_queue_ttl_caps_the_preparation_and_not_the_run)
     struct sp_run run = sp_job_run(job, 60000, 60000, -1);
 
     cr_expect(le(i64, run.setup_deadline, sp_mono_ms() + 1000));
+    cr_expect(lt(i64, sp_mono_ms() + 50000, run.queue_deadline));
     cr_expect(eq(i64, run.deadline, SP_NEVER));
 }
 

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -614,6 +615,24 @@ Test(worker, sighup_resolves_references_anew_and_sigterm_ends_with_0)
 
     cr_expect(eq(int, exit_code_of(pid), 0));
     cr_expect(not(unlink(path)));
+}
+
+Test(worker, a_worker_may_open_as_many_files_as_the_system_lets_it)
+{
+    struct rlimit limit, low;
+    cr_assert(not(getrlimit(RLIMIT_NOFILE, &limit)));
+    low = (struct rlimit){.rlim_cur = 256, .rlim_max = limit.rlim_max};
+    cr_assert(lt(u64, low.rlim_cur, low.rlim_max));
+    cr_assert(not(setrlimit(RLIMIT_NOFILE, &low)));
+    set_settings("1", "{}");
+    pid_t pid = run_worker("worker.drain=100ms");
+
+    struct rlimit seen = {0};
+    cr_assert(not(prlimit(pid, RLIMIT_NOFILE, NULL, &seen)));
+    cr_expect(eq(u64, seen.rlim_cur, limit.rlim_max));
+
+    kill(pid, SIGTERM);
+    cr_expect(eq(int, exit_code_of(pid), 0));
 }
 
 Test(worker, a_second_signal_ends_the_process_at_once)

@@ -55,13 +55,14 @@ def main():
     root = pathlib.Path(tempfile.mkdtemp(prefix="executor-manager-"))
     board = switchboard.Switchboard(given.no_containers)
     manager = service.Manager(root, board, given.pool_wait, given.later)
+    listener = server.Server(given.port, manager, board, given.keep_alive)
     try:
-        listener = server.Server(given.port, manager, board, given.keep_alive)
         threading.Thread(target=listener.serve_forever, daemon=True).start()
         print("ready", listener.server_port, flush=True)
         obey(board, manager)
         signal.pause()
     finally:
+        listener.cut()
         while root.exists():  # requests under way may still write there
             manager.end_programs()
             shutil.rmtree(root, ignore_errors=True)

@@ -3,6 +3,7 @@ of the test's choice are made here."""
 import http
 import http.server
 import json
+import socket
 import time
 
 import service
@@ -101,7 +102,25 @@ class Server(http.server.ThreadingHTTPServer):
         self.manager = manager
         self.board = board
         self.keep_alive = keep_alive
+        self.open = set()  # sockets of connections
         super().__init__(("127.0.0.1", port), Handler)
+
+    def finish_request(self, request, client_address):
+        self.open.add(request)
+        try:
+            super().finish_request(request, client_address)
+        finally:
+            self.open.discard(request)
+
+    def cut(self):
+        """No client gets an answer any more: what follows is the end of the programs."""
+        self.shutdown()
+        self.server_close()
+        for connection in list(self.open):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # gone by itself
 
     def handle_error(self, *_):
         """A client that goes away in the middle is not worth a trace."""

@@ -1,6 +1,6 @@
 /* HTTP on libmicrohttpd. The socket is bound here, because the library does not tell why it could
  * not. */
-#include "worker/http.h"
+#include "worker/httpd.h"
 
 #include <errno.h>
 #include <microhttpd.h>
@@ -21,9 +21,9 @@ enum {
     BODY_MAX = 4 * 1024 * 1024,
 };
 
-struct sp_http {
+struct sp_httpd {
     struct MHD_Daemon *daemon;
-    const struct sp_http_route *routes;
+    const struct sp_httpd_route *routes;
     size_t n;
     void *ctx;
     char address[280];
@@ -55,8 +55,8 @@ static enum MHD_Result respond_text(struct MHD_Connection *connection, unsigned 
     return respond(connection, status, "text/plain", allow, body, (size_t)n, MHD_RESPMEM_MUST_COPY);
 }
 
-static enum MHD_Result serve(struct sp_http *http, struct MHD_Connection *connection,
-                             const struct sp_http_route *route)
+static enum MHD_Result serve(struct sp_httpd *http, struct MHD_Connection *connection,
+                             const struct sp_httpd_route *route)
 {
     struct sp_buf body = SP_BUF_INIT(BODY_MAX);
     unsigned status = route->answer(http->ctx, &body);
@@ -72,7 +72,7 @@ static enum MHD_Result handle(void *ctx, struct MHD_Connection *connection, cons
                               size_t *upload_len, void **state)
 {
     (void)version, (void)upload, (void)state;
-    struct sp_http *http = ctx;
+    struct sp_httpd *http = ctx;
     if (*upload_len > 0) { /* a body is of no use here; it is read and dropped */
         *upload_len = 0;
         return MHD_YES;
@@ -160,16 +160,16 @@ static void name_address(int fd, char *out, size_t size)
     snprintf(out, size, address.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
 }
 
-enum sp_code sp_http_start(const char *listen_at, const struct sp_http_route *routes, size_t n,
-                           void *ctx, struct sp_http **out, struct sp_error *err)
+enum sp_code sp_httpd_start(const char *listen_at, const struct sp_httpd_route *routes, size_t n,
+                            void *ctx, struct sp_httpd **out, struct sp_error *err)
 {
     int fd = -1;
     enum sp_code rc = open_socket(listen_at, &fd, err);
     if (rc)
         return rc;
-    struct sp_http *http = calloc(1, sizeof *http);
+    struct sp_httpd *http = calloc(1, sizeof *http);
     if (http) {
-        *http = (struct sp_http){.routes = routes, .n = n, .ctx = ctx};
+        *http = (struct sp_httpd){.routes = routes, .n = n, .ctx = ctx};
         name_address(fd, http->address, sizeof http->address);
         http->daemon = MHD_start_daemon(
             MHD_USE_POLL_INTERNAL_THREAD, 0, NULL, NULL, handle, http, MHD_OPTION_LISTEN_SOCKET, fd,
@@ -188,7 +188,7 @@ enum sp_code sp_http_start(const char *listen_at, const struct sp_http_route *ro
     return SP_OK;
 }
 
-void sp_http_stop(struct sp_http *http)
+void sp_httpd_stop(struct sp_httpd *http)
 {
     if (!http)
         return;
@@ -196,7 +196,7 @@ void sp_http_stop(struct sp_http *http)
     free(http);
 }
 
-const char *sp_http_address(const struct sp_http *http)
+const char *sp_httpd_address(const struct sp_httpd *http)
 {
     return http->address;
 }

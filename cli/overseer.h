@@ -8,7 +8,7 @@
 
 #define SP_READY_LINE_MAX 256
 
-struct sp_supervisor {
+struct sp_overseer {
     struct sp_child *children; /* borrowed */
     size_t n;
     int signals; /* signalfd */
@@ -23,20 +23,18 @@ enum sp_happening {
 };
 
 /* From here on SIGINT, SIGTERM, SIGHUP and SIGCHLD are seen only here. */
-struct sp_supervisor sp_supervisor_open(struct sp_child *children, size_t n);
-void sp_supervisor_close(struct sp_supervisor *s);
+struct sp_overseer sp_overseer_open(struct sp_child *children, size_t n);
+void sp_overseer_close(struct sp_overseer *s);
 /* Waits until deadline (monotonic). fd: -1 for none. */
-enum sp_happening sp_supervisor_next(const struct sp_supervisor *s, int fd, int64_t deadline);
+enum sp_happening sp_overseer_next(const struct sp_overseer *s, int fd, int64_t deadline);
 /* The name of a child that has ended by itself; NULL: all that were started are running. */
-const char *sp_supervisor_ended(const struct sp_supervisor *s);
+const char *sp_overseer_ended(const struct sp_overseer *s);
 /*
  * Starts a child and waits for the one line that it writes when it is ready, at most 30 s; line is
  * without its end. SP_E_CANCELLED: a stop was asked for; SP_E_UNAVAILABLE: a child ended.
  */
-SP_MUST_CHECK enum sp_code sp_supervisor_start(const struct sp_supervisor *s,
-                                               struct sp_child *child, char line[SP_READY_LINE_MAX],
-                                               struct sp_error *err);
+SP_MUST_CHECK enum sp_code sp_overseer_start(const struct sp_overseer *s, struct sp_child *child,
+                                             char line[SP_READY_LINE_MAX], struct sp_error *err);
 /* Reads that line; SP_E_UNAVAILABLE: fd ended without one. Blocks until either. */
-SP_MUST_CHECK enum sp_code sp_supervisor_read_line(int fd, const char *name,
-                                                   char line[SP_READY_LINE_MAX],
-                                                   struct sp_error *err);
+SP_MUST_CHECK enum sp_code
+sp_overseer_read_line(int fd, const char *name, char line[SP_READY_LINE_MAX], struct sp_error *err);

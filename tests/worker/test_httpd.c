@@ -1,4 +1,4 @@
-#include "worker/http.h"
+#include "worker/httpd.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "tests/support.h"
 
-SP_AUTO(struct sp_http *, sp_http_stop)
+SP_AUTO(struct sp_httpd *, sp_httpd_stop)
 
 static unsigned good(void *ctx, struct sp_buf *out)
 {
@@ -26,25 +26,25 @@ static unsigned bad(void *ctx, struct sp_buf *out)
     return 503;
 }
 
-static const struct sp_http_route routes[] = {
+static const struct sp_httpd_route routes[] = {
     {"/good", "text/plain", good},
     {"/bad", "application/json", bad},
 };
 
-static struct sp_http *started(void)
+static struct sp_httpd *started(void)
 {
-    struct sp_http *http = NULL;
+    struct sp_httpd *http = NULL;
     struct sp_error err = {0};
     cr_assert(
-        not(sp_http_start("127.0.0.1:0", routes, SP_COUNT(routes), (void *)"hello", &http, &err)),
+        not(sp_httpd_start("127.0.0.1:0", routes, SP_COUNT(routes), (void *)"hello", &http, &err)),
         "%s", err.msg);
     return http;
 }
 
 /* A connection from a loopback address: 127.0.0.<host>. */
-static int dial(const struct sp_http *http, uint32_t host)
+static int dial(const struct sp_httpd *http, uint32_t host)
 {
-    int port = atoi(strrchr(sp_http_address(http), ':') + 1);
+    int port = atoi(strrchr(sp_httpd_address(http), ':') + 1);
     struct sockaddr_in from = {.sin_family = AF_INET}, to = {.sin_family = AF_INET};
     from.sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + host);
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -56,7 +56,7 @@ static int dial(const struct sp_http *http, uint32_t host)
 }
 
 /* Sends a request as it stands and reads until the server closes. */
-static void ask_from(const struct sp_http *http, uint32_t host, const char *request, char *answer,
+static void ask_from(const struct sp_httpd *http, uint32_t host, const char *request, char *answer,
                      size_t size)
 {
     int fd = dial(http, host);
@@ -68,7 +68,7 @@ static void ask_from(const struct sp_http *http, uint32_t host, const char *requ
     close(fd);
 }
 
-static void ask(const struct sp_http *http, const char *request, char *answer, size_t size)
+static void ask(const struct sp_httpd *http, const char *request, char *answer, size_t size)
 {
     ask_from(http, 1, request, answer, size);
 }
@@ -85,9 +85,9 @@ static const struct {
     {"DELETE /good HTTP/1.0\r\n\r\n", "405", "method not allowed"},
 };
 
-SP_TABLE_TEST(http, a_request_gets_its_answer, exchanges, row)
+SP_TABLE_TEST(httpd, a_request_gets_its_answer, exchanges, row)
 {
-    sp_auto(sp_http_stop) struct sp_http *http = started();
+    sp_auto(sp_httpd_stop) struct sp_httpd *http = started();
     char answer[2048];
 
     ask(http, row->request, answer, sizeof answer);
@@ -96,9 +96,9 @@ SP_TABLE_TEST(http, a_request_gets_its_answer, exchanges, row)
     cr_expect(strstr(answer, row->shown) != NULL, "%s: %s", row->request, answer);
 }
 
-Test(http, endless_headers_are_refused)
+Test(httpd, endless_headers_are_refused)
 {
-    sp_auto(sp_http_stop) struct sp_http *http = started();
+    sp_auto(sp_httpd_stop) struct sp_httpd *http = started();
     static char request[40000];
     char answer[2048];
     strcpy(request, "GET /good HTTP/1.0\r\nx: ");
@@ -121,33 +121,33 @@ static const struct {
     {"192.0.2.1:1", SP_E_UNAVAILABLE},
 };
 
-SP_TABLE_TEST(http, a_wrong_address_is_named, wrong, row)
+SP_TABLE_TEST(httpd, a_wrong_address_is_named, wrong, row)
 {
-    struct sp_http *http = NULL;
+    struct sp_httpd *http = NULL;
     struct sp_error err = {0};
 
-    enum sp_code rc = sp_http_start(row->listen, routes, SP_COUNT(routes), NULL, &http, &err);
+    enum sp_code rc = sp_httpd_start(row->listen, routes, SP_COUNT(routes), NULL, &http, &err);
 
     cr_expect(eq(int, rc, row->rc), "%s: %s", row->listen, err.msg);
     cr_expect(strstr(err.msg, "http.listen") && strstr(err.msg, row->listen), "%s", err.msg);
 }
 
-Test(http, a_port_in_use_is_a_clear_error)
+Test(httpd, a_port_in_use_is_a_clear_error)
 {
-    sp_auto(sp_http_stop) struct sp_http *first = started();
-    struct sp_http *second = NULL;
+    sp_auto(sp_httpd_stop) struct sp_httpd *first = started();
+    struct sp_httpd *second = NULL;
     struct sp_error err = {0};
 
     enum sp_code rc =
-        sp_http_start(sp_http_address(first), routes, SP_COUNT(routes), NULL, &second, &err);
+        sp_httpd_start(sp_httpd_address(first), routes, SP_COUNT(routes), NULL, &second, &err);
 
     cr_expect(eq(int, rc, SP_E_UNAVAILABLE));
     cr_expect(strstr(err.msg, "in use") != NULL, "%s", err.msg);
 }
 
-Test(http, one_address_cannot_take_all_connections)
+Test(httpd, one_address_cannot_take_all_connections)
 {
-    sp_auto(sp_http_stop) struct sp_http *http = started();
+    sp_auto(sp_httpd_stop) struct sp_httpd *http = started();
     int idle[80];
     char answer[2048];
     for (size_t i = 0; i < SP_COUNT(idle); i++)

@@ -1,4 +1,4 @@
-#include "cli/supervisor.h"
+#include "cli/overseer.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -11,7 +11,7 @@
 
 #define START_MS 30000
 
-static enum sp_happening read_signal(const struct sp_supervisor *s)
+static enum sp_happening read_signal(const struct sp_overseer *s)
 {
     struct signalfd_siginfo info;
     if (read(s->signals, &info, sizeof(info)) != sizeof(info))
@@ -21,7 +21,7 @@ static enum sp_happening read_signal(const struct sp_supervisor *s)
     return info.ssi_signo == SIGHUP ? SP_HAPPENED_RELOAD : SP_HAPPENED_STOP;
 }
 
-enum sp_happening sp_supervisor_next(const struct sp_supervisor *s, int fd, int64_t deadline)
+enum sp_happening sp_overseer_next(const struct sp_overseer *s, int fd, int64_t deadline)
 {
     struct pollfd fds[] = {{.fd = s->signals, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
     while (poll(fds, 2, sp_deadline_left(deadline)) < 0 && errno == EINTR)
@@ -31,7 +31,7 @@ enum sp_happening sp_supervisor_next(const struct sp_supervisor *s, int fd, int6
     return fds[1].revents ? SP_HAPPENED_READY : SP_HAPPENED_NOTHING;
 }
 
-const char *sp_supervisor_ended(const struct sp_supervisor *s)
+const char *sp_overseer_ended(const struct sp_overseer *s)
 {
     int status = 0;
     for (size_t i = 0; i < s->n; i++) {
@@ -41,8 +41,8 @@ const char *sp_supervisor_ended(const struct sp_supervisor *s)
     return NULL;
 }
 
-enum sp_code sp_supervisor_read_line(int fd, const char *name, char line[SP_READY_LINE_MAX],
-                                     struct sp_error *err)
+enum sp_code sp_overseer_read_line(int fd, const char *name, char line[SP_READY_LINE_MAX],
+                                   struct sp_error *err)
 {
     size_t len = 0;
     ssize_t n = 1;
@@ -58,8 +58,8 @@ enum sp_code sp_supervisor_read_line(int fd, const char *name, char line[SP_READ
     return SP_OK;
 }
 
-enum sp_code sp_supervisor_start(const struct sp_supervisor *s, struct sp_child *child,
-                                 char line[SP_READY_LINE_MAX], struct sp_error *err)
+enum sp_code sp_overseer_start(const struct sp_overseer *s, struct sp_child *child,
+                               char line[SP_READY_LINE_MAX], struct sp_error *err)
 {
     int fd = -1;
     int64_t deadline = sp_deadline_in(START_MS);
@@ -70,12 +70,12 @@ enum sp_code sp_supervisor_start(const struct sp_supervisor *s, struct sp_child 
     const char *ended = NULL;
     /* A child that ended closed its pipe as well: its line decides. */
     while (what == SP_HAPPENED_RELOAD || (what == SP_HAPPENED_CHILD && !ended)) {
-        what = sp_supervisor_next(s, fd, deadline);
+        what = sp_overseer_next(s, fd, deadline);
         if (what == SP_HAPPENED_CHILD)
-            ended = sp_supervisor_ended(s);
+            ended = sp_overseer_ended(s);
     }
     if (what == SP_HAPPENED_READY) {
-        rc = sp_supervisor_read_line(fd, child->name, line, err);
+        rc = sp_overseer_read_line(fd, child->name, line, err);
     } else if (what == SP_HAPPENED_STOP) {
         rc = sp_error_set(err, SP_E_CANCELLED, "stopped");
     } else {
@@ -85,7 +85,7 @@ enum sp_code sp_supervisor_start(const struct sp_supervisor *s, struct sp_child 
     return rc;
 }
 
-struct sp_supervisor sp_supervisor_open(struct sp_child *children, size_t n)
+struct sp_overseer sp_overseer_open(struct sp_child *children, size_t n)
 {
     sigset_t set;
     sigemptyset(&set);
@@ -94,10 +94,10 @@ struct sp_supervisor sp_supervisor_open(struct sp_child *children, size_t n)
     sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGCHLD);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
-    return (struct sp_supervisor){children, n, signalfd(-1, &set, SFD_CLOEXEC)};
+    return (struct sp_overseer){children, n, signalfd(-1, &set, SFD_CLOEXEC)};
 }
 
-void sp_supervisor_close(struct sp_supervisor *s)
+void sp_overseer_close(struct sp_overseer *s)
 {
     close(s->signals);
 }
