@@ -59,6 +59,7 @@ struct sp_consumer {
     struct sp_partition **partitions;
     size_t n_partitions, turn;
     struct history *history;
+    struct sp_tickets tickets;
     struct sp_header *headers; /* room for those of the record that is being copied */
     size_t headers_cap;
     bool rebalanced; /* ever */
@@ -108,7 +109,7 @@ static struct sp_partition *partition_new(struct sp_consumer *consumer, const ch
     memcpy(partition->topic, topic, size);
     partition->number = number;
     partition->waker = consumer->options.waker;
-    partition->tracker = SP_TRACKER_INIT(consumer->options.window);
+    partition->tracker = SP_TRACKER_INIT(consumer->options.window, &consumer->tickets);
     partition->history = history_of(consumer, topic, number);
     partition->committed = -1;
     partition->lag = -1;
@@ -174,6 +175,7 @@ static void detach(struct sp_consumer *consumer, struct sp_partition **place)
     sp_log(SP_INFO, "partition_revoked", sp_s("topic", partition->topic),
            sp_i("partition", partition->number), sp_i("watermark", partition->tracker.watermark),
            sp_i("out", (int64_t)partition->tracker.open));
+    sp_tracker_forget(&partition->tracker);
     if (partition->tracker.count > 0) {
         partition->history->lost = partition;
     } else {
@@ -196,6 +198,7 @@ static struct sp_partition *restart(struct sp_consumer *consumer, struct sp_part
     fresh->queue = SP_TAKE(old->queue);
     rd_kafka_queue_cb_event_enable(fresh->queue, on_ready, fresh);
     *place = fresh;
+    sp_tracker_forget(&old->tracker);
     sp_partition_unref(old);
     return fresh;
 }
@@ -452,7 +455,8 @@ enum sp_code sp_consumer_open(const struct sp_consumer_options *options, rd_kafk
     sp_waker_watch(options->waker, consumer->queue);
     rc = subscribe(consumer, err);
     if (rc) {
-        sp_consumer_close(consumer, 0);
+        sp_consumer_leave(consumer, 0);
+        sp_consumer_close(consumer);
         return rc;
     }
     *out = consumer;
@@ -632,10 +636,18 @@ struct sp_record *sp_consumer_take(struct sp_consumer *consumer)
     return NULL;
 }
 
-void sp_consumer_complete(struct sp_consumer *consumer, const struct sp_record *record)
+void sp_consumer_complete(struct sp_consumer *consumer, const struct sp_record *record,
+                          void *ticket)
 {
-    (void)consumer; /* whose thread this is */
-    (void)sp_tracker_complete(&record->owner->tracker, record->offset);
+    struct sp_partition *partition = record->owner;
+    void *kept = partition->queue ? ticket : NULL; /* else nothing of it is committed for now */
+    if (!sp_tracker_complete(&partition->tracker, record->offset, kept) || !kept)
+        sp_tickets_put(&consumer->tickets, ticket, false);
+}
+
+bool sp_consumer_next_ticket(struct sp_consumer *consumer, void **ticket, bool *committed)
+{
+    return sp_tickets_take(&consumer->tickets, ticket, committed);
 }
 
 void sp_consumer_hand_back(struct sp_consumer *consumer, const struct sp_record *record)
@@ -670,7 +682,7 @@ void sp_consumer_status(const struct sp_consumer *consumer, struct sp_queue_stat
 }
 
 /* Serves the rebalance that takes the partitions away. It hangs at times in librdkafka. */
-static void leave(struct sp_consumer *consumer, int64_t limit_ms)
+static void leave_group(struct sp_consumer *consumer, int64_t limit_ms)
 {
     rd_kafka_queue_t *events = rd_kafka_queue_new(consumer->rk);
     int64_t until = sp_deadline_in(limit_ms);
@@ -682,24 +694,29 @@ static void leave(struct sp_consumer *consumer, int64_t limit_ms)
     rd_kafka_queue_destroy(events);
 }
 
-void sp_consumer_close(struct sp_consumer *consumer, int64_t limit_ms)
+void sp_consumer_leave(struct sp_consumer *consumer, int64_t limit_ms)
 {
-    if (!consumer)
-        return;
     commit_now(consumer, NULL, limit_ms);
     if (consumer->rebalanced) /* closing before the first one crashes librdkafka before 2.3 */
-        leave(consumer, limit_ms);
+        leave_group(consumer, limit_ms);
     while (consumer->n_partitions > 0)
         detach(consumer, &consumer->partitions[0]);
     sp_waker_watch(NULL, consumer->queue);
     rd_kafka_queue_destroy(consumer->queue);
     sp_kafka_destroy(consumer->rk, limit_ms + 1000);
+}
+
+void sp_consumer_close(struct sp_consumer *consumer)
+{
+    if (!consumer)
+        return;
     while (consumer->history) {
         struct history *h = consumer->history;
         consumer->history = h->older;
         sp_partition_unref(h->lost);
         free(h);
     }
+    sp_tickets_clear(&consumer->tickets);
     free(consumer->partitions);
     free(consumer->headers);
     free(consumer);

@@ -28,11 +28,16 @@ void sp_consumer_serve(struct sp_consumer *consumer);
 /* The next record of a partition with room, the partitions in turn; NULL: none. The caller's. */
 struct sp_record *sp_consumer_take(struct sp_consumer *consumer);
 /* The record's offset is done, also for when its partition comes back. Does not free the record. */
-void sp_consumer_complete(struct sp_consumer *consumer, const struct sp_record *record);
+void sp_consumer_complete(struct sp_consumer *consumer, const struct sp_record *record,
+                          void *ticket);
+/* The next ticket whose offset is committed, or was lost before. False: none. */
+bool sp_consumer_next_ticket(struct sp_consumer *consumer, void **ticket, bool *committed);
 /* The record is taken again should it come again. Does not free it. */
 void sp_consumer_hand_back(struct sp_consumer *consumer, const struct sp_record *record);
 /* Fills kafka_up, problem, partitions (out's own, which grow), consumed, commits, commit_errors,
  * rebalances, redeliveries and last_commit_ms. */
 void sp_consumer_status(const struct sp_consumer *consumer, struct sp_queue_status *out);
-/* Commits, leaves the group, frees. Blocks: a few times limit_ms at most. */
-void sp_consumer_close(struct sp_consumer *consumer, int64_t limit_ms);
+/* Commits, leaves the group, gives all tickets back. Blocks: a few times limit_ms at most. */
+void sp_consumer_leave(struct sp_consumer *consumer, int64_t limit_ms);
+/* Frees. Call sp_consumer_leave() before. */
+void sp_consumer_close(struct sp_consumer *consumer);

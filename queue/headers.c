@@ -37,10 +37,10 @@ static void add_int64(rd_kafka_headers_t *headers, const char *name, int64_t num
 }
 
 static void add_cloud_event(rd_kafka_headers_t *headers, const struct sp_send *send,
-                            const char *worker_id)
+                            const char *worker)
 {
     char source[300], now[25];
-    (void)snprintf(source, sizeof(source), "/sandpiper/%s", worker_id);
+    (void)snprintf(source, sizeof(source), "/sandpiper/%s", worker);
     sp_wall_iso8601(sp_wall_ms(), now);
     add(headers, "ce_specversion", "1.0");
     add(headers, "ce_type", "dev.sandpiper.execution.result.v1");
@@ -54,12 +54,15 @@ rd_kafka_headers_t *sp_headers_of_reply(const struct sp_send *send, const char *
 {
     rd_kafka_headers_t *headers = rd_kafka_headers_new(16);
     const struct sp_envelope *env = send->env;
+    const char *worker = send->worker ? send->worker : worker_id;
     add(headers, "content-type", "application/json");
     add(headers, "sandpiper_status", send->status);
     add(headers, "sandpiper_request_id", send->request_id);
     add(headers, "sandpiper_result_id", send->result_id);
-    add(headers, "sandpiper_worker", worker_id);
+    add(headers, "sandpiper_worker", worker);
     add_number(headers, "sandpiper_attempt", send->attempt);
+    if (send->degraded)
+        add(headers, "sandpiper_dedupe", "degraded");
     if (env->correlation)
         add_copy(headers, env->correlation);
     if (env->reply_partition >= 0)
@@ -71,7 +74,7 @@ rd_kafka_headers_t *sp_headers_of_reply(const struct sp_send *send, const char *
     if (env->traceparent[0] && env->tracestate)
         add_copy(headers, env->tracestate);
     if (env->cloud_event)
-        add_cloud_event(headers, send, worker_id);
+        add_cloud_event(headers, send, worker);
     return headers;
 }
 

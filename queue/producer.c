@@ -604,7 +604,7 @@ enum sp_code sp_producer_open(const struct sp_producer_options *options, rd_kafk
     return SP_OK;
 }
 
-void sp_producer_close(struct sp_producer *producer, int64_t flush_ms)
+void sp_producer_flush(struct sp_producer *producer, int64_t flush_ms)
 {
     if (!producer)
         return;
@@ -616,6 +616,11 @@ void sp_producer_close(struct sp_producer *producer, int64_t flush_ms)
     } while (sp_deadline_left(until) > 0 && (rd_kafka_outq_len(producer->handle.rk) > 0 ||
                                              producer->waiting.first || producer->suspects.first));
     close_handle(&producer->handle);
-    free_producer(producer);
     served_here = NULL; /* the next one may get the same address */
+}
+
+void sp_producer_close(struct sp_producer *producer)
+{
+    if (producer)
+        free_producer(producer);
 }

@@ -26,6 +26,7 @@ struct sp_queue {
     struct sp_consumer *consumer;
     struct sp_producer *producer;
     atomic_bool woken, stopped;
+    bool left;
     atomic_llong records, bytes; /* taken and not complete */
     /* The consumer thread only. */
     int64_t served_us, ticked_ms;
@@ -153,18 +154,31 @@ static int wait_ms(const struct sp_queue *q, int64_t until_ms)
     return sp_deadline_left(sp_deadline_min(until_ms, due));
 }
 
+/* What waits for no peer. SP_QUEUE_IDLE: nothing. */
+static enum sp_queue_event next_ticket(struct sp_queue *q, void **ticket)
+{
+    bool too_large = false, committed = false;
+    if (sp_producer_next(q->producer, &too_large, ticket))
+        return too_large ? SP_QUEUE_TOO_LARGE : SP_QUEUE_DELIVERED;
+    if (sp_consumer_next_ticket(q->consumer, ticket, &committed))
+        return committed ? SP_QUEUE_COMMITTED : SP_QUEUE_FORGOTTEN;
+    return SP_QUEUE_IDLE;
+}
+
 enum sp_queue_event sp_queue_next(struct sp_queue *q, bool want_records, int64_t timeout_ms,
                                   struct sp_record **record, void **ticket)
 {
     int64_t until_ms = sp_deadline_in(timeout_ms);
     bool idle = false; /* nothing was found since the callbacks were last served */
+    if (q->left)
+        return next_ticket(q, ticket);
     for (;;) {
         int64_t now_us = sp_mono_us();
         if (idle || now_us - q->served_us >= SERVE_EVERY_US)
             serve(q, now_us);
-        bool too_large = false;
-        if (sp_producer_next(q->producer, &too_large, ticket))
-            return too_large ? SP_QUEUE_TOO_LARGE : SP_QUEUE_DELIVERED;
+        enum sp_queue_event event = next_ticket(q, ticket);
+        if (event != SP_QUEUE_IDLE)
+            return event;
         struct sp_record *taken = want_records ? take(q) : NULL;
         if (taken) {
             *record = taken;
@@ -244,9 +258,9 @@ void sp_queue_abandon(struct sp_queue *q, struct sp_record *record)
     release(q, record);
 }
 
-void sp_queue_complete(struct sp_queue *q, struct sp_record *record)
+void sp_queue_complete(struct sp_queue *q, struct sp_record *record, void *ticket)
 {
-    sp_consumer_complete(q->consumer, record);
+    sp_consumer_complete(q->consumer, record, ticket);
     release(q, record);
 }
 
@@ -270,12 +284,24 @@ void sp_queue_status(struct sp_queue *q, struct sp_queue_status *out)
     out->bytes = atomic_load(&q->bytes);
 }
 
+void sp_queue_leave(struct sp_queue *q, int64_t flush_ms)
+{
+    if (q->left)
+        return;
+    q->left = true;
+    if (q->producer)
+        sp_producer_flush(q->producer, flush_ms);
+    if (q->consumer)
+        sp_consumer_leave(q->consumer, CLOSE_MS);
+}
+
 void sp_queue_close(struct sp_queue *q, int64_t flush_ms)
 {
     if (!q)
         return;
-    sp_producer_close(q->producer, flush_ms);
-    sp_consumer_close(q->consumer, CLOSE_MS);
+    sp_queue_leave(q, flush_ms);
+    sp_producer_close(q->producer);
+    sp_consumer_close(q->consumer);
     sp_waker_clear(&q->waker);
     (void)pthread_mutex_destroy(&q->lock);
     free(q->status.partitions);

@@ -39,6 +39,9 @@ enum sp_queue_event {
     SP_QUEUE_DELIVERED, /* everything sent under *ticket is in Kafka */
     SP_QUEUE_TOO_LARGE, /* the broker refused the reply of *ticket for its size: send a smaller one
                          */
+    SP_QUEUE_COMMITTED, /* the offset that was completed with *ticket is committed */
+    SP_QUEUE_FORGOTTEN, /* its partition was lost before that, or it is not known: the record may
+                           come again, here or elsewhere */
 };
 
 /*
@@ -54,7 +57,9 @@ struct sp_send {
     const struct sp_record *record; /* of the request; alive until SP_QUEUE_DELIVERED */
     const struct sp_envelope *env;
     const char *request_id, *result_id, *status;
+    const char *worker; /* that `sandpiper_worker` names: the first one; NULL: this one */
     int64_t attempt;
+    bool degraded; /* the claim could not be recorded: header sandpiper_dedupe */
     const void *value;
     size_t len;
     void *ticket; /* comes back with SP_QUEUE_DELIVERED; SP_QUEUE_TOO_LARGE */
@@ -73,9 +78,11 @@ SP_MUST_CHECK enum sp_code sp_queue_dead_letter(struct sp_queue *q, const struct
                                                 struct sp_error *err);
 /*
  * The record's offset is done; it is freed. Where its partition was taken away that counts as soon
- * as it comes back, and the record is not given again then. Thread: consumer.
+ * as it comes back, and the record is not given again then. A ticket that is not NULL comes back
+ * once, as SP_QUEUE_COMMITTED or SP_QUEUE_FORGOTTEN: the latest after sp_queue_leave(). Thread:
+ * consumer.
  */
-void sp_queue_complete(struct sp_queue *q, struct sp_record *record);
+void sp_queue_complete(struct sp_queue *q, struct sp_record *record, void *ticket);
 /*
  * The record is handed back: freed, its offset stays open. Kafka sends it again only where its
  * partition moves; while that is ours (sp_record_is_ours()) only one who stops hands back. Thread:
@@ -109,8 +116,13 @@ struct sp_queue_status {
 void sp_queue_status(struct sp_queue *q, struct sp_queue_status *out);
 
 /*
- * Flushes the producer (at most flush_ms), commits synchronously, leaves the group. Every record
- * must be back, and no other thread may call any more; a ticket that has not come back never will.
+ * The end of its work: flushes the producer (at most flush_ms), commits synchronously, leaves the
+ * group. What came of it is still to be asked for: sp_queue_next() gives what was delivered,
+ * committed and forgotten without waiting, then SP_QUEUE_IDLE, and sp_queue_complete() may be
+ * called meanwhile. No other thread may call any more. Thread: consumer, or the one that joined it.
  * Blocks: flush_ms, and in a bad case some 20 s more.
  */
+void sp_queue_leave(struct sp_queue *q, int64_t flush_ms);
+/* sp_queue_leave(), where that was not called, then frees. Every record must be back, or be freed
+ * with sp_record_free(); what was not asked for never comes. */
 void sp_queue_close(struct sp_queue *q, int64_t flush_ms);

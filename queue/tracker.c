@@ -4,10 +4,13 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/defs.h"
+
 #define FIRST_CAPACITY 64
 
 struct sp_tracker_entry {
     int64_t offset, timestamp;
+    void *ticket; /* NULL: none, or given back */
     enum sp_tracked state;
 };
 
@@ -24,7 +27,7 @@ static int64_t offset_at(const struct sp_tracker *tracker, size_t i)
 void sp_tracker_clear(struct sp_tracker *tracker)
 {
     free(tracker->ring);
-    *tracker = SP_TRACKER_INIT(tracker->window);
+    *tracker = SP_TRACKER_INIT(tracker->window, tracker->tickets);
 }
 
 static bool grow(struct sp_tracker *tracker)
@@ -85,8 +88,14 @@ static struct sp_tracker_entry *find(const struct sp_tracker *tracker, int64_t o
     return NULL;
 }
 
-static void drop_first(struct sp_tracker *tracker)
+static void give_back(struct sp_tracker *tracker, struct sp_tracker_entry *entry, bool committed)
 {
+    sp_tickets_put(tracker->tickets, SP_TAKE(entry->ticket), committed);
+}
+
+static void drop_first(struct sp_tracker *tracker, bool committed)
+{
+    give_back(tracker, slot(tracker, 0), committed);
     if (slot(tracker, 0)->state == SP_TRACKED_OUT)
         tracker->open--;
     if (tracker->kept > 0)
@@ -104,15 +113,22 @@ static void move_watermark(struct sp_tracker *tracker)
         tracker->kept < tracker->count ? offset_at(tracker, tracker->kept) : tracker->next;
 }
 
-bool sp_tracker_complete(struct sp_tracker *tracker, int64_t offset)
+static void drop_kept(struct sp_tracker *tracker, int64_t offset, bool committed)
+{
+    while (tracker->kept > 0 && offset_at(tracker, 0) < offset)
+        drop_first(tracker, committed);
+}
+
+bool sp_tracker_complete(struct sp_tracker *tracker, int64_t offset, void *ticket)
 {
     struct sp_tracker_entry *entry = find(tracker, offset);
     if (!entry || entry->state != SP_TRACKED_OUT)
         return false;
     entry->state = SP_TRACKED_COMPLETE;
+    entry->ticket = ticket;
     tracker->open--;
     move_watermark(tracker);
-    sp_tracker_committed(tracker, tracker->watermark - tracker->window);
+    drop_kept(tracker, tracker->watermark - tracker->window, false);
     return true;
 }
 
@@ -127,14 +143,19 @@ void sp_tracker_hand_back(struct sp_tracker *tracker, int64_t offset)
 
 void sp_tracker_committed(struct sp_tracker *tracker, int64_t offset)
 {
-    while (tracker->kept > 0 && offset_at(tracker, 0) < offset)
-        drop_first(tracker);
+    drop_kept(tracker, offset, true);
+}
+
+void sp_tracker_forget(struct sp_tracker *tracker)
+{
+    for (size_t i = 0; i < tracker->count; i++)
+        give_back(tracker, slot(tracker, i), false);
 }
 
 void sp_tracker_begin(struct sp_tracker *tracker, int64_t offset)
 {
     while (tracker->count > 0 && offset_at(tracker, 0) < offset)
-        drop_first(tracker);
+        drop_first(tracker, true);
     if (tracker->next < offset)
         tracker->next = offset;
     move_watermark(tracker);

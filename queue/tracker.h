@@ -2,13 +2,16 @@
  * Which offset of a partition may be committed: records complete in any order, the watermark is
  * behind the longest complete run. Offsets rise but need not be dense (compaction, transaction
  * markers). It also remembers what is complete and not known to be committed, at most one window of
- * it, so that a record which comes a second time is recognised. Thread: one.
+ * it, so that a record which comes a second time is recognised. The ticket that came with a
+ * completion goes to `tickets` once, when its offset is committed or that cannot be known any more.
+ * Thread: one.
  */
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
-#include "base/error.h"
+#include "queue/tickets.h"
 
 enum sp_tracked {
     SP_TRACKED_UNKNOWN,
@@ -22,26 +25,30 @@ struct sp_tracker {
                                       first incomplete one */
     size_t head, count, capacity;  /* capacity is a power of two, or 0 */
     size_t kept;
-    int64_t window;    /* in offsets, from the watermark */
-    int64_t watermark; /* the next offset to commit; -1 before the first record */
-    int64_t next;      /* the least offset that can be taken */
-    size_t open;       /* taken and not complete */
+    int64_t window;             /* in offsets, from the watermark */
+    int64_t watermark;          /* the next offset to commit; -1 before the first record */
+    int64_t next;               /* the least offset that can be taken */
+    size_t open;                /* taken and not complete */
+    struct sp_tickets *tickets; /* borrowed */
 };
 
-#define SP_TRACKER_INIT(window_offsets)                                                            \
-    ((struct sp_tracker){.window = (window_offsets), .watermark = -1})
+#define SP_TRACKER_INIT(window_offsets, tickets_of)                                                \
+    ((struct sp_tracker){.window = (window_offsets), .watermark = -1, .tickets = (tickets_of)})
 
 void sp_tracker_clear(struct sp_tracker *tracker);
 /* Whether another record may be taken: the window is not full, and there is memory for it. */
 bool sp_tracker_has_room(struct sp_tracker *tracker);
 /* Call after sp_tracker_has_room(), with offset >= next. */
 void sp_tracker_take(struct sp_tracker *tracker, int64_t offset, int64_t timestamp);
-/* Marks an offset complete. False: it is not out. */
-bool sp_tracker_complete(struct sp_tracker *tracker, int64_t offset);
+/* Marks an offset complete. False: it is not out, and the ticket, which may be NULL, stays the
+ * caller's. */
+bool sp_tracker_complete(struct sp_tracker *tracker, int64_t offset, void *ticket);
 /* Marks an offset that is out as handed back. It keeps the watermark where it is. */
 void sp_tracker_hand_back(struct sp_tracker *tracker, int64_t offset);
 /* Offsets below this one are committed and need not be remembered. */
 void sp_tracker_committed(struct sp_tracker *tracker, int64_t offset);
+/* Nothing will be committed here for now: gives the tickets back. */
+void sp_tracker_forget(struct sp_tracker *tracker);
 /* Reading begins anew at this offset: those below it are somebody else's work, and done. */
 void sp_tracker_begin(struct sp_tracker *tracker, int64_t offset);
 /* What is known of a record, which its offset and timestamp name. */

@@ -95,7 +95,7 @@ static void delivered(struct sp_intake *in, struct sp_job *job)
                    answer->ran ? answer->queue_us : -1,
                    answer->ran ? job->result.execution_us : -1);
     make_way(in, job);
-    sp_queue_complete(in->with.queue, job->record);
+    sp_queue_complete(in->with.queue, job->record, NULL);
     forget(in, job);
 }
 
@@ -157,6 +157,8 @@ static void serve_queue(struct sp_intake *in, bool stopping)
     case SP_QUEUE_TOO_LARGE:
         shrink(in, ticket);
         break;
+    case SP_QUEUE_COMMITTED: /* no tickets are given */
+    case SP_QUEUE_FORGOTTEN:
     case SP_QUEUE_IDLE:
         break;
     }

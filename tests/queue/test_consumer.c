@@ -47,12 +47,12 @@ Test(consumer, records_come_in_order_and_commit_as_far_as_all_are_complete)
         cr_assert(eq(int, atoi(records[i]->value), i));
     }
     for (int i = 99; i > 60; i--)
-        sp_queue_complete(rig.q, records[i]);
+        sp_queue_complete(rig.q, records[i], NULL);
     for (int i = 0; i < 30; i++)
-        sp_queue_complete(rig.q, records[i]);
+        sp_queue_complete(rig.q, records[i], NULL);
     rig_wait_committed(&rig, 0, 30);
     for (int i = 60; i >= 30; i--)
-        sp_queue_complete(rig.q, records[i]);
+        sp_queue_complete(rig.q, records[i], NULL);
     rig_wait_committed(&rig, 0, 100);
     rig_wait_status(&rig, all_done);
     rig_close(&rig);
@@ -110,7 +110,7 @@ static void take_two_partitions(struct rig *rig, struct sp_record **kept, int64_
         cr_assert(eq(i64, record->offset, next[record->partition]++));
         cr_assert(le(i64, next[0], n0));
         if (record->partition == 1) {
-            sp_queue_complete(rig->q, record);
+            sp_queue_complete(rig->q, record, NULL);
         } else {
             kept[record->offset] = record;
         }
@@ -124,7 +124,7 @@ static void complete_in_order(struct rig *rig, int64_t from, int64_t to)
     for (int64_t offset = from; offset < to; offset++) {
         struct sp_record *record = rig_record(rig);
         cr_assert(eq(i64, record->offset, offset));
-        sp_queue_complete(rig->q, record);
+        sp_queue_complete(rig->q, record, NULL);
     }
 }
 
@@ -140,11 +140,11 @@ Test(consumer, a_full_window_stops_its_partition_only_and_loses_nothing)
 
     take_two_partitions(&rig, records, 10, 100);
     for (size_t i = 1; i < 10; i++)
-        sp_queue_complete(rig.q, records[i]);
+        sp_queue_complete(rig.q, records[i], NULL);
     struct sp_record *none = NULL;
     void *ticket = NULL;
     cr_expect(eq(int, sp_queue_next(rig.q, true, 300, &none, &ticket), SP_QUEUE_IDLE));
-    sp_queue_complete(rig.q, records[0]);
+    sp_queue_complete(rig.q, records[0], NULL);
     complete_in_order(&rig, 10, 100);
 
     rig_wait_committed(&rig, 0, 100);
@@ -171,7 +171,7 @@ Test(consumer, the_byte_window_bounds_all_partitions_but_lets_one_large_record_t
     for (int i = 0; i < 4; i++) {
         cr_assert(eq(sz, take_all(&rig, records, SP_COUNT(records)), 1));
         cr_assert(eq(sz, records[0]->value_len, sizeof(big)));
-        sp_queue_complete(rig.q, records[0]);
+        sp_queue_complete(rig.q, records[0], NULL);
     }
 
     rig_wait_committed(&rig, 0, 2);
@@ -188,7 +188,7 @@ Test(consumer, a_restart_goes_on_at_the_committed_offset)
     mock_send_numbers(&mock, 0, 10);
     rig_open(&rig, &mock);
     for (int i = 0; i < 6; i++)
-        sp_queue_complete(rig.q, rig_record(&rig));
+        sp_queue_complete(rig.q, rig_record(&rig), NULL);
     struct sp_record *unfinished = rig_record(&rig);
     sp_queue_abandon(rig.q, unfinished);
     rig_close(&rig); /* commits what is complete */
@@ -240,7 +240,7 @@ static void rebalance(const char *strategy)
         bool ours = sp_record_is_ours(records[i]);
         lost += !ours;
         cr_expect(not(ours && records[i]->partition == record->partition));
-        sp_queue_complete(first.q, records[i]);
+        sp_queue_complete(first.q, records[i], NULL);
     }
     cr_expect(lost >= 10, "%zu", lost);
     /* What the first one completed after the loss commits nothing. */
@@ -292,23 +292,23 @@ Test(consumer, after_a_lost_session_what_is_out_or_done_is_not_given_again, .tim
 
     rd_kafka_mock_broker_set_down(mock.cluster, 1);
     serve_until_lost(&rig, records[1]);
-    sp_queue_complete(rig.q, records[0]);
-    sp_queue_complete(rig.q, records[5]);
+    sp_queue_complete(rig.q, records[0], NULL);
+    sp_queue_complete(rig.q, records[5], NULL);
     sp_queue_abandon(rig.q, records[3]);
     rd_kafka_mock_broker_set_up(mock.cluster, 1);
 
     struct sp_record *again = rig_record(&rig);
     cr_expect(eq(i64, again->offset, 3));
     cr_expect(sp_record_is_ours(records[1]));
-    sp_queue_complete(rig.q, again);
+    sp_queue_complete(rig.q, again, NULL);
     for (int i = 1; i < 10; i++) {
         if (i != 3 && i != 5)
-            sp_queue_complete(rig.q, records[i]);
+            sp_queue_complete(rig.q, records[i], NULL);
     }
     for (int i = 10; i < 12; i++) {
         struct sp_record *next = rig_record(&rig);
         cr_expect(eq(i64, next->offset, i));
-        sp_queue_complete(rig.q, next);
+        sp_queue_complete(rig.q, next, NULL);
     }
     rig_wait_committed(&rig, 0, 12);
     rig_close(&rig);
@@ -324,7 +324,7 @@ Test(consumer, after_the_end_of_intake_records_stay_in_kafka)
     mock_start(&mock, 1);
     mock_send_numbers(&mock, 0, 5);
     rig_open(&rig, &mock);
-    sp_queue_complete(rig.q, rig_record(&rig));
+    sp_queue_complete(rig.q, rig_record(&rig), NULL);
 
     sp_queue_stop_intake(rig.q);
 
@@ -357,7 +357,7 @@ Test(consumer, a_missing_request_topic_is_shown_and_read_once_it_is_there, .time
 
     rd_kafka_mock_topic_set_error(mock.cluster, MOCK_REQUESTS, RD_KAFKA_RESP_ERR_NO_ERROR);
 
-    sp_queue_complete(rig.q, rig_record(&rig));
+    sp_queue_complete(rig.q, rig_record(&rig), NULL);
     rig_wait_status(&rig, has_no_problem);
     rig_close(&rig);
     mock_stop(&mock);
@@ -387,7 +387,7 @@ Test(consumer, a_broker_that_goes_and_comes_back_is_seen, .timeout = 90)
     rig_wait_status(&rig, is_up);
 
     mock_send_numbers(&mock, 0, 1);
-    sp_queue_complete(rig.q, rig_record(&rig));
+    sp_queue_complete(rig.q, rig_record(&rig), NULL);
     rig_wait_committed(&rig, 0, 1);
     rig_close(&rig);
     mock_stop(&mock);
@@ -410,7 +410,7 @@ Test(consumer, a_refused_commit_is_tried_again)
                                       RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
                                       RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED);
 
-    sp_queue_complete(rig.q, record);
+    sp_queue_complete(rig.q, record, NULL);
 
     rig_wait_committed(&rig, 0, 1);
     rig_wait_status(&rig, has_commit_errors);
@@ -456,14 +456,14 @@ Test(consumer, offsets_that_go_back_begin_anew_and_old_completions_do_not_count,
             again[i] = rig_record(&rig);
         cr_assert(eq(i64, again[i]->offset, i));
         cr_expect(sp_record_is_ours(old[i]));
-        sp_queue_complete(rig.q, old[i]);
+        sp_queue_complete(rig.q, old[i], NULL);
     }
     rig_wait_status(&rig, has_redeliveries);
     cr_expect(eq(i64, mock_committed(&mock, "workers", 0), -1));
-    sp_queue_complete(rig.q, again[0]);
+    sp_queue_complete(rig.q, again[0], NULL);
     rig_wait_committed(&rig, 0, 1);
-    sp_queue_complete(rig.q, again[1]);
-    sp_queue_complete(rig.q, again[2]);
+    sp_queue_complete(rig.q, again[1], NULL);
+    sp_queue_complete(rig.q, again[2], NULL);
     rig_wait_committed(&rig, 0, 3);
     rig_close(&rig);
     mock_stop(&mock);

@@ -28,7 +28,7 @@ static struct sp_record *request(struct mock *mock, struct rig *rig)
 
 static void end(struct mock *mock, struct rig *rig, struct sp_record *record)
 {
-    sp_queue_complete(rig->q, record);
+    sp_queue_complete(rig->q, record, NULL);
     rig_close(rig);
     mock_stop(mock);
 }
@@ -480,6 +480,6 @@ Test(producer, nothing_is_taken_while_too_many_replies_are_unacknowledged, .time
 
     for (int i = 0; i < SP_UNDER_WAY_MAX; i++)
         cr_assert(rig_ticket(&rig, SP_QUEUE_DELIVERED) == &first_ticket);
-    sp_queue_complete(rig.q, rig_record(&rig));
+    sp_queue_complete(rig.q, rig_record(&rig), NULL);
     end(&mock, &rig, record);
 }

@@ -117,10 +117,12 @@ static void consume(void)
             (void)atomic_fetch_add(&given, 1);
             break;
         case SP_QUEUE_DELIVERED:
-            sp_queue_complete(queue, ticket);
+            sp_queue_complete(queue, ticket, NULL);
             (void)atomic_fetch_add(&answered, 1);
             break;
         case SP_QUEUE_TOO_LARGE:
+        case SP_QUEUE_COMMITTED:
+        case SP_QUEUE_FORGOTTEN:
         case SP_QUEUE_IDLE:
             break;
         }
