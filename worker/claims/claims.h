@@ -71,7 +71,9 @@ enum sp_claim_verdict {
     SP_CLAIM_RUN,
     SP_CLAIM_REPUBLISH, /* send claim->stored again */
     SP_CLAIM_SKIP,      /* its reply was delivered: complete the record */
-    SP_CLAIM_PARK,      /* somebody has it, or the id is unfinished: ask again in 0.25 to 1 s */
+    SP_CLAIM_PARK,      /* another worker has this record: ask again in 0.25 to 1 s */
+    SP_CLAIM_WAIT,      /* another record of the id is unfinished: as PARK; where this one may wait
+                           no longer, ask once more without an id, and answer it */
     SP_CLAIM_DIED,      /* workers died of it, claim->died times: answer SB014 */
     SP_CLAIM_CONFLICT,  /* the id belongs to other content: answer SB007 */
     SP_CLAIM_HOLD,      /* Redis is away, or there is no memory: ask again soon */
@@ -86,7 +88,7 @@ struct sp_claim {
 };
 
 /*
- * May this record run? *out is the claim to go on with, NULL for PARK and HOLD; it is the caller's
+ * May this record run? *out is the claim to go on with, NULL for PARK, WAIT and HOLD; it is the caller's
  * until sp_claims_release(), _committed() or _forgotten(). At most one suspect (died > 0) has RUN
  * at a time; the others are told PARK. Thread: any but the consumer's. Blocks: a round trip, a few
  * where the claim is contended, 2 s where Redis hangs.
