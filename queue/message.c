@@ -192,6 +192,18 @@ static void read_trace(struct reader *r)
         r->out->env.tracestate = state;
 }
 
+static bool is_replay(const struct sp_record *record)
+{
+    const struct sp_header *header = sp_record_header(record, SP_HEADER_REPLAY_COUNT);
+    char text[24];
+    int64_t count = 0;
+    if (!header || !header->value || header->len >= sizeof(text))
+        return false;
+    memcpy(text, header->value, header->len);
+    text[header->len] = '\0';
+    return sp_parse_i64(text, 1, INT64_MAX, &count);
+}
+
 /* The value. */
 
 static enum sp_code settle(struct reader *r, const struct sp_request_address *address,
@@ -266,10 +278,12 @@ enum sp_code sp_message_read(const struct sp_record *record, const struct sp_lim
         .env = {.reply_partition = -1,
                 .correlation = sp_record_header(record, "kafka_correlationId"),
                 .cloud_event = mode != SP_EVENT_NONE},
+        .replay = is_replay(record),
     };
     read_partition(&r);
     read_trace(&r);
     enum sp_code rc = read_value(&r, mode == SP_EVENT_STRUCTURED);
+    out->own_id = r.id_chosen;
     if (!rc)
         return SP_OK;
     sp_message_clear(out);

@@ -10,6 +10,9 @@
 #include "queue/record.h"
 #include "queue/topic.h"
 
+/* Text, 1 or more: the record was sent again from a DLQ. */
+#define SP_HEADER_REPLAY_COUNT "sandpiper_replay_count"
+
 /* Where the reply goes and what it carries along. Owned by the struct, save what is said to be
  * borrowed. */
 struct sp_envelope {
@@ -36,6 +39,8 @@ SP_AUTO_CLEAR(struct sp_envelope, sp_envelope_clear)
 struct sp_message {
     struct sp_request req;
     struct sp_envelope env;
+    bool own_id; /* req.id is the record's own, not made from its offset */
+    bool replay; /* sandpiper_replay_count: a new job, whatever became of earlier ones of its id */
     enum sp_verdict verdict;
     enum sp_sb sb;       /* with another verdict than SP_VERDICT_RUN, and */
     struct sp_error why; /* its reason, which begins with the field's name */
