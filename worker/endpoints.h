@@ -5,6 +5,7 @@
 
 #include "settings/config.h"
 #include "settings/watcher.h"
+#include "worker/control.h"
 #include "worker/executor.h"
 #include "worker/fleet.h"
 #include "worker/httpd.h"
@@ -16,6 +17,7 @@ struct sp_endpoints {
     const atomic_bool *stopping;
     struct sp_queue *queue;
     struct sp_watcher *watcher;
+    struct sp_control *control;
     struct sp_fleet *fleet;
     struct sp_metrics *metrics;
     struct sp_ready *ready;

@@ -47,6 +47,24 @@ static void look_at_settings(const struct sp_settings_status *s, struct notes *r
     }
 }
 
+static void look_at_control(const struct sp_health *h, struct notes *reasons,
+                            struct notes *warnings)
+{
+    const struct sp_control_status *c = h->control;
+    const struct sp_settings_status *s = h->settings;
+    if (!c->ready) {
+        note(reasons, "the control topic has not been read yet");
+    } else if (!c->complete) {
+        note(warnings, "without the control topic: %s", c->problem);
+    } else if (c->problem[0]) {
+        note(warnings, "control topic: %s", c->problem);
+    }
+    if (s->control_message[0]) {
+        note(warnings, "settings record at offset %lld of the control topic not applied: %s",
+             (long long)s->control_offset, s->control_message);
+    }
+}
+
 static void look_at(const struct sp_health *h, struct notes *reasons, struct notes *warnings)
 {
     if (!h->queue->kafka_up)
@@ -54,6 +72,7 @@ static void look_at(const struct sp_health *h, struct notes *reasons, struct not
     if (h->queue->reply_topic_refused)
         note(reasons, "topic refused: %s", h->queue->refused);
     look_at_settings(h->settings, reasons, warnings);
+    look_at_control(h, reasons, warnings);
     if (!h->settings->redis_up)
         note(h->redis_required ? reasons : warnings, "Redis is away");
     if (h->policy_warning[0])

@@ -93,6 +93,8 @@ void sp_metrics_attachment(struct sp_metrics *metrics, bool stored)
 struct numbers {
     int64_t ready, held, running;
     int64_t settings_version, settings_changes, settings_failures, redis_up, provider_up;
+    int64_t control_read, control_missing, control_settings, control_cancels, control_invalid,
+        control_applied, tombstones;
     int64_t kafka_up, refused, consumed, delivered, fallbacks, dead_letters, commits, commit_errors,
         rebalances, redeliveries, unacknowledged, window_records, window_bytes, commit_age;
     int64_t stored, cut, rss, fds;
@@ -116,6 +118,19 @@ static const struct {
     GAUGE("sandpiper_settings_version", settings_version, "Version of the settings in force."),
     COUNTER("sandpiper_settings_changes_total", settings_changes, "Settings applied."),
     COUNTER("sandpiper_settings_failures_total", settings_failures, "Settings refused."),
+    GAUGE("sandpiper_control_read", control_read,
+          "Whether the control topic has been read to its end."),
+    GAUGE("sandpiper_control_missing", control_missing,
+          "Whether there is no control topic, or we may not read it."),
+    COUNTER("sandpiper_control_settings_total", control_settings, "Settings records read."),
+    COUNTER("sandpiper_control_cancels_total", control_cancels,
+            "Cancellations and their tombstones read."),
+    COUNTER("sandpiper_control_invalid_total", control_invalid,
+            "Records of the control topic that are invalid."),
+    COUNTER("sandpiper_control_applied_total", control_applied,
+            "Settings that this worker wrote to Redis."),
+    COUNTER("sandpiper_control_tombstones_total", tombstones,
+            "Tombstones that this worker wrote for cancellations that are over."),
     GAUGE("sandpiper_provider_up", provider_up, "Whether the active provider's check passed."),
     GAUGE("sandpiper_redis_up", redis_up, "Whether Redis answers."),
     GAUGE("sandpiper_kafka_up", kafka_up, "Whether a broker is connected."),
@@ -170,6 +185,7 @@ static struct numbers collect(const struct sp_metrics *metrics, const struct sp_
 {
     const struct sp_queue_status *q = view->queue;
     const struct sp_settings_status *s = view->settings;
+    const struct sp_control_status *c = view->control;
     return (struct numbers){
         .ready = (int64_t)view->ready,
         .held = (int64_t)view->held,
@@ -179,6 +195,13 @@ static struct numbers collect(const struct sp_metrics *metrics, const struct sp_
         .settings_failures = s->failures,
         .redis_up = s->redis_up,
         .provider_up = s->provider_up,
+        .control_read = c->complete,
+        .control_missing = c->missing,
+        .control_settings = c->settings_records,
+        .control_cancels = c->cancel_records,
+        .control_invalid = c->invalid_records,
+        .control_applied = c->settings_applied,
+        .tombstones = c->tombstones,
         .kafka_up = q->kafka_up,
         .refused = q->reply_topic_refused,
         .consumed = q->consumed,

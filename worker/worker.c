@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "worker/apply.h"
+#include "worker/control.h"
 #include "worker/endpoints.h"
 #include "worker/executor.h"
 #include "worker/fleet.h"
@@ -45,6 +46,8 @@ struct sp_worker {
     struct sp_apply apply;
     struct sp_queue *queue;
     struct sp_watcher *watcher;
+    struct sp_cancels *cancels;
+    struct sp_control *control;
     struct sp_executors *executors;
     struct sp_intake *intake;
     struct sp_fleet *fleet;
@@ -123,6 +126,29 @@ static enum sp_code start_watcher(struct sp_worker *w, struct sp_error *err)
     return rc;
 }
 
+static enum sp_code start_control(struct sp_worker *w, struct sp_error *err)
+{
+    sp_auto(sp_redis_free) struct sp_redis *redis = NULL;
+    w->cancels = sp_cancels_new(SP_CANCELS_MAX);
+    if (!w->cancels)
+        return sp_error_set(err, SP_E_NOMEM, "no memory for cancellations");
+    const struct sp_control_options options = {
+        .kafka = w->kafka,
+        .n_kafka = w->config->kafka.n,
+        .topic = w->topics.control,
+        .prefix = w->config->redis.prefix,
+        .cancel_ttl_ms = w->config->cancel.ttl,
+        .cancels = w->cancels,
+        .watcher = w->watcher,
+    };
+    enum sp_code rc = sp_redis_new(w->config, &redis, err);
+    if (!rc)
+        rc = sp_control_start(&options, redis, &w->control, err);
+    if (!rc)
+        redis = NULL;
+    return rc;
+}
+
 static enum sp_code start_executors(struct sp_worker *w, struct sp_error *err)
 {
     const struct sp_executors_options options = {
@@ -180,6 +206,7 @@ static enum sp_code start_http(struct sp_worker *w, struct sp_error *err)
         .stopping = &w->stopping,
         .queue = w->queue,
         .watcher = w->watcher,
+        .control = w->control,
         .fleet = w->fleet,
         .metrics = w->metrics,
         .ready = w->ready,
@@ -192,7 +219,7 @@ static enum sp_code start_http(struct sp_worker *w, struct sp_error *err)
 /* The order of the start; a part uses only those above it. HTTP comes before the intake, so that a
  * port in use stops the start before a record is taken. */
 static enum sp_code (*const parts[])(struct sp_worker *, struct sp_error *) = {
-    start_state,     start_link,  start_queue, start_watcher,
+    start_state,     start_link,  start_queue, start_watcher, start_control,
     start_executors, start_fleet, start_http,  start_intake,
 };
 
@@ -212,6 +239,7 @@ static void take_down(struct sp_worker *w)
     sp_intake_join(w->intake);
     sp_httpd_stop(w->http);
     sp_fleet_stop(w->fleet);
+    sp_control_stop(w->control);
     if (w->ready)
         sp_ready_close(w->ready);
     sp_executors_free(w->executors);
@@ -219,6 +247,7 @@ static void take_down(struct sp_worker *w)
         sp_queue_close(w->queue, FLUSH_MS);
     sp_intake_free(w->intake);
     stop_watcher(w);
+    sp_cancels_free(w->cancels);
     sp_redis_link_free(w->link);
     sp_order_free(w->order);
     sp_hold_free(w->hold);

@@ -17,7 +17,8 @@ static const struct {
     const char *what;
     bool kafka_away, refused, redis_away, redis_required, provider_down, stopping;
     enum sp_settings_state state;
-    const char *message, *policy;
+    const char *message, *policy, *record, *topic;
+    bool unread, incomplete;
     bool ready;
     const char *shown;
 } cases[] = {
@@ -64,6 +65,26 @@ static const struct {
      .state = SP_SETTINGS_IN_FORCE,
      .ready = true,
      .shown = "\"warnings\":[\"evicts\"]"},
+    {.what = "the control topic is not read yet",
+     .unread = true,
+     .state = SP_SETTINGS_IN_FORCE,
+     .shown = "\"reasons\":[\"the control topic has not been read yet\"]"},
+    {.what = "no control topic",
+     .incomplete = true,
+     .topic = "there is none",
+     .state = SP_SETTINGS_IN_FORCE,
+     .ready = true,
+     .shown = "\"warnings\":[\"without the control topic: there is none\"]"},
+    {.what = "the control topic has a problem",
+     .topic = "3 partitions",
+     .state = SP_SETTINGS_IN_FORCE,
+     .ready = true,
+     .shown = "\"warnings\":[\"control topic: 3 partitions\"]"},
+    {.what = "a record is bad",
+     .record = "author: expected text",
+     .state = SP_SETTINGS_IN_FORCE,
+     .ready = true,
+     .shown = "settings record at offset 12 of the control topic not applied: author: expected"},
     {.what = "stopping",
      .stopping = true,
      .state = SP_SETTINGS_IN_FORCE,
@@ -83,7 +104,14 @@ SP_TABLE_TEST(health, the_contract_says_what_is_a_reason_and_what_a_warning, cas
     settings.provider_up = !row->provider_down;
     settings.error_version = 9;
     snprintf(settings.message, sizeof settings.message, "%s", row->message ? row->message : "");
+    settings.control_offset = 12;
+    snprintf(settings.control_message, sizeof settings.control_message, "%s",
+             row->record ? row->record : "");
+    struct sp_control_status control = {.ready = !row->unread,
+                                        .complete = !row->unread && !row->incomplete};
+    snprintf(control.problem, sizeof control.problem, "%s", row->topic ? row->topic : "");
     const struct sp_health health = {.worker_id = "w1",
+                                     .control = &control,
                                      .queue = &queue,
                                      .settings = &settings,
                                      .redis_required = row->redis_required,

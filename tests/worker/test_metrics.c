@@ -17,8 +17,13 @@ static char *written(const struct sp_metrics *metrics)
                                           .dead_letters = 2,
                                           .fallbacks = 3};
     const struct sp_settings_status settings = {.version = 4, .failures = 1};
-    const struct sp_metrics_view view = {
-        .queue = &queue, .settings = &settings, .ready = 6, .held = 7, .running = 8};
+    const struct sp_control_status control = {.missing = true, .tombstones = 5};
+    const struct sp_metrics_view view = {.queue = &queue,
+                                         .settings = &settings,
+                                         .control = &control,
+                                         .ready = 6,
+                                         .held = 7,
+                                         .running = 8};
     struct sp_buf out = SP_BUF_INIT(1 << 20);
     cr_assert(not(sp_metrics_write(metrics, &view, &out)));
     return sp_buf_take(&out, NULL);
@@ -41,6 +46,9 @@ static const char *const lines[] = {
     "sandpiper_jobs_running 8\n",
     "sandpiper_settings_version 4\n",
     "sandpiper_settings_failures_total 1\n",
+    "sandpiper_control_missing 1\n",
+    "sandpiper_control_read 0\n",
+    "sandpiper_control_tombstones_total 5\n",
     "sandpiper_kafka_up 1\n",
     "sandpiper_redis_up 0\n",
     "sandpiper_reply_fallbacks_total 3\n",
