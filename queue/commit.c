@@ -30,7 +30,7 @@ void sp_commits_clear(struct sp_commits *commits)
  * what others committed meanwhile. */
 static bool is_dirty(const struct sp_partition *partition, int64_t map_before_ms)
 {
-    if (partition->position < 0)
+    if (partition->tracker.position < 0)
         return false;
     if (partition->tracker.watermark > partition->committed)
         return true;

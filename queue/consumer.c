@@ -361,6 +361,24 @@ void sp_consumer_status(struct sp_consumer *consumer, struct sp_queue_status *ou
     }
 }
 
+/* Joined, and without an assignment yet: with the cooperative assignor librdkafka before 2.3 aborts
+ * where a handle is closed or destroyed then. */
+static bool is_joining(const struct sp_consumer *consumer)
+{
+    return consumer->rebalance.count == 0 &&
+           strcmp(rd_kafka_rebalance_protocol(consumer->rk), "COOPERATIVE") == 0;
+}
+
+static void await_assignment(struct sp_consumer *consumer, int64_t limit_ms)
+{
+    int64_t until = sp_deadline_in(limit_ms);
+    while (is_joining(consumer) && sp_deadline_left(until) > 0) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer->rk, 20);
+        if (message)
+            rd_kafka_message_destroy(message);
+    }
+}
+
 /* Serves the rebalance that takes the partitions away. It hangs at times in librdkafka. */
 static void leave_group(struct sp_consumer *consumer, int64_t limit_ms)
 {
@@ -382,13 +400,18 @@ void sp_consumer_leave(struct sp_consumer *consumer, int64_t limit_ms)
 {
     sp_commits_now(&consumer->commits, NULL, limit_ms);
     sp_rebalance_close(&consumer->rebalance);
-    if (consumer->rebalance.count > 0) /* closing before the first crashes librdkafka before 2.3 */
+    await_assignment(consumer, limit_ms);
+    if (consumer->rebalance.count > 0)
         leave_group(consumer, limit_ms);
     while (consumer->assignment.n > 0)
         sp_assignment_remove(&consumer->assignment, consumer->assignment.partitions[0]);
     sp_waker_watch(NULL, consumer->queue);
     rd_kafka_queue_destroy(consumer->queue);
-    sp_kafka_destroy(consumer->rk, limit_ms + 1000);
+    if (is_joining(consumer)) {
+        sp_log(SP_WARN, "consumer_left_joining", sp_i("waited_ms", limit_ms));
+    } else {
+        sp_kafka_destroy(consumer->rk, limit_ms + 1000);
+    }
 }
 
 void sp_consumer_close(struct sp_consumer *consumer)

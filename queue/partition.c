@@ -52,7 +52,7 @@ static void on_ready(rd_kafka_t *rk, void *opaque)
 
 static void start(struct sp_partition *partition, rd_kafka_queue_t *queue)
 {
-    partition->position = partition->committed = partition->lag = -1;
+    partition->tracker.position = partition->committed = partition->lag = -1;
     partition->head = partition->blocked_head = -1;
     partition->progress_ms = sp_mono_ms();
     partition->queue = queue;
@@ -91,13 +91,14 @@ void sp_partition_replace(struct sp_partition *partition, struct sp_partition *o
 void sp_partition_begin(struct sp_partition *partition, int64_t offset)
 {
     sp_tracker_begin(&partition->tracker, offset);
-    partition->position = partition->committed = offset;
+    partition->committed = offset;
 }
 
 bool sp_partition_may_read(struct sp_partition *partition)
 {
-    return sp_partition_is_ours(partition) && (partition->position < partition->tracker.next ||
-                                               sp_tracker_has_room(&partition->tracker));
+    return sp_partition_is_ours(partition) &&
+           (partition->tracker.position < partition->tracker.next ||
+            sp_tracker_has_room(&partition->tracker));
 }
 
 rd_kafka_message_t *sp_partition_read(struct sp_partition *partition)
@@ -125,16 +126,14 @@ enum sp_arrival sp_partition_arrive(struct sp_partition *partition, int64_t offs
                                     int64_t timestamp)
 {
     struct sp_tracker *tracker = &partition->tracker;
-    if (offset < partition->position)
+    if (offset < tracker->position)
         return SP_ARRIVAL_WENT_BACK;
-    if (partition->position < 0)
+    if (tracker->position < 0)
         sp_partition_begin(partition, offset);
     enum sp_tracked known = sp_tracker_look(tracker, offset, timestamp);
     if (known == SP_TRACKED_UNKNOWN && offset < tracker->next)
         return SP_ARRIVAL_WENT_BACK;
-    if (partition->position < offset)
-        sp_tracker_pass(tracker, partition->position, offset);
-    partition->position = offset + 1;
+    sp_tracker_read(tracker, offset);
     if (known == SP_TRACKED_UNKNOWN) {
         take(partition, offset, timestamp);
     } else if (known == SP_TRACKED_BACK) {

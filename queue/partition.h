@@ -21,7 +21,6 @@ struct sp_partition {
     /* The consumer's thread only. */
     rd_kafka_queue_t *queue; /* NULL: not assigned */
     struct sp_tracker tracker;
-    int64_t position;  /* the least offset that this assignment can read; -1: unknown */
     int64_t committed; /* or where reading began; -1 before that */
     int64_t lag;       /* -1: unknown */
     int64_t changes;   /* records taken and completed */

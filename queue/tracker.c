@@ -125,10 +125,12 @@ static void drop_first(struct sp_tracker *tracker, bool committed)
     tracker->count--;
 }
 
-static void drop_kept(struct sp_tracker *tracker, int64_t offset, bool committed)
+/* What is still to be read once more has to be known then. */
+static void drop_kept(struct sp_tracker *tracker, int64_t offset)
 {
-    while (tracker->kept > 0 && offset_at(tracker, 0) < offset)
-        drop_first(tracker, committed);
+    int64_t end = offset < tracker->position ? offset : tracker->position;
+    while (tracker->kept > 0 && offset_at(tracker, 0) < end)
+        drop_first(tracker, false);
 }
 
 static void move_watermark(struct sp_tracker *tracker)
@@ -140,7 +142,7 @@ static void move_watermark(struct sp_tracker *tracker)
     }
     tracker->watermark =
         tracker->kept < tracker->count ? offset_at(tracker, tracker->kept) : tracker->next;
-    drop_kept(tracker, tracker->watermark - tracker->window, false);
+    drop_kept(tracker, tracker->watermark - tracker->window);
 }
 
 bool sp_tracker_complete(struct sp_tracker *tracker, int64_t offset, void *ticket)
@@ -163,13 +165,16 @@ void sp_tracker_hand_back(struct sp_tracker *tracker, int64_t offset)
 
 void sp_tracker_committed(struct sp_tracker *tracker, int64_t offset)
 {
-    drop_kept(tracker, offset, true);
+    for (size_t i = 0; i < tracker->kept && offset_at(tracker, i) < offset; i++)
+        give_back(tracker, slot(tracker, i), true);
+    drop_kept(tracker, offset);
 }
 
 void sp_tracker_forget(struct sp_tracker *tracker)
 {
     for (size_t i = 0; i < tracker->count; i++)
         give_back(tracker, slot(tracker, i), false);
+    tracker->position = INT64_MAX;
 }
 
 void sp_tracker_begin(struct sp_tracker *tracker, int64_t offset)
@@ -178,6 +183,7 @@ void sp_tracker_begin(struct sp_tracker *tracker, int64_t offset)
         drop_first(tracker, true);
     if (tracker->next < offset)
         tracker->next = offset;
+    tracker->position = offset;
     move_watermark(tracker);
 }
 
@@ -196,16 +202,21 @@ void sp_tracker_retake(struct sp_tracker *tracker, int64_t offset)
     set_state(tracker, entry, SP_TRACKED_OUT);
 }
 
-void sp_tracker_pass(struct sp_tracker *tracker, int64_t from, int64_t to)
+static void pass(struct sp_tracker *tracker, int64_t from, int64_t to)
 {
-    if (tracker->in[SP_TRACKED_BACK] == 0)
-        return;
     for (size_t i = place_of(tracker, from); i < tracker->count && offset_at(tracker, i) < to;
          i++) {
         if (slot(tracker, i)->state == SP_TRACKED_BACK)
             set_state(tracker, slot(tracker, i), SP_TRACKED_COMPLETE);
     }
     move_watermark(tracker);
+}
+
+void sp_tracker_read(struct sp_tracker *tracker, int64_t offset)
+{
+    if (tracker->position < offset && tracker->in[SP_TRACKED_BACK] > 0)
+        pass(tracker, tracker->position, offset);
+    tracker->position = offset + 1;
 }
 
 size_t sp_tracker_marks(const struct sp_tracker *tracker, struct sp_mark *marks, size_t max)

@@ -2,9 +2,9 @@
  * Which offset of a partition may be committed: records complete in any order, the watermark is
  * behind the longest complete run. Offsets rise but need not be dense (compaction, transaction
  * markers). It also remembers what is complete and not known to be committed, at most one window of
- * it, so that a record which comes a second time is recognised. The ticket that came with a
- * completion goes to `tickets` once, when its offset is committed or that cannot be known any more.
- * Thread: one.
+ * it, or has yet to be read once more, so that a record which comes a second time is recognised.
+ * The ticket that came with a completion goes to `tickets` once, when its offset is committed or
+ * that cannot be known any more. Thread: one.
  */
 #pragma once
 
@@ -25,15 +25,19 @@ struct sp_tracker {
                                       first incomplete one */
     size_t head, count, capacity;  /* capacity is a power of two, or 0 */
     size_t kept;
-    int64_t window;             /* in offsets, from the watermark */
-    int64_t watermark;          /* the next offset to commit; -1 before the first record */
-    int64_t next;               /* the least offset that can be taken */
-    size_t in[4];               /* by state, how many stand from the watermark on */
+    int64_t window;    /* in offsets, from the watermark */
+    int64_t watermark; /* the next offset to commit; -1 before the first record */
+    int64_t next;      /* the least offset that can be taken */
+    int64_t position;  /* the least offset that can be read; -1: unknown; INT64_MAX: none */
+    size_t in[4];      /* by state, how many stand from the watermark on */
     struct sp_tickets *tickets; /* borrowed */
 };
 
 #define SP_TRACKER_INIT(window_offsets, tickets_of)                                                \
-    ((struct sp_tracker){.window = (window_offsets), .watermark = -1, .tickets = (tickets_of)})
+    ((struct sp_tracker){.window = (window_offsets),                                               \
+                         .watermark = -1,                                                          \
+                         .position = INT64_MAX,                                                    \
+                         .tickets = (tickets_of)})
 
 /* A record as others get to know of it. */
 struct sp_mark {
@@ -51,9 +55,9 @@ void sp_tracker_take(struct sp_tracker *tracker, int64_t offset, int64_t timesta
 bool sp_tracker_complete(struct sp_tracker *tracker, int64_t offset, void *ticket);
 /* Marks an offset that is out as handed back. It keeps the watermark where it is. */
 void sp_tracker_hand_back(struct sp_tracker *tracker, int64_t offset);
-/* Offsets below this one are committed and need not be remembered. */
+/* Offsets below this one are committed. */
 void sp_tracker_committed(struct sp_tracker *tracker, int64_t offset);
-/* Nothing will be committed here for now: gives the tickets back. */
+/* Nothing will be read and committed here for now: gives the tickets back. */
 void sp_tracker_forget(struct sp_tracker *tracker);
 /* Reading begins anew at this offset: those below it are somebody else's work, and done. */
 void sp_tracker_begin(struct sp_tracker *tracker, int64_t offset);
@@ -62,9 +66,9 @@ enum sp_tracked sp_tracker_look(const struct sp_tracker *tracker, int64_t offset
                                 int64_t timestamp);
 /* An offset that was handed back is out again. */
 void sp_tracker_retake(struct sp_tracker *tracker, int64_t offset);
-/* Reading got from one offset to another, and what was handed back between them did not come again:
- * Kafka has it no more, and it holds nothing up. */
-void sp_tracker_pass(struct sp_tracker *tracker, int64_t from, int64_t to);
+/* This offset was read. What was handed back before it and did not come again Kafka has no more,
+ * and it holds nothing up. */
+void sp_tracker_read(struct sp_tracker *tracker, int64_t offset);
 
 /* What stands from the watermark on, at most max; 0 when none of it is complete. */
 size_t sp_tracker_marks(const struct sp_tracker *tracker, struct sp_mark *marks, size_t max);

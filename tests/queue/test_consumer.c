@@ -486,3 +486,23 @@ Test(consumer, a_wake_up_ends_the_wait)
     rig_close(&rig);
     mock_stop(&mock);
 }
+
+/* A coordinator that takes its time: joined, but without an assignment. */
+Test(consumer, closing_before_the_first_assignment_is_safe, .timeout = 90)
+{
+    struct mock mock;
+    struct rig rig = {0};
+    mock_start(&mock, 1);
+    rd_kafka_mock_broker_push_request_error_rtts(mock.cluster, 1, 14 /* SyncGroup */, 1, 0, 4000);
+    rig_open(&rig, &mock);
+    int64_t until = sp_deadline_in(4500); /* the mock cluster lets a group wait for 3 s */
+    while (sp_deadline_left(until) > 0) {
+        struct sp_record *none = NULL;
+        void *ticket = NULL;
+        cr_assert(eq(int, sp_queue_next(rig.q, true, 100, &none, &ticket), SP_QUEUE_IDLE));
+    }
+
+    rig_close(&rig);
+
+    mock_stop(&mock);
+}

@@ -104,6 +104,7 @@ Test(tracker, a_record_that_comes_again_is_known_until_its_offset_is_committed)
     expect_known(&tracker, 8, SP_TRACKED_BACK);
     cr_expect(eq(int, sp_tracker_look(&tracker, 6, 1), SP_TRACKED_UNKNOWN)); /* another record */
     cr_expect(not(sp_tracker_complete(&tracker, 8, NULL)));
+    sp_tracker_read(&tracker, 5);
     sp_tracker_committed(&tracker, 6);
     expect_known(&tracker, 5, SP_TRACKED_UNKNOWN);
     cr_expect(sp_tracker_complete(&tracker, 6, NULL));
@@ -305,13 +306,38 @@ Test(tracker, what_kafka_has_no_more_holds_nothing_up)
     sp_tracker_hand_back(&tracker, 4);
     cr_expect(sp_tracker_complete(&tracker, 0, NULL));
 
-    sp_tracker_pass(&tracker, 1, 3);
+    sp_tracker_begin(&tracker, 1);
+    sp_tracker_read(&tracker, 3);
 
     cr_expect(eq(i64, tracker.watermark, 3));
     expect_known(&tracker, 4, SP_TRACKED_BACK);
-    sp_tracker_pass(&tracker, 3, 4); /* 3 is out: it is not Kafka that has to give it */
+    sp_tracker_read(&tracker, 4); /* 3 is out: it is not Kafka that has to give it */
     cr_expect(eq(i64, tracker.watermark, 3));
     sp_tracker_clear(&tracker);
+}
+
+Test(tracker, what_has_yet_to_be_read_once_more_is_known_though_it_is_committed)
+{
+    static const char a;
+    struct sp_tickets tickets = {0};
+    struct sp_tracker tracker = SP_TRACKER_INIT(2, &tickets);
+    for (int64_t offset = 0; offset < 4; offset++) {
+        take(&tracker, offset);
+        cr_expect(
+            sp_tracker_complete(&tracker, offset, offset == 3 ? (void *)(uintptr_t)&a : NULL));
+    }
+    sp_tracker_begin(&tracker, 2); /* as far as the group had committed */
+
+    sp_tracker_committed(&tracker, 4);
+
+    expect_ticket(&tickets, &a, true);
+    expect_known(&tracker, 2, SP_TRACKED_COMPLETE);
+    sp_tracker_read(&tracker, 2);
+    sp_tracker_committed(&tracker, 4);
+    expect_known(&tracker, 2, SP_TRACKED_UNKNOWN);
+    expect_known(&tracker, 3, SP_TRACKED_COMPLETE);
+    sp_tracker_clear(&tracker);
+    sp_tickets_clear(&tickets);
 }
 
 static void restore(struct sp_tracker *tracker, int64_t offset, bool done)
@@ -394,6 +420,7 @@ static size_t live(struct sp_tracker *tracker, struct log *log, size_t *position
     for (; *position < end && *position < MODEL_OFFSETS; (*position)++) {
         int64_t offset = log->offset[*position], timestamp = log->timestamp[*position];
         enum sp_tracked known = sp_tracker_look(tracker, offset, timestamp);
+        sp_tracker_read(tracker, offset);
         cr_assert(known != SP_TRACKED_COMPLETE || log->complete[*position]);
         if (known == SP_TRACKED_COMPLETE)
             continue;
