@@ -16,6 +16,8 @@ struct sp_endpoints {
     const atomic_bool *stopping;
     struct sp_queue *queue;
     struct sp_watcher *watcher;
+    struct sp_claims *claims;
+    struct sp_control *control;
     struct sp_fleet *fleet;
     struct sp_metrics *metrics;
     struct sp_ready *ready;

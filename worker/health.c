@@ -47,6 +47,21 @@ static void look_at_settings(const struct sp_settings_status *s, struct notes *r
     }
 }
 
+static void look_at_control(const struct sp_control_status *c, struct notes *reasons,
+                            struct notes *warnings)
+{
+    if (!c->ready) {
+        note(reasons, "the control topic has not been read yet%s%s", c->problem[0] ? ": " : "",
+             c->problem);
+    } else if (c->problem[0]) {
+        note(warnings, "control topic: %s", c->problem);
+    }
+    if (c->invalid_position >= 0) {
+        note(warnings, "control topic: the settings at offset %lld were not applied: %s",
+             (long long)c->invalid_position, c->invalid);
+    }
+}
+
 static void look_at(const struct sp_health *h, struct notes *reasons, struct notes *warnings)
 {
     if (!h->queue->kafka_up)
@@ -54,8 +69,11 @@ static void look_at(const struct sp_health *h, struct notes *reasons, struct not
     if (h->queue->reply_topic_refused)
         note(reasons, "topic refused: %s", h->queue->refused);
     look_at_settings(h->settings, reasons, warnings);
-    if (!h->settings->redis_up)
+    if (!h->settings->redis_up || !h->claims->up)
         note(h->redis_required ? reasons : warnings, "Redis is away");
+    if (h->claims->degraded)
+        note(warnings, "jobs go on without claims: a repeat of one is not noticed");
+    look_at_control(h->control, reasons, warnings);
     if (h->policy_warning[0])
         note(warnings, "%s", h->policy_warning);
     if (h->stopping)

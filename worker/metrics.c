@@ -95,6 +95,9 @@ struct numbers {
     int64_t settings_version, settings_changes, settings_failures, redis_up, provider_up;
     int64_t kafka_up, refused, consumed, delivered, fallbacks, dead_letters, commits, commit_errors,
         rebalances, redeliveries, unacknowledged, window_records, window_bytes, commit_age;
+    int64_t claims_up, degraded, claims_open, claims_pending, taken, degraded_total, republished,
+        parked, conflicts, died, lost, dropped;
+    int64_t control_ready, control_invalid, cancellations, control_applied;
     int64_t stored, cut, rss, fds;
 };
 
@@ -135,6 +138,32 @@ static const struct {
     GAUGE("sandpiper_window_records", window_records, "Records taken and not complete."),
     GAUGE("sandpiper_window_bytes", window_bytes, "Bytes of the records taken and not complete."),
     GAUGE("sandpiper_producer_queue", unacknowledged, "Records that Kafka has not acknowledged."),
+    GAUGE("sandpiper_claims_up", claims_up, "Whether Redis answers the claims."),
+    GAUGE("sandpiper_degraded", degraded, "Whether jobs go on without claims."),
+    GAUGE("sandpiper_claims_open", claims_open, "Claims held."),
+    GAUGE("sandpiper_claims_pending", claims_pending, "Ends of claims still to be written."),
+    COUNTER("sandpiper_claims_total", taken, "Claims taken."),
+    COUNTER("sandpiper_claims_degraded_total", degraded_total,
+            "Jobs whose claim or result could not be recorded."),
+    COUNTER("sandpiper_claims_republished_total", republished, "Stored replies sent again."),
+    COUNTER("sandpiper_claims_parked_total", parked,
+            "Times that a job waited for another run of its id."),
+    COUNTER("sandpiper_claims_conflicts_total", conflicts,
+            "Requests refused because their id belongs to other content."),
+    COUNTER("sandpiper_claims_died_total", died,
+            "Jobs given up because workers died while running them."),
+    COUNTER("sandpiper_claims_lost_total", lost,
+            "Results dropped because another worker had taken the job."),
+    COUNTER("sandpiper_claims_dropped_total", dropped,
+            "Ends of claims that an outage was too long for."),
+    GAUGE("sandpiper_control_ready", control_ready,
+          "Whether the control topic was read to its end."),
+    COUNTER("sandpiper_control_invalid_total", control_invalid,
+            "Records of the control topic that were refused."),
+    COUNTER("sandpiper_cancellations_total", cancellations,
+            "Cancellations read from the control topic."),
+    COUNTER("sandpiper_control_settings_applied_total", control_applied,
+            "Settings records that this worker wrote to Redis."),
     COUNTER("sandpiper_attachments_total", stored, "Parts of replies moved to the result store."),
     COUNTER("sandpiper_attachments_failed_total", cut,
             "Parts of replies cut because the result store was away."),
@@ -170,6 +199,7 @@ static struct numbers collect(const struct sp_metrics *metrics, const struct sp_
 {
     const struct sp_queue_status *q = view->queue;
     const struct sp_settings_status *s = view->settings;
+    const struct sp_claims_status *c = view->claims;
     return (struct numbers){
         .ready = (int64_t)view->ready,
         .held = (int64_t)view->held,
@@ -193,6 +223,22 @@ static struct numbers collect(const struct sp_metrics *metrics, const struct sp_
         .window_records = q->records,
         .window_bytes = q->bytes,
         .commit_age = q->last_commit_ms > 0 ? (sp_mono_ms() - q->last_commit_ms) / 1000 : -1,
+        .claims_up = c->up,
+        .degraded = c->degraded,
+        .claims_open = (int64_t)c->open,
+        .claims_pending = (int64_t)c->pending,
+        .taken = c->taken,
+        .degraded_total = c->degraded_total,
+        .republished = c->republished,
+        .parked = c->parked,
+        .conflicts = c->conflicts,
+        .died = c->died,
+        .lost = c->lost,
+        .dropped = c->dropped,
+        .control_ready = view->control->ready,
+        .control_invalid = view->control->invalid_records,
+        .cancellations = view->control->cancel_records,
+        .control_applied = view->control->settings_applied,
         .stored = value_of(&metrics->stored),
         .cut = value_of(&metrics->cut),
         .rss = resident_bytes(),
