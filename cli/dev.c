@@ -160,7 +160,7 @@ static enum sp_code import_settings(const struct dev *dev, struct sp_redis *redi
     const struct sp_provider_ops *local = sp_registry_find("local");
     char runs[PATH_MAX];
     int64_t version = 0;
-    bool applied = false;
+    enum sp_stored stored;
     (void)snprintf(runs, sizeof(runs), "%s/runs", dev->dir.path);
     json_auto_t *settings = json_pack("{s:s, s:s}", "isolation", "none", "work_dir", runs);
     json_auto_t *providers = json_pack("{s:O}", local->name, settings);
@@ -174,7 +174,7 @@ static enum sp_code import_settings(const struct dev *dev, struct sp_redis *redi
         .author = "sandpiper dev",
         .comment = "for development: no isolation",
     };
-    return sp_store_change(redis, dev->config->redis.prefix, &change, &version, &applied, err);
+    return sp_store_change(redis, dev->config->redis.prefix, &change, &version, &stored, err);
 }
 
 static enum sp_code start_redis(struct dev *dev, struct sp_error *err)

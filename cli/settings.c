@@ -172,10 +172,13 @@ static enum sp_code store(const struct sp_call *call, const struct sp_admin *adm
                           struct sp_change *change, struct outcome *outcome, struct sp_error *err)
 {
     const struct settings_options *options = call->options;
+    enum sp_stored stored = SP_STORED_NOT;
     change->author = options->author;
     change->comment = options->comment;
-    return sp_store_change(admin->redis, admin->config->redis.prefix, change, &outcome->version,
-                           &outcome->applied, err);
+    enum sp_code rc = sp_store_change(admin->redis, admin->config->redis.prefix, change,
+                                      &outcome->version, &stored, err);
+    outcome->applied = stored == SP_STORED;
+    return rc;
 }
 
 static int store_change(const struct sp_call *call, struct sp_admin *admin,

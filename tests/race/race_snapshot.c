@@ -92,8 +92,8 @@ static bool change_all(struct sp_redis *redis)
         json_auto_t *providers = json_pack("{s:{s:i}}", "e2b", "n", i / 2);
         struct sp_change change = {.provider_type = "e2b", .providers = providers};
         int64_t version;
-        bool applied;
-        if (sp_store_change(redis, "sandpiper", &change, &version, &applied, NULL))
+        enum sp_stored stored;
+        if (sp_store_change(redis, "sandpiper", &change, &version, &stored, NULL))
             return false;
     }
     return true;

@@ -50,11 +50,11 @@ static int64_t change(const struct sp_change *c)
 {
     struct sp_error err = {0};
     int64_t version = 0;
-    bool applied = false;
+    enum sp_stored outcome = SP_STORED_NOT;
 
-    cr_assert(eq(int, sp_store_change(redis, "sandpiper", c, &version, &applied, &err), SP_OK),
+    cr_assert(eq(int, sp_store_change(redis, "sandpiper", c, &version, &outcome, &err), SP_OK),
               "%s", err.msg);
-    cr_expect(applied);
+    cr_expect(eq(int, outcome, SP_STORED));
     return version;
 }
 
@@ -134,13 +134,13 @@ SP_TABLE_TEST(store, a_change_may_insist_on_what_it_was_made_from, bases, row)
     json_auto_t *second = json_pack("{s:{s:i}}", "local", "timeout", 7);
     struct sp_change c = {.providers = second, .base = "local", .base_text = row->base_text};
     int64_t version = 0;
-    bool applied = !row->applied;
+    enum sp_stored outcome = SP_STORED_ALREADY;
     change(&(struct sp_change){.providers = first});
 
-    cr_assert(eq(int, sp_store_change(redis, "sandpiper", &c, &version, &applied, NULL), SP_OK));
+    cr_assert(eq(int, sp_store_change(redis, "sandpiper", &c, &version, &outcome, NULL), SP_OK));
 
     sp_auto(sp_document_clear) struct sp_document doc = read_now();
-    cr_expect(eq(int, applied, row->applied));
+    cr_expect(eq(int, outcome, row->applied ? SP_STORED : SP_STORED_NOT));
     cr_expect(eq(i64, doc.version, row->applied ? 2 : 1));
     cr_expect(eq(str, (char *)stored(&doc, "local"),
                  row->applied ? "{\"timeout\":7}" : "{\"timeout\":5}"));
@@ -160,12 +160,12 @@ Test(store, if_absent_does_nothing_where_there_are_settings)
 {
     struct sp_change c = {.provider_type = "e2b", .if_absent = true, .replace = true};
     int64_t version = 0;
-    bool applied = true;
+    enum sp_stored outcome = SP_STORED;
 
     change(&(struct sp_change){.provider_type = "local"});
-    cr_assert(eq(int, sp_store_change(redis, "sandpiper", &c, &version, &applied, NULL), SP_OK));
+    cr_assert(eq(int, sp_store_change(redis, "sandpiper", &c, &version, &outcome, NULL), SP_OK));
 
-    cr_expect(not(applied));
+    cr_expect(eq(int, outcome, SP_STORED_NOT));
     cr_expect(eq(i64, version, 1));
     sp_auto(sp_document_clear) struct sp_document doc = read_now();
     cr_expect(eq(str, doc.provider_type, "local"));
@@ -292,11 +292,11 @@ Test(store, redis_without_memory_counts_as_away_and_nothing_is_written)
     struct sp_change c = {.provider_type = "e2b"};
     struct sp_error err = {0};
     int64_t version = 0;
-    bool applied = false;
+    enum sp_stored outcome = SP_STORED_ALREADY;
 
     change(&(struct sp_change){.provider_type = "local"});
     run("CONFIG SET maxmemory 1");
-    enum sp_code rc = sp_store_change(redis, "sandpiper", &c, &version, &applied, &err);
+    enum sp_code rc = sp_store_change(redis, "sandpiper", &c, &version, &outcome, &err);
 
     cr_expect(eq(int, rc, SP_E_UNAVAILABLE), "%s", err.msg);
     sp_auto(sp_document_clear) struct sp_document doc = read_now();

@@ -139,11 +139,11 @@ static int64_t set(const char *json)
     struct sp_change change = {.provider_type = "e2b", .providers = providers};
     struct sp_error err = {0};
     int64_t version = 0;
-    bool applied;
+    enum sp_stored stored;
 
     json_object_set_new(providers, "e2b", json_loads(json, 0, NULL));
     cr_assert(
-        eq(int, sp_store_change(redis, "sandpiper", &change, &version, &applied, &err), SP_OK),
+        eq(int, sp_store_change(redis, "sandpiper", &change, &version, &stored, &err), SP_OK),
         "%s", err.msg);
     return version;
 }

@@ -227,9 +227,9 @@ int64_t sp_stage_settings(struct sp_stage *s, const char *provider, const char *
     struct sp_error err = {0};
     cr_assert(sp_redis_new(&config, &r, &err) == SP_OK, "%s", err.msg);
     int64_t version = 0;
-    bool applied = false;
+    enum sp_stored stored;
     struct sp_change change = {.provider_type = provider, .providers = providers, .author = "test"};
-    cr_assert(sp_store_change(r, s->prefix, &change, &version, &applied, &err) == SP_OK, "%s",
+    cr_assert(sp_store_change(r, s->prefix, &change, &version, &stored, &err) == SP_OK, "%s",
               err.msg);
     sp_redis_free(r);
     json_decref(providers);
