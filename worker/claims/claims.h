@@ -57,7 +57,7 @@ struct sp_claim_request {
 };
 
 /* A reply as it went, or is to go, to Kafka. */
-struct sp_stored {
+struct sp_stored_reply {
     const char *bytes;
     size_t len;
     enum sp_status status;
@@ -84,14 +84,14 @@ struct sp_claim {
     int64_t attempt;         /* of this run, from 1; of the last one with DIED */
     int64_t died;            /* earlier attempts whose worker died */
     bool degraded;           /* Redis does not know of it: header sandpiper_dedupe */
-    struct sp_stored stored; /* with REPUBLISH; belongs to the claim */
+    struct sp_stored_reply stored; /* with REPUBLISH; belongs to the claim */
 };
 
 /*
- * May this record run? *out is the claim to go on with, NULL for PARK, WAIT and HOLD; it is the caller's
- * until sp_claims_release(), _committed() or _forgotten(). At most one suspect (died > 0) has RUN
- * at a time; the others are told PARK. Thread: any but the consumer's. Blocks: a round trip, a few
- * where the claim is contended, 2 s where Redis hangs.
+ * May this record run? *out is the claim to go on with, NULL for PARK, WAIT and HOLD; it is the
+ * caller's until sp_claims_release(), _committed() or _forgotten(). At most one suspect (died > 0)
+ * has RUN at a time; the others are told PARK. Thread: any but the consumer's. Blocks: a round
+ * trip, a few where the claim is contended, 2 s where Redis hangs.
  */
 SP_MUST_CHECK enum sp_claim_verdict sp_claims_take(struct sp_claims *claims,
                                                    const struct sp_claim_request *request,
@@ -104,7 +104,7 @@ SP_MUST_CHECK enum sp_claim_verdict sp_claims_take(struct sp_claims *claims,
  * after PARK. SP_E_UNAVAILABLE, SP_E_NOMEM: call again soon. Blocks as sp_claims_take().
  */
 SP_MUST_CHECK enum sp_code sp_claims_finish(struct sp_claims *claims, struct sp_claim *claim,
-                                            const struct sp_stored *stored, struct sp_error *err);
+                                            const struct sp_stored_reply *stored, struct sp_error *err);
 
 /* The following do not block; what they write goes out soon, or when Redis is back. Thread: any;
  * for one claim, one at a time. All but sp_claims_delivered() take the claim; NULL is nothing. */
