@@ -70,7 +70,7 @@ static enum sp_fate give_up(struct sp_job *job)
 /* A repeat of give_up() that another worker began. */
 static enum sp_fate republish(struct sp_job *job)
 {
-    const struct sp_stored *stored = &job->claim->stored;
+    const struct sp_stored_reply *stored = &job->claim->stored;
     job->republished = true;
     job->answer.status = stored->status;
     if (stored->status == SP_STATUS_ERROR && stored->remembered &&

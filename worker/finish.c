@@ -57,14 +57,14 @@ static bool is_remembered(const struct sp_job_answer *answer)
 }
 
 static enum sp_code make_stored(const struct sp_finish *finish, struct sp_job *job,
-                                struct sp_buf *buf, struct sp_stored *out)
+                                struct sp_buf *buf, struct sp_stored_reply *out)
 {
     if (!job->result_id[0])
         make_result_id(job->result_id);
     enum sp_code rc = write_reply(finish, job, buf);
     if (rc)
         return rc;
-    *out = (struct sp_stored){
+    *out = (struct sp_stored_reply){
         .bytes = buf->data,
         .len = buf->len,
         .status = job->answer.status,
@@ -89,7 +89,7 @@ static enum sp_code dead_letter(const struct sp_finish *finish, struct sp_job *j
 }
 
 static enum sp_code send(const struct sp_finish *finish, struct sp_job *job,
-                         const struct sp_stored *reply, struct sp_error *err)
+                         const struct sp_stored_reply *reply, struct sp_error *err)
 {
     if (!job->sending) /* else one of them may have come already */
         job->deliveries = job->dead_letter ? 2 : 1;
@@ -116,7 +116,7 @@ static enum sp_code send(const struct sp_finish *finish, struct sp_job *job,
 enum sp_fate sp_finish(const struct sp_finish *finish, struct sp_job *job, struct sp_buf *buf,
                        struct sp_error *err)
 {
-    struct sp_stored reply = {0};
+    struct sp_stored_reply reply = {0};
     enum sp_code rc = SP_OK;
     if (job->republished) {
         reply = job->claim->stored;

@@ -16,8 +16,9 @@ static const struct sp_settings_status in_force = {.state = SP_SETTINGS_IN_FORCE
 static const struct {
     const char *what;
     bool kafka_away, refused, redis_away, redis_required, provider_down, stopping;
+    bool claims_away, degraded, control_unread;
     enum sp_settings_state state;
-    const char *message, *policy;
+    const char *message, *policy, *control_problem, *control_invalid;
     bool ready;
     const char *shown;
 } cases[] = {
@@ -64,6 +65,30 @@ static const struct {
      .state = SP_SETTINGS_IN_FORCE,
      .ready = true,
      .shown = "\"warnings\":[\"evicts\"]"},
+    {.what = "Redis away for the claims",
+     .claims_away = true,
+     .state = SP_SETTINGS_IN_FORCE,
+     .ready = true,
+     .shown = "\"warnings\":[\"Redis is away\"]"},
+    {.what = "degraded",
+     .degraded = true,
+     .state = SP_SETTINGS_IN_FORCE,
+     .ready = true,
+     .shown = "jobs go on without claims"},
+    {.what = "the control topic is being read",
+     .control_unread = true,
+     .state = SP_SETTINGS_IN_FORCE,
+     .shown = "\"reasons\":[\"the control topic has not been read yet\"]"},
+    {.what = "there is no control topic",
+     .control_problem = "no such topic",
+     .state = SP_SETTINGS_IN_FORCE,
+     .ready = true,
+     .shown = "\"warnings\":[\"control topic: no such topic\"]"},
+    {.what = "an invalid settings record",
+     .control_invalid = "local.timeout: too long",
+     .state = SP_SETTINGS_IN_FORCE,
+     .ready = true,
+     .shown = "the settings at offset 5 were not applied: local.timeout: too long"},
     {.what = "stopping",
      .stopping = true,
      .state = SP_SETTINGS_IN_FORCE,
@@ -83,9 +108,18 @@ SP_TABLE_TEST(health, the_contract_says_what_is_a_reason_and_what_a_warning, cas
     settings.provider_up = !row->provider_down;
     settings.error_version = 9;
     snprintf(settings.message, sizeof settings.message, "%s", row->message ? row->message : "");
+    const struct sp_claims_status claims = {.up = !row->claims_away, .degraded = row->degraded};
+    struct sp_control_status control = {.ready = !row->control_unread,
+                                        .invalid_position = row->control_invalid ? 5 : -1};
+    snprintf(control.problem, sizeof control.problem, "%s",
+             row->control_problem ? row->control_problem : "");
+    snprintf(control.invalid, sizeof control.invalid, "%s",
+             row->control_invalid ? row->control_invalid : "");
     const struct sp_health health = {.worker_id = "w1",
                                      .queue = &queue,
                                      .settings = &settings,
+                                     .claims = &claims,
+                                     .control = &control,
                                      .redis_required = row->redis_required,
                                      .policy_warning = row->policy ? row->policy : "",
                                      .stopping = row->stopping};

@@ -17,8 +17,15 @@ static char *written(const struct sp_metrics *metrics)
                                           .dead_letters = 2,
                                           .fallbacks = 3};
     const struct sp_settings_status settings = {.version = 4, .failures = 1};
-    const struct sp_metrics_view view = {
-        .queue = &queue, .settings = &settings, .ready = 6, .held = 7, .running = 8};
+    const struct sp_claims_status claims = {.up = true, .died = 9};
+    const struct sp_control_status control = {.ready = true, .cancel_records = 10};
+    const struct sp_metrics_view view = {.queue = &queue,
+                                         .settings = &settings,
+                                         .claims = &claims,
+                                         .control = &control,
+                                         .ready = 6,
+                                         .held = 7,
+                                         .running = 8};
     struct sp_buf out = SP_BUF_INIT(1 << 20);
     cr_assert(not(sp_metrics_write(metrics, &view, &out)));
     return sp_buf_take(&out, NULL);
@@ -47,6 +54,10 @@ static const char *const lines[] = {
     "sandpiper_dead_letters_total 2\n",
     "sandpiper_commit_age_seconds -1\n",
     "sandpiper_attachments_total 1\n",
+    "sandpiper_claims_up 1\n",
+    "sandpiper_claims_died_total 9\n",
+    "sandpiper_control_ready 1\n",
+    "sandpiper_cancellations_total 10\n",
     "# TYPE sandpiper_run_seconds histogram\n",
     "# TYPE sandpiper_jobs_total counter\n",
 };
