@@ -354,7 +354,7 @@ Test(delivery, without_redis_jobs_go_on_and_say_so_and_at_most_once_waits)
         ptr,
         (void *)(uintptr_t)sp_stage_answer_header(nth_reply("before", 1), "sandpiper_dedupe", NULL),
         NULL));
-    sp_redis_server_stop(&redis);
+    sp_redis_server_kill(&redis);
     sp_stage_submit(s, "once", "python", program("pass"), "\"delivery\":\"at_most_once\"");
     sp_stage_submit(s, "without", "python", program("pass"), "");
 
@@ -364,7 +364,7 @@ Test(delivery, without_redis_jobs_go_on_and_say_so_and_at_most_once_waits)
     cr_expect(eq(str, (char *)sp_stage_answer_header(a, "sandpiper_dedupe", NULL), "degraded"));
     sp_stage_until(is_degraded, &w, LIMIT_MS, "the metric says so");
     cr_expect(eq(sz, sp_stage_count(s, "once"), 0));
-    cr_assert(sp_redis_server_again(&redis, NULL));
+    cr_assert(sp_redis_server_start(&redis, NULL));
     sp_stage_until(is_claimed_again, &w, LIMIT_MS, "it recovers by itself");
     cr_expect(eq(str, (char *)text(nth_reply("once", 1), "status"), "ok"));
     sp_redis_server_stop(&redis);
