@@ -1,8 +1,6 @@
 /*
- * Split partition queues: each assigned partition's queue is cut off from the consumer's own one
- * before the assignment starts, and read by itself. Everything runs on the one thread that serves
- * the consumer, librdkafka's callbacks too; only a partition's reference count and its flags are
- * touched elsewhere.
+ * The consumer's handle and its events. Everything runs on the one thread that serves the consumer,
+ * librdkafka's callbacks too.
  */
 #include "queue/consumer.h"
 
@@ -14,333 +12,54 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "queue/tracker.h"
+#include "queue/rebalance.h"
 
-#define COMMIT_EVERY_MS 200
 #define LOOK_EVERY_MS 1000
-#define COMMIT_LOST_MS 10000 /* an answer that did not come by then is not waited for */
-#define REVOKE_COMMIT_MS 5000
 #define SILENT_US 15000000 /* a broker is asked something several times within this */
-
-/* How far a partition was read by this process, in whatever assignment. */
-struct history {
-    struct history *older;
-    struct sp_partition *lost; /* taken away with work that its tracker knows of; or NULL */
-    int64_t next;              /* offset */
-    int32_t number;
-    char topic[];
-};
-
-/*
- * A partition, assigned or lost with work under way. When it comes back (a session that a slow
- * broker let pass, a member that came and went) its records come a second time: what is out or
- * complete here is not taken again.
- */
-struct sp_partition {
-    atomic_int refs;
-    atomic_bool revoked;
-    atomic_bool ready; /* its queue may hold something */
-    struct sp_waker *waker;
-    /* The consumer's thread only. */
-    rd_kafka_queue_t *queue;
-    struct sp_tracker tracker;
-    struct history *history;
-    int64_t position;  /* the least offset that this assignment can read; -1: unknown, come back */
-    int64_t committed; /* or where reading began; -1 before that */
-    int64_t lag;       /* -1: unknown */
-    int32_t number;
-    char topic[];
-};
 
 struct sp_consumer {
     rd_kafka_t *rk;
     struct sp_consumer_options options;
     rd_kafka_queue_t *queue; /* everything but records */
-    struct sp_partition **partitions;
-    size_t n_partitions, turn;
-    struct history *history;
-    struct sp_tickets tickets;
+    struct sp_assignment assignment;
+    struct sp_commits commits;
+    struct sp_rebalance rebalance;
+    size_t turn;
     struct sp_header *headers; /* room for those of the record that is being copied */
     size_t headers_cap;
-    bool rebalanced; /* ever */
-    bool committing;
-    int64_t commit_ms; /* when one was last sent */
     int64_t looked_ms; /* when every partition's queue was last looked at */
     bool up;
     char problem[300], problem_topic[256];
-    int64_t consumed, commits, commit_errors, rebalances, redeliveries, last_commit_ms;
+    int64_t consumed, redeliveries;
 };
 
-void sp_partition_unref(struct sp_partition *partition)
-{
-    if (!partition || atomic_fetch_sub(&partition->refs, 1) != 1)
-        return;
-    sp_tracker_clear(&partition->tracker);
-    free(partition);
-}
-
-bool sp_partition_is_ours(const struct sp_partition *partition)
-{
-    return !atomic_load(&partition->revoked);
-}
-
-static struct history *history_of(struct sp_consumer *consumer, const char *topic, int32_t number)
-{
-    for (struct history *h = consumer->history; h; h = h->older) {
-        if (h->number == number && strcmp(h->topic, topic) == 0)
-            return h;
-    }
-    size_t size = strlen(topic) + 1;
-    struct history *h = sp_kafka_must(calloc(1, sizeof(*h) + size));
-    memcpy(h->topic, topic, size);
-    h->number = number;
-    h->older = consumer->history;
-    consumer->history = h;
-    return h;
-}
-
-static struct sp_partition *partition_new(struct sp_consumer *consumer, const char *topic,
-                                          int32_t number)
-{
-    size_t size = strlen(topic) + 1;
-    struct sp_partition *partition = sp_kafka_must(calloc(1, sizeof(*partition) + size));
-    atomic_init(&partition->refs, 1);
-    atomic_init(&partition->ready, true);
-    memcpy(partition->topic, topic, size);
-    partition->number = number;
-    partition->waker = consumer->options.waker;
-    partition->tracker = SP_TRACKER_INIT(consumer->options.window, &consumer->tickets);
-    partition->history = history_of(consumer, topic, number);
-    partition->committed = -1;
-    partition->lag = -1;
-    return partition;
-}
-
-/* One that comes back keeps its tracker, and the records that are out. */
-static struct sp_partition *partition_of(struct sp_consumer *consumer, const char *topic,
-                                         int32_t number)
-{
-    struct sp_partition *partition = SP_TAKE(history_of(consumer, topic, number)->lost);
-    if (!partition)
-        return partition_new(consumer, topic, number);
-    partition->position = partition->committed = partition->lag = -1;
-    atomic_store(&partition->ready, true);
-    atomic_store(&partition->revoked, false);
-    return partition;
-}
-
-static struct sp_partition **find(const struct sp_consumer *consumer, const char *topic,
-                                  int32_t number)
-{
-    for (size_t i = 0; i < consumer->n_partitions; i++) {
-        struct sp_partition *partition = consumer->partitions[i];
-        if (partition->number == number && strcmp(partition->topic, topic) == 0)
-            return &consumer->partitions[i];
-    }
-    return NULL;
-}
-
-/* On librdkafka's threads, whenever the partition's queue stops being empty. */
-static void on_ready(rd_kafka_t *rk, void *opaque)
-{
-    struct sp_partition *partition = opaque;
-    (void)rk;
-    atomic_store(&partition->ready, true);
-    sp_waker_signal(partition->waker);
-}
-
-/* Before the assignment starts: records that came earlier would be in the consumer's own queue. */
-static void attach(struct sp_consumer *consumer, const char *topic, int32_t number)
-{
-    struct sp_partition *partition = partition_of(consumer, topic, number);
-    partition->queue = sp_kafka_must(rd_kafka_queue_get_partition(consumer->rk, topic, number));
-    rd_kafka_queue_forward(partition->queue, NULL);
-    rd_kafka_queue_cb_event_enable(partition->queue, on_ready, partition);
-    size_t n = consumer->n_partitions + 1;
-    consumer->partitions =
-        sp_kafka_must(realloc(consumer->partitions, n * sizeof(struct sp_partition *)));
-    consumer->partitions[consumer->n_partitions++] = partition;
-    if (strcmp(consumer->problem_topic, topic) == 0)
-        consumer->problem[0] = '\0';
-    sp_log(SP_INFO, "partition_assigned", sp_s("topic", topic), sp_i("partition", number));
-}
-
-static void detach(struct sp_consumer *consumer, struct sp_partition **place)
-{
-    struct sp_partition *partition = *place;
-    *place = consumer->partitions[--consumer->n_partitions];
-    atomic_store(&partition->revoked, true);
-    rd_kafka_queue_cb_event_enable(partition->queue, NULL, NULL);
-    rd_kafka_queue_destroy(SP_TAKE(partition->queue));
-    sp_log(SP_INFO, "partition_revoked", sp_s("topic", partition->topic),
-           sp_i("partition", partition->number), sp_i("watermark", partition->tracker.watermark),
-           sp_i("out", (int64_t)partition->tracker.open));
-    sp_tracker_forget(&partition->tracker);
-    if (partition->tracker.count > 0) {
-        partition->history->lost = partition;
-    } else {
-        sp_partition_unref(partition);
-    }
-}
-
-/*
- * The offsets went back within an assignment: the log was cut off or the topic made anew. What is
- * out still gets its reply, but its offsets mean nothing any more.
- */
-static struct sp_partition *restart(struct sp_consumer *consumer, struct sp_partition **place,
-                                    int64_t offset)
-{
-    struct sp_partition *old = *place;
-    sp_log(SP_WARN, "partition_went_back", sp_s("topic", old->topic),
-           sp_i("partition", old->number), sp_i("expected", old->tracker.next),
-           sp_i("offset", offset));
-    struct sp_partition *fresh = partition_new(consumer, old->topic, old->number);
-    fresh->queue = SP_TAKE(old->queue);
-    rd_kafka_queue_cb_event_enable(fresh->queue, on_ready, fresh);
-    *place = fresh;
-    sp_tracker_forget(&old->tracker);
-    sp_partition_unref(old);
-    return fresh;
-}
-
-/* Before the first record of an assignment nobody knows what others committed meanwhile. */
-static bool is_dirty(const struct sp_partition *partition)
-{
-    return partition->position >= 0 && partition->tracker.watermark > partition->committed;
-}
-
-/* NULL: nothing to commit. With a list, only of its partitions. */
-static rd_kafka_topic_partition_list_t *dirty(const struct sp_consumer *consumer,
-                                              const rd_kafka_topic_partition_list_t *only)
-{
-    rd_kafka_topic_partition_list_t *list = NULL;
-    for (size_t i = 0; i < consumer->n_partitions; i++) {
-        const struct sp_partition *p = consumer->partitions[i];
-        if (!is_dirty(p) ||
-            (only && !rd_kafka_topic_partition_list_find(only, p->topic, p->number)))
-            continue;
-        if (!list)
-            list = rd_kafka_topic_partition_list_new((int)consumer->n_partitions);
-        rd_kafka_topic_partition_list_add(list, p->topic, p->number)->offset = p->tracker.watermark;
-    }
-    return list;
-}
-
-/* A partition that was refused stays dirty, and is tried again at the next turn. */
 static void on_committed(rd_kafka_t *rk, rd_kafka_resp_err_t err,
                          rd_kafka_topic_partition_list_t *offsets, void *opaque)
 {
     struct sp_consumer *consumer = opaque;
     (void)rk;
-    consumer->committing = false;
-    for (int i = 0; offsets && i < offsets->cnt; i++) {
-        const rd_kafka_topic_partition_t *result = &offsets->elems[i];
-        if (err || result->err) {
-            consumer->commit_errors++;
-            sp_log(SP_WARN, "commit_failed", sp_s("topic", result->topic),
-                   sp_i("partition", result->partition), sp_i("offset", result->offset),
-                   sp_s("error", rd_kafka_err2str(err ? err : result->err)));
-            continue;
-        }
-        struct sp_partition **place = find(consumer, result->topic, result->partition);
-        /* The answer may belong to what was before the offsets went back. */
-        if (place && result->offset <= (*place)->tracker.watermark) {
-            (*place)->committed = result->offset;
-            sp_tracker_committed(&(*place)->tracker, result->offset);
-        }
-        consumer->commits++;
-        consumer->last_commit_ms = sp_mono_ms();
+    if (!err)
         consumer->up = true;
-    }
+    sp_commits_answer(&consumer->commits, err, offsets);
 }
 
-static void commit(struct sp_consumer *consumer)
+static void on_assigned(struct sp_consumer *consumer, const rd_kafka_topic_partition_list_t *list)
 {
-    int64_t since = sp_mono_ms() - consumer->commit_ms;
-    if (since < COMMIT_EVERY_MS || (consumer->committing && since < COMMIT_LOST_MS))
-        return;
-    rd_kafka_topic_partition_list_t *list = dirty(consumer, NULL);
-    if (!list)
-        return;
-    consumer->commit_ms = sp_mono_ms();
-    consumer->committing = true;
-    rd_kafka_resp_err_t failed = rd_kafka_commit(consumer->rk, list, 1);
-    if (failed)
-        on_committed(consumer->rk, failed, list, consumer);
-    /* Every element refers to its partition, and a leaked list hangs the end of the handle. */
-    rd_kafka_topic_partition_list_destroy(list);
-}
-
-/* Waits for the answer on a queue of its own, because rd_kafka_commit() may wait for ever. */
-static void commit_now(struct sp_consumer *consumer, const rd_kafka_topic_partition_list_t *only,
-                       int64_t limit_ms)
-{
-    rd_kafka_topic_partition_list_t *list = dirty(consumer, only);
-    if (!list)
-        return;
-    rd_kafka_queue_t *answers = rd_kafka_queue_new(consumer->rk);
-    rd_kafka_resp_err_t failed =
-        rd_kafka_commit_queue(consumer->rk, list, answers, on_committed, consumer);
-    if (failed) {
-        on_committed(consumer->rk, failed, list, consumer);
-    } else if (rd_kafka_queue_poll_callback(answers, (int)limit_ms) == 0) {
-        sp_log(SP_WARN, "commit_unanswered", sp_i("waited_ms", limit_ms));
-    }
-    rd_kafka_queue_destroy(answers);
-    rd_kafka_topic_partition_list_destroy(list);
-}
-
-static void assigned(struct sp_consumer *consumer, const rd_kafka_topic_partition_list_t *list)
-{
-    for (int i = 0; i < list->cnt; i++)
-        attach(consumer, list->elems[i].topic, list->elems[i].partition);
-}
-
-static void revoked(struct sp_consumer *consumer, const rd_kafka_topic_partition_list_t *list)
-{
-    if (rd_kafka_assignment_lost(consumer->rk)) {
-        sp_log(SP_WARN, "assignment_lost", sp_i("partitions", list->cnt));
-    } else {
-        commit_now(consumer, list, REVOKE_COMMIT_MS);
-    }
+    consumer->up = true;
     for (int i = 0; i < list->cnt; i++) {
-        struct sp_partition **place =
-            find(consumer, list->elems[i].topic, list->elems[i].partition);
-        if (place)
-            detach(consumer, place);
+        if (strcmp(consumer->problem_topic, list->elems[i].topic) == 0)
+            consumer->problem[0] = '\0';
     }
-}
-
-static void log_error(const char *event, rd_kafka_error_t *error)
-{
-    if (!error)
-        return;
-    sp_log(SP_ERROR, event, sp_s("error", rd_kafka_error_string(error)));
-    rd_kafka_error_destroy(error);
 }
 
 static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
                          rd_kafka_topic_partition_list_t *list, void *opaque)
 {
     struct sp_consumer *consumer = opaque;
-    bool assign = err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-    bool cooperative = strcmp(rd_kafka_rebalance_protocol(rk), "COOPERATIVE") == 0;
-    consumer->rebalances++;
-    consumer->rebalanced = true;
-    if (assign) {
-        consumer->up = true;
-        assigned(consumer, list);
-    } else {
-        revoked(consumer, list);
-    }
-    if (cooperative) {
-        log_error("rebalance_failed", assign ? rd_kafka_incremental_assign(rk, list)
-                                             : rd_kafka_incremental_unassign(rk, list));
-        return;
-    }
-    rd_kafka_resp_err_t failed = rd_kafka_assign(rk, assign ? list : NULL);
-    if (failed)
-        sp_log(SP_ERROR, "rebalance_failed", sp_s("error", rd_kafka_err2str(failed)));
+    (void)rk;
+    if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
+        on_assigned(consumer, list);
+    sp_rebalance_on(&consumer->rebalance, err, list);
 }
 
 static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
@@ -374,6 +93,16 @@ static bool broker_up(json_t *stats)
     return false;
 }
 
+/* How much is behind the watermark. librdkafka's own figure knows only what it committed itself. */
+static int64_t lag_of(const struct sp_partition *partition, json_t *row)
+{
+    json_t *end = json_object_get(row, "ls_offset"), *lag = json_object_get(row, "consumer_lag");
+    if (partition->tracker.watermark < 0)
+        return lag ? (int64_t)json_integer_value(lag) : -1;
+    int64_t last = (int64_t)json_integer_value(end);
+    return last >= partition->tracker.watermark ? last - partition->tracker.watermark : 0;
+}
+
 static int on_stats(rd_kafka_t *rk, char *json, size_t len, void *opaque)
 {
     struct sp_consumer *consumer = opaque;
@@ -381,14 +110,13 @@ static int on_stats(rd_kafka_t *rk, char *json, size_t len, void *opaque)
     json_auto_t *stats = json_loadb(json, len, 0, NULL);
     json_t *topics = json_object_get(stats, "topics");
     consumer->up = broker_up(stats);
-    for (size_t i = 0; i < consumer->n_partitions; i++) {
-        struct sp_partition *partition = consumer->partitions[i];
+    for (size_t i = 0; i < consumer->assignment.n; i++) {
+        struct sp_partition *partition = consumer->assignment.partitions[i];
         char number[16];
         (void)snprintf(number, sizeof(number), "%" PRId32, partition->number);
         json_t *topic = json_object_get(topics, partition->topic);
         json_t *row = json_object_get(json_object_get(topic, "partitions"), number);
-        json_t *lag = json_object_get(row, "consumer_lag");
-        partition->lag = lag ? (int64_t)json_integer_value(lag) : -1;
+        partition->lag = lag_of(partition, row);
     }
     return 0;
 }
@@ -443,13 +171,23 @@ enum sp_code sp_consumer_open(const struct sp_consumer_options *options, rd_kafk
         return sp_error_set(err, SP_E_NOMEM, "consumer");
     }
     consumer->options = *options;
+    consumer->assignment = (struct sp_assignment){
+        .window = options->window,
+        .waker = options->waker,
+    };
+    sp_commits_init(&consumer->commits, &consumer->assignment);
+    consumer->rebalance = (struct sp_rebalance){
+        .assignment = &consumer->assignment,
+        .commits = &consumer->commits,
+    };
     conf_callbacks(conf, consumer);
     enum sp_code rc = sp_kafka_open(RD_KAFKA_CONSUMER, conf, &consumer->rk, err);
     if (rc) {
         rd_kafka_conf_destroy(conf);
-        free(consumer);
+        sp_consumer_close(consumer);
         return rc;
     }
+    consumer->assignment.rk = consumer->rk;
     (void)rd_kafka_poll_set_consumer(consumer->rk);
     consumer->queue = rd_kafka_queue_get_consumer(consumer->rk);
     sp_waker_watch(options->waker, consumer->queue);
@@ -463,16 +201,16 @@ enum sp_code sp_consumer_open(const struct sp_consumer_options *options, rd_kafk
     return SP_OK;
 }
 
-/* on_ready() comes once for each time that a queue fills: should one get lost, its partition must
- * not stand still for ever. */
+/* A partition's queue tells once that it filled: should that get lost, it must not stand still for
+ * ever. */
 static void look_at_all(struct sp_consumer *consumer)
 {
     int64_t now = sp_mono_ms();
     if (now - consumer->looked_ms < LOOK_EVERY_MS)
         return;
     consumer->looked_ms = now;
-    for (size_t i = 0; i < consumer->n_partitions; i++)
-        atomic_store(&consumer->partitions[i]->ready, true);
+    for (size_t i = 0; i < consumer->assignment.n; i++)
+        atomic_store(&consumer->assignment.partitions[i]->ready, true);
 }
 
 void sp_consumer_serve(struct sp_consumer *consumer)
@@ -485,35 +223,8 @@ void sp_consumer_serve(struct sp_consumer *consumer)
         rd_kafka_message_destroy(message);
     }
     look_at_all(consumer);
-    commit(consumer);
-}
-
-/* Reads errors away; NULL when there is nothing more, and on_ready() will tell of more. */
-static rd_kafka_message_t *read_queue(struct sp_consumer *consumer, struct sp_partition *partition)
-{
-    for (;;) {
-        rd_kafka_message_t *message = rd_kafka_consume_queue(partition->queue, 0);
-        if (!message || !message->err)
-            return message;
-        on_consumer_error(consumer, message);
-        rd_kafka_message_destroy(message);
-    }
-}
-
-static rd_kafka_message_t *read_message(struct sp_consumer *consumer,
-                                        struct sp_partition *partition)
-{
-    if (!atomic_load(&partition->ready))
-        return NULL;
-    rd_kafka_message_t *message = read_queue(consumer, partition);
-    if (message)
-        return message;
-    /* Something may have come between the look and the store: look once more. */
-    atomic_store(&partition->ready, false);
-    message = read_queue(consumer, partition);
-    if (message)
-        atomic_store(&partition->ready, true);
-    return message;
+    sp_rebalance_serve(&consumer->rebalance);
+    sp_commits_serve(&consumer->commits);
 }
 
 /* Points the view's headers into the consumer's scratch. */
@@ -560,65 +271,35 @@ static struct sp_record *record_of(struct sp_consumer *consumer, struct sp_parti
     return sp_kafka_must(sp_record_copy(&view));
 }
 
-static void count(struct sp_consumer *consumer, struct sp_partition *partition, int64_t offset)
+/* NULL: it is here already. The message's partition may be another one afterwards. */
+static struct sp_record *arrive(struct sp_consumer *consumer, size_t place,
+                                const rd_kafka_message_t *message)
 {
-    consumer->consumed++;
-    if (offset < partition->history->next) {
-        consumer->redeliveries++;
-    } else {
-        partition->history->next = offset + 1;
-    }
-}
-
-static void take_new(struct sp_partition *partition, int64_t offset, int64_t timestamp)
-{
-    (void)sp_kafka_must(sp_tracker_has_room(&partition->tracker) ? partition : NULL);
-    sp_tracker_take(&partition->tracker, offset, timestamp);
-}
-
-/* Takes the message into the tracker of its partition, which may be another one then. False: it is
- * here already. */
-static bool track(struct sp_consumer *consumer, struct sp_partition **place,
-                  const rd_kafka_message_t *message)
-{
-    struct sp_partition *partition = *place;
+    struct sp_partition *partition = consumer->assignment.partitions[place];
     int64_t offset = message->offset, timestamp = rd_kafka_message_timestamp(message, NULL);
-    bool back = offset < partition->position;
-    if (partition->position < 0)
-        sp_tracker_begin(&partition->tracker, offset);
-    enum sp_tracked known = sp_tracker_look(&partition->tracker, offset, timestamp);
-    if (back || (known == SP_TRACKED_UNKNOWN && offset < partition->tracker.next)) {
-        partition = restart(consumer, place, offset);
-        known = SP_TRACKED_UNKNOWN;
+    enum sp_arrival arrival = sp_partition_arrive(partition, offset, timestamp);
+    if (arrival == SP_ARRIVAL_WENT_BACK) {
+        partition = sp_assignment_restart(&consumer->assignment, place, offset);
+        arrival = sp_partition_arrive(partition, offset, timestamp);
     }
-    partition->position = offset + 1;
-    if (partition->committed < 0)
-        partition->committed = offset;
-    if (known == SP_TRACKED_UNKNOWN) {
-        take_new(partition, offset, timestamp);
-    } else if (known == SP_TRACKED_BACK) {
-        sp_tracker_retake(&partition->tracker, offset);
-    } else {
-        return false;
-    }
-    return true;
+    if (arrival != SP_ARRIVAL_TAKEN)
+        return NULL;
+    consumer->consumed++;
+    if (!sp_assignment_read(partition, offset))
+        consumer->redeliveries++;
+    return record_of(consumer, partition, message);
 }
 
-/* What comes a second time needs no room. */
-static bool may_read(struct sp_partition *partition)
-{
-    return partition->position < partition->tracker.next ||
-           sp_tracker_has_room(&partition->tracker);
-}
-
-static struct sp_record *take_from(struct sp_consumer *consumer, struct sp_partition **place)
+static struct sp_record *take_from(struct sp_consumer *consumer, size_t place)
 {
     rd_kafka_message_t *message;
     struct sp_record *record = NULL;
-    while (!record && may_read(*place) && (message = read_message(consumer, *place))) {
-        if (track(consumer, place, message)) {
-            record = record_of(consumer, *place, message);
-            count(consumer, *place, message->offset);
+    while (!record && sp_partition_may_read(consumer->assignment.partitions[place]) &&
+           (message = sp_partition_read(consumer->assignment.partitions[place]))) {
+        if (message->err) {
+            on_consumer_error(consumer, message);
+        } else {
+            record = arrive(consumer, place, message);
         }
         rd_kafka_message_destroy(message);
     }
@@ -627,9 +308,9 @@ static struct sp_record *take_from(struct sp_consumer *consumer, struct sp_parti
 
 struct sp_record *sp_consumer_take(struct sp_consumer *consumer)
 {
-    for (size_t i = 0; i < consumer->n_partitions; i++) {
-        consumer->turn = (consumer->turn + 1) % consumer->n_partitions;
-        struct sp_record *record = take_from(consumer, &consumer->partitions[consumer->turn]);
+    for (size_t i = 0; i < consumer->assignment.n; i++) {
+        consumer->turn = (consumer->turn + 1) % consumer->assignment.n;
+        struct sp_record *record = take_from(consumer, consumer->turn);
         if (record)
             return record;
     }
@@ -641,43 +322,42 @@ void sp_consumer_complete(struct sp_consumer *consumer, const struct sp_record *
 {
     struct sp_partition *partition = record->owner;
     void *kept = partition->queue ? ticket : NULL; /* else nothing of it is committed for now */
+    partition->changes++;
     if (!sp_tracker_complete(&partition->tracker, record->offset, kept) || !kept)
-        sp_tickets_put(&consumer->tickets, ticket, false);
+        sp_tickets_put(&consumer->assignment.tickets, ticket, false);
 }
 
 bool sp_consumer_next_ticket(struct sp_consumer *consumer, void **ticket, bool *committed)
 {
-    return sp_tickets_take(&consumer->tickets, ticket, committed);
+    return sp_tickets_take(&consumer->assignment.tickets, ticket, committed);
 }
 
 void sp_consumer_hand_back(struct sp_consumer *consumer, const struct sp_record *record)
 {
-    (void)consumer;
+    (void)consumer; /* whose thread this is */
     sp_tracker_hand_back(&record->owner->tracker, record->offset);
 }
 
-void sp_consumer_status(const struct sp_consumer *consumer, struct sp_queue_status *out)
+void sp_consumer_status(struct sp_consumer *consumer, struct sp_queue_status *out)
 {
+    const struct sp_assignment *assignment = &consumer->assignment;
+    int64_t now = sp_mono_ms();
     out->kafka_up = consumer->up;
     memcpy(out->problem, consumer->problem, sizeof(out->problem));
     out->consumed = consumer->consumed;
-    out->commits = consumer->commits;
-    out->commit_errors = consumer->commit_errors;
-    out->rebalances = consumer->rebalances;
+    out->commits = consumer->commits.done;
+    out->commit_errors = consumer->commits.failed;
+    out->rebalances = consumer->rebalance.count;
     out->redeliveries = consumer->redeliveries;
-    out->last_commit_ms = consumer->last_commit_ms;
-    if (consumer->n_partitions > out->n_partitions) {
-        out->partitions = sp_kafka_must(
-            realloc(out->partitions, consumer->n_partitions * sizeof(*out->partitions)));
+    out->last_commit_ms = consumer->commits.last_ms;
+    if (assignment->n > out->n_partitions) {
+        out->partitions =
+            sp_kafka_must(realloc(out->partitions, assignment->n * sizeof(*out->partitions)));
     }
-    out->n_partitions = consumer->n_partitions;
-    for (size_t i = 0; i < consumer->n_partitions; i++) {
-        const struct sp_partition *p = consumer->partitions[i];
-        struct sp_partition_status *status = &out->partitions[i];
-        (void)snprintf(status->name, sizeof(status->name), "%s-%" PRId32, p->topic, p->number);
-        status->lag = p->lag;
-        status->watermark = p->tracker.watermark;
-        status->taken = (int64_t)p->tracker.open;
+    out->n_partitions = assignment->n;
+    for (size_t i = 0; i < assignment->n; i++) {
+        sp_partition_look(assignment->partitions[i], now);
+        sp_partition_status(assignment->partitions[i], &out->partitions[i]);
     }
 }
 
@@ -686,7 +366,11 @@ static void leave_group(struct sp_consumer *consumer, int64_t limit_ms)
 {
     rd_kafka_queue_t *events = rd_kafka_queue_new(consumer->rk);
     int64_t until = sp_deadline_in(limit_ms);
-    log_error("consumer_close_failed", rd_kafka_consumer_close_queue(consumer->rk, events));
+    rd_kafka_error_t *failed = rd_kafka_consumer_close_queue(consumer->rk, events);
+    if (failed) {
+        sp_log(SP_ERROR, "consumer_close_failed", sp_s("error", rd_kafka_error_string(failed)));
+        rd_kafka_error_destroy(failed);
+    }
     while (!rd_kafka_consumer_closed(consumer->rk) && sp_deadline_left(until) > 0)
         (void)rd_kafka_queue_poll_callback(events, 20);
     if (!rd_kafka_consumer_closed(consumer->rk))
@@ -696,11 +380,12 @@ static void leave_group(struct sp_consumer *consumer, int64_t limit_ms)
 
 void sp_consumer_leave(struct sp_consumer *consumer, int64_t limit_ms)
 {
-    commit_now(consumer, NULL, limit_ms);
-    if (consumer->rebalanced) /* closing before the first one crashes librdkafka before 2.3 */
+    sp_commits_now(&consumer->commits, NULL, limit_ms);
+    sp_rebalance_close(&consumer->rebalance);
+    if (consumer->rebalance.count > 0) /* closing before the first crashes librdkafka before 2.3 */
         leave_group(consumer, limit_ms);
-    while (consumer->n_partitions > 0)
-        detach(consumer, &consumer->partitions[0]);
+    while (consumer->assignment.n > 0)
+        sp_assignment_remove(&consumer->assignment, consumer->assignment.partitions[0]);
     sp_waker_watch(NULL, consumer->queue);
     rd_kafka_queue_destroy(consumer->queue);
     sp_kafka_destroy(consumer->rk, limit_ms + 1000);
@@ -710,14 +395,8 @@ void sp_consumer_close(struct sp_consumer *consumer)
 {
     if (!consumer)
         return;
-    while (consumer->history) {
-        struct history *h = consumer->history;
-        consumer->history = h->older;
-        sp_partition_unref(h->lost);
-        free(h);
-    }
-    sp_tickets_clear(&consumer->tickets);
-    free(consumer->partitions);
+    sp_commits_clear(&consumer->commits);
+    sp_assignment_clear(&consumer->assignment);
     free(consumer->headers);
     free(consumer);
 }

@@ -36,7 +36,7 @@ bool sp_consumer_next_ticket(struct sp_consumer *consumer, void **ticket, bool *
 void sp_consumer_hand_back(struct sp_consumer *consumer, const struct sp_record *record);
 /* Fills kafka_up, problem, partitions (out's own, which grow), consumed, commits, commit_errors,
  * rebalances, redeliveries and last_commit_ms. */
-void sp_consumer_status(const struct sp_consumer *consumer, struct sp_queue_status *out);
+void sp_consumer_status(struct sp_consumer *consumer, struct sp_queue_status *out);
 /* Commits, leaves the group, gives all tickets back. Blocks: a few times limit_ms at most. */
 void sp_consumer_leave(struct sp_consumer *consumer, int64_t limit_ms);
 /* Frees. Call sp_consumer_leave() before. */

@@ -95,8 +95,14 @@ void sp_queue_stop_intake(struct sp_queue *q);
 
 struct sp_partition_status {
     char name[264];           /* "<topic>-<n>" */
-    int64_t lag;              /* -1: unknown */
+    int64_t lag;              /* records behind the watermark; -1: unknown */
     int64_t watermark, taken; /* next offset to commit; records out */
+    int64_t window_used;      /* offsets from the watermark to the last one taken */
+    int64_t done;             /* records in the window that are complete */
+    int64_t head_offset;      /* of the first one that is not; -1: there is none */
+    int64_t head_since_ms;    /* monotonic; when it came to be that */
+    bool blocked; /* the window is full of completed records behind the head: logged once */
+    int64_t last_progress_ms; /* monotonic: a record was taken or completed, or there was none */
 };
 /* A consistent copy for health and metrics. Thread: any. The caller frees partitions. */
 struct sp_queue_status {

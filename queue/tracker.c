@@ -30,8 +30,10 @@ void sp_tracker_clear(struct sp_tracker *tracker)
     *tracker = SP_TRACKER_INIT(tracker->window, tracker->tickets);
 }
 
-static bool grow(struct sp_tracker *tracker)
+static bool has_memory(struct sp_tracker *tracker)
 {
+    if (tracker->count < tracker->capacity)
+        return true;
     size_t capacity = tracker->capacity ? tracker->capacity * 2 : FIRST_CAPACITY;
     struct sp_tracker_entry *ring = malloc(capacity * sizeof(*ring));
     if (!ring)
@@ -49,43 +51,61 @@ bool sp_tracker_has_room(struct sp_tracker *tracker)
 {
     if (tracker->count > tracker->kept && tracker->next - tracker->watermark >= tracker->window)
         return false;
-    return tracker->count < tracker->capacity || grow(tracker);
+    return has_memory(tracker);
 }
 
-void sp_tracker_take(struct sp_tracker *tracker, int64_t offset, int64_t timestamp)
+static void append(struct sp_tracker *tracker, int64_t offset, int64_t timestamp,
+                   enum sp_tracked state)
 {
     assert(offset >= tracker->next && tracker->count < tracker->capacity);
     if (tracker->count == tracker->kept)
         tracker->watermark = offset; /* a gap before it needs no completion */
-    *slot(tracker, tracker->count++) = (struct sp_tracker_entry){
-        .timestamp = timestamp, .offset = offset, .state = SP_TRACKED_OUT};
+    *slot(tracker, tracker->count++) =
+        (struct sp_tracker_entry){.timestamp = timestamp, .offset = offset, .state = state};
     tracker->next = offset + 1;
-    tracker->open++;
+    tracker->in[state]++;
 }
 
-/* Offsets rise, so the entry is at most as many places from the head as its offset is. */
+void sp_tracker_take(struct sp_tracker *tracker, int64_t offset, int64_t timestamp)
+{
+    append(tracker, offset, timestamp, SP_TRACKED_OUT);
+}
+
+/* The first entry with this offset or a higher one. Offsets rise, so it is at most as many places
+ * from the head as the offset is. */
+static size_t place_of(const struct sp_tracker *tracker, int64_t offset)
+{
+    if (tracker->count == 0 || offset <= offset_at(tracker, 0))
+        return 0;
+    size_t low = 0, high = (size_t)(offset - offset_at(tracker, 0));
+    if (high < tracker->count && offset_at(tracker, high) == offset)
+        return high;
+    if (high > tracker->count)
+        high = tracker->count;
+    while (low < high) {
+        size_t middle = low + ((high - low) / 2);
+        if (offset_at(tracker, middle) < offset) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
 static struct sp_tracker_entry *find(const struct sp_tracker *tracker, int64_t offset)
 {
-    if (tracker->count == 0 || offset < offset_at(tracker, 0) || offset >= tracker->next)
-        return NULL;
-    size_t low = 0, high = (size_t)(offset - offset_at(tracker, 0));
-    if (high >= tracker->count)
-        high = tracker->count - 1;
-    size_t at = high;
-    while (low <= high) {
-        int64_t there = offset_at(tracker, at);
-        if (there == offset)
-            return slot(tracker, at);
-        if (there < offset) {
-            low = at + 1;
-        } else if (at == 0) {
-            break;
-        } else {
-            high = at - 1;
-        }
-        at = low + ((high - low) / 2);
-    }
-    return NULL;
+    size_t i = place_of(tracker, offset);
+    return i < tracker->count && offset_at(tracker, i) == offset ? slot(tracker, i) : NULL;
+}
+
+/* Of one from the watermark on. */
+static void set_state(struct sp_tracker *tracker, struct sp_tracker_entry *entry,
+                      enum sp_tracked state)
+{
+    tracker->in[entry->state]--;
+    tracker->in[state]++;
+    entry->state = state;
 }
 
 static void give_back(struct sp_tracker *tracker, struct sp_tracker_entry *entry, bool committed)
@@ -96,21 +116,13 @@ static void give_back(struct sp_tracker *tracker, struct sp_tracker_entry *entry
 static void drop_first(struct sp_tracker *tracker, bool committed)
 {
     give_back(tracker, slot(tracker, 0), committed);
-    if (slot(tracker, 0)->state == SP_TRACKED_OUT)
-        tracker->open--;
-    if (tracker->kept > 0)
+    if (tracker->kept > 0) {
         tracker->kept--;
+    } else {
+        tracker->in[slot(tracker, 0)->state]--;
+    }
     tracker->head = (tracker->head + 1) & (tracker->capacity - 1);
     tracker->count--;
-}
-
-static void move_watermark(struct sp_tracker *tracker)
-{
-    while (tracker->kept < tracker->count &&
-           slot(tracker, tracker->kept)->state == SP_TRACKED_COMPLETE)
-        tracker->kept++;
-    tracker->watermark =
-        tracker->kept < tracker->count ? offset_at(tracker, tracker->kept) : tracker->next;
 }
 
 static void drop_kept(struct sp_tracker *tracker, int64_t offset, bool committed)
@@ -119,26 +131,34 @@ static void drop_kept(struct sp_tracker *tracker, int64_t offset, bool committed
         drop_first(tracker, committed);
 }
 
+static void move_watermark(struct sp_tracker *tracker)
+{
+    while (tracker->kept < tracker->count &&
+           slot(tracker, tracker->kept)->state == SP_TRACKED_COMPLETE) {
+        tracker->in[SP_TRACKED_COMPLETE]--;
+        tracker->kept++;
+    }
+    tracker->watermark =
+        tracker->kept < tracker->count ? offset_at(tracker, tracker->kept) : tracker->next;
+    drop_kept(tracker, tracker->watermark - tracker->window, false);
+}
+
 bool sp_tracker_complete(struct sp_tracker *tracker, int64_t offset, void *ticket)
 {
     struct sp_tracker_entry *entry = find(tracker, offset);
     if (!entry || entry->state != SP_TRACKED_OUT)
         return false;
-    entry->state = SP_TRACKED_COMPLETE;
     entry->ticket = ticket;
-    tracker->open--;
+    set_state(tracker, entry, SP_TRACKED_COMPLETE);
     move_watermark(tracker);
-    drop_kept(tracker, tracker->watermark - tracker->window, false);
     return true;
 }
 
 void sp_tracker_hand_back(struct sp_tracker *tracker, int64_t offset)
 {
     struct sp_tracker_entry *entry = find(tracker, offset);
-    if (!entry || entry->state != SP_TRACKED_OUT)
-        return;
-    entry->state = SP_TRACKED_BACK;
-    tracker->open--;
+    if (entry && entry->state == SP_TRACKED_OUT)
+        set_state(tracker, entry, SP_TRACKED_BACK);
 }
 
 void sp_tracker_committed(struct sp_tracker *tracker, int64_t offset)
@@ -173,6 +193,48 @@ void sp_tracker_retake(struct sp_tracker *tracker, int64_t offset)
 {
     struct sp_tracker_entry *entry = find(tracker, offset);
     assert(entry && entry->state == SP_TRACKED_BACK);
-    entry->state = SP_TRACKED_OUT;
-    tracker->open++;
+    set_state(tracker, entry, SP_TRACKED_OUT);
+}
+
+void sp_tracker_pass(struct sp_tracker *tracker, int64_t from, int64_t to)
+{
+    if (tracker->in[SP_TRACKED_BACK] == 0)
+        return;
+    for (size_t i = place_of(tracker, from); i < tracker->count && offset_at(tracker, i) < to;
+         i++) {
+        if (slot(tracker, i)->state == SP_TRACKED_BACK)
+            set_state(tracker, slot(tracker, i), SP_TRACKED_COMPLETE);
+    }
+    move_watermark(tracker);
+}
+
+size_t sp_tracker_marks(const struct sp_tracker *tracker, struct sp_mark *marks, size_t max)
+{
+    size_t n = tracker->count - tracker->kept;
+    if (tracker->in[SP_TRACKED_COMPLETE] == 0)
+        return 0;
+    if (n > max)
+        n = max;
+    for (size_t i = 0; i < n; i++) {
+        const struct sp_tracker_entry *entry = slot(tracker, tracker->kept + i);
+        marks[i] = (struct sp_mark){.offset = entry->offset,
+                                    .timestamp = entry->timestamp,
+                                    .done = entry->state == SP_TRACKED_COMPLETE};
+    }
+    return n;
+}
+
+bool sp_tracker_restore(struct sp_tracker *tracker, const struct sp_mark *mark)
+{
+    if (mark->offset >= tracker->next) {
+        if (!has_memory(tracker))
+            return false;
+        append(tracker, mark->offset, mark->timestamp,
+               mark->done ? SP_TRACKED_COMPLETE : SP_TRACKED_BACK);
+    } else if (mark->done &&
+               sp_tracker_look(tracker, mark->offset, mark->timestamp) == SP_TRACKED_BACK) {
+        set_state(tracker, find(tracker, mark->offset), SP_TRACKED_COMPLETE);
+    }
+    move_watermark(tracker);
+    return true;
 }

@@ -28,12 +28,18 @@ struct sp_tracker {
     int64_t window;             /* in offsets, from the watermark */
     int64_t watermark;          /* the next offset to commit; -1 before the first record */
     int64_t next;               /* the least offset that can be taken */
-    size_t open;                /* taken and not complete */
+    size_t in[4];               /* by state, how many stand from the watermark on */
     struct sp_tickets *tickets; /* borrowed */
 };
 
 #define SP_TRACKER_INIT(window_offsets, tickets_of)                                                \
     ((struct sp_tracker){.window = (window_offsets), .watermark = -1, .tickets = (tickets_of)})
+
+/* A record as others get to know of it. */
+struct sp_mark {
+    int64_t offset, timestamp;
+    bool done;
+};
 
 void sp_tracker_clear(struct sp_tracker *tracker);
 /* Whether another record may be taken: the window is not full, and there is memory for it. */
@@ -56,3 +62,14 @@ enum sp_tracked sp_tracker_look(const struct sp_tracker *tracker, int64_t offset
                                 int64_t timestamp);
 /* An offset that was handed back is out again. */
 void sp_tracker_retake(struct sp_tracker *tracker, int64_t offset);
+/* Reading got from one offset to another, and what was handed back between them did not come again:
+ * Kafka has it no more, and it holds nothing up. */
+void sp_tracker_pass(struct sp_tracker *tracker, int64_t from, int64_t to);
+
+/* What stands from the watermark on, at most max; 0 when none of it is complete. */
+size_t sp_tracker_marks(const struct sp_tracker *tracker, struct sp_mark *marks, size_t max);
+/*
+ * What somebody else left, after sp_tracker_begin() and in rising order of offsets: it is complete,
+ * or as good as handed back. What is out here stays so. False without memory.
+ */
+bool sp_tracker_restore(struct sp_tracker *tracker, const struct sp_mark *mark);

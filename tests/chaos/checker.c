@@ -26,15 +26,23 @@ struct checker {
     int64_t *of;
 };
 
-static const char *const names[CHECKER_COUNT] = {
-#define CHECKER_TEXT(name, text) [CHECKER_##name] = text,
-    CHECKER_NUMBERS(CHECKER_TEXT)
-#undef CHECKER_TEXT
+static const struct {
+    const char *name;
+    bool is_fault;
+} rows[CHECKER_COUNT] = {
+#define CHECKER_ROW(number, text, fault) [CHECKER_##number] = {text, fault},
+    CHECKER_NUMBERS(CHECKER_ROW)
+#undef CHECKER_ROW
 };
 
 const char *checker_name(enum checker_number number)
 {
-    return names[number];
+    return rows[number].name;
+}
+
+bool checker_is_fault(enum checker_number number)
+{
+    return rows[number].is_fault;
 }
 
 static int compare(int64_t a, int64_t b)

@@ -13,27 +13,35 @@
 
 #define CHECKER_SETTLE_US 200000
 
-/* One row each: name in C, name as printed. */
+/*
+ * One row each: name in C, name as printed, whether any but 0 is a fault where a case says nothing
+ * else. The last ones are measured by the driver, and 0 here.
+ */
 #define CHECKER_NUMBERS(N)                                                                         \
-    N(JOBS, "jobs")               /* requests sent */                                              \
-    N(LOST, "lost")               /* of them without a reply */                                    \
-    N(STRAY, "stray")             /* ids with a run or a reply that nobody sent */                 \
-    N(WRONG, "wrong")             /* ids with a reply of another status than wanted */             \
-    N(RUNS, "runs")               /* executions */                                                 \
-    N(RERUN, "re-run")            /* of them beyond one per id */                                  \
-    N(CUT, "cut")                 /* runs cut, see above */                                        \
-    N(UNEXPLAINED, "unexplained") /* re-runs after a run that was not cut */                       \
-    N(AT_ONCE, "at-once")         /* re-runs that began while such a run was still going on */     \
-    N(DOUBLED, "doubled")         /* replies beyond one per id */                                  \
-    N(DIFFERENT, "different")     /* of them with other bytes or another result id */              \
-    N(REORDERED, "reordered")     /* jobs begun before an earlier one of their key had ended */    \
-    N(ATTEMPTS, "attempts")       /* the highest in a reply */                                     \
-    N(DLQ, "dlq")                 /* dead letters */                                               \
-    N(RECOVERY_MS, "recovery_ms") /* longest from a heal to the next reply */                      \
-    N(TAKEOVER_MS, "takeover_ms") /* longest from a kill or freeze to the next run of a cut job */
+    N(JOBS, "jobs", false)               /* requests sent */                                       \
+    N(LOST, "lost", true)                /* of them without a reply */                             \
+    N(STRAY, "stray", true)              /* ids with a run or a reply that nobody sent */          \
+    N(WRONG, "wrong", true)              /* ids with a reply of another status than wanted */      \
+    N(RUNS, "runs", false)               /* executions */                                          \
+    N(RERUN, "re-run", true)             /* of them beyond one per id */                           \
+    N(CUT, "cut", false)                 /* runs cut, see above */                                 \
+    N(UNEXPLAINED, "unexplained", true)  /* re-runs after a run that was not cut */                \
+    N(AT_ONCE, "at-once", true)          /* of them while the earlier run was going on */          \
+    N(DOUBLED, "doubled", true)          /* replies beyond one per id */                           \
+    N(DIFFERENT, "different", true)      /* of them with other bytes or another result id */       \
+    N(REORDERED, "reordered", true)      /* jobs begun before an earlier of their key had ended */ \
+    N(ATTEMPTS, "attempts", false)       /* the highest in a reply */                              \
+    N(DLQ, "dlq", true)                  /* dead letters */                                        \
+    N(RECOVERY_MS, "recovery_ms", false) /* longest from a heal to the next reply */               \
+    N(TAKEOVER_MS, "takeover_ms", false) /* longest from a cut to the next run of its job */       \
+    N(UNCOMMITTED, "uncommitted", true)  /* offsets, once all workers have stopped */              \
+    N(DEGRADED, "degraded", true)        /* replies that promise no dedupe */                      \
+    N(UNCLEAR, "unclear", true)          /* errors that do not name their reason */                \
+    N(SLOWEST_MS, "slowest_ms", false)   /* what the case is about took so long at most */         \
+    N(P99_PERCENT, "p99_percent", false) /* the case's 99th percentile, of that without a fault */
 
 enum checker_number {
-#define CHECKER_ENUM(name, text) CHECKER_##name,
+#define CHECKER_ENUM(name, text, is_fault) CHECKER_##name,
     CHECKER_NUMBERS(CHECKER_ENUM)
 #undef CHECKER_ENUM
         CHECKER_COUNT
@@ -45,6 +53,7 @@ struct checker_numbers {
 
 /* As printed. */
 const char *checker_name(enum checker_number number);
+bool checker_is_fault(enum checker_number number);
 /* Sorts the ledger's events. False: no memory. */
 bool checker_count(struct ledger *ledger, struct checker_numbers *out);
 /* Executions of one id. */

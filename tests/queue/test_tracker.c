@@ -27,7 +27,7 @@ Test(tracker, the_watermark_waits_for_the_first_incomplete_offset)
     cr_expect(sp_tracker_complete(&tracker, 7, NULL));
 
     cr_expect(eq(i64, tracker.watermark, 9));
-    cr_expect(eq(sz, tracker.open, 0));
+    cr_expect(eq(sz, tracker.in[SP_TRACKED_OUT], 0));
     sp_tracker_clear(&tracker);
 }
 
@@ -76,7 +76,7 @@ Test(tracker, an_offset_completes_once)
     cr_expect(not(sp_tracker_complete(&tracker, 7, NULL)));
 
     cr_expect(eq(i64, tracker.watermark, 0));
-    cr_expect(eq(sz, tracker.open, 1));
+    cr_expect(eq(sz, tracker.in[SP_TRACKED_OUT], 1));
     sp_tracker_clear(&tracker);
 }
 
@@ -110,7 +110,7 @@ Test(tracker, a_record_that_comes_again_is_known_until_its_offset_is_committed)
     sp_tracker_retake(&tracker, 8);
     cr_expect(sp_tracker_complete(&tracker, 8, NULL));
     cr_expect(eq(i64, tracker.watermark, 9));
-    cr_expect(eq(sz, tracker.open, 0));
+    cr_expect(eq(sz, tracker.in[SP_TRACKED_OUT], 0));
     sp_tracker_clear(&tracker);
 }
 
@@ -123,12 +123,12 @@ Test(tracker, what_others_committed_meanwhile_is_forgotten)
 
     sp_tracker_begin(&tracker, 3);
     cr_expect(eq(i64, tracker.watermark, 3));
-    cr_expect(eq(sz, tracker.open, 1));
+    cr_expect(eq(sz, tracker.in[SP_TRACKED_OUT], 1));
     cr_expect(not(sp_tracker_complete(&tracker, 0, NULL)));
     sp_tracker_begin(&tracker, 20);
 
     cr_expect(eq(i64, tracker.watermark, 20));
-    cr_expect(eq(sz, tracker.open, 0));
+    cr_expect(eq(sz, tracker.in[SP_TRACKED_OUT], 0));
     take(&tracker, 20);
     cr_expect(sp_tracker_complete(&tracker, 20, NULL));
     cr_expect(eq(i64, tracker.watermark, 21));
@@ -190,7 +190,7 @@ Test(tracker, any_order_of_completions_gives_the_watermark_of_the_model)
                 /* Most completions are near the oldest, or the full window would stop the walk. */
                 if (tracker.count > 0)
                     model.complete[tracker.watermark] =
-                        sp_tracker_complete(&tracker, tracker.watermark);
+                        sp_tracker_complete(&tracker, tracker.watermark, NULL);
             }
             cr_assert(eq(i64, tracker.watermark,
                          tracker.watermark < 0 ? -1 : model_watermark(&model, tracker.next)),

@@ -47,6 +47,7 @@ static rd_kafka_t *client(struct sp_stage *s, rd_kafka_type_t type, const char *
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_conf_set(conf, "bootstrap.servers", s->kafka, text, sizeof(text));
     rd_kafka_conf_set(conf, "log_level", "3", text, sizeof(text));
+    rd_kafka_conf_set(conf, "reconnect.backoff.max.ms", "1000", text, sizeof(text));
     for (size_t i = 0; options[i]; i += 2)
         cr_assert(rd_kafka_conf_set(conf, options[i], options[i + 1], text, sizeof(text)) ==
                       RD_KAFKA_CONF_OK,
@@ -247,7 +248,7 @@ int64_t sp_stage_local(struct sp_stage *s, const char *extra_members)
 /* Workers */
 
 /* Only async-signal-safe calls: other threads exist when the test forks. */
-static void exec_worker(char *const *argv, int ready_fd, int log_fd)
+static void exec_worker(const char *program, char *const *argv, int ready_fd, int log_fd)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     sigset_t none;
@@ -260,7 +261,7 @@ static void exec_worker(char *const *argv, int ready_fd, int log_fd)
     dup2(moved, 3);
     for (int fd = 4; fd < 256; fd++)
         close(fd);
-    execv(SANDPIPER_BIN, argv);
+    execv(program, argv);
     _exit(127);
 }
 
@@ -286,7 +287,7 @@ static size_t worker_args(struct sp_stage *s, const char *const *options, char a
 }
 
 /* The read end of the pipe on which the worker says that it is ready. */
-static int spawn_worker(struct sp_stage *s, const char *const *options)
+static int spawn_worker(struct sp_stage *s, int index, const char *const *options)
 {
     static char args[40][224];
     size_t n = worker_args(s, options, args, SP_COUNT(args));
@@ -296,16 +297,16 @@ static int spawn_worker(struct sp_stage *s, const char *const *options)
         argv[4 + 2 * i] = (char *)"-X";
         argv[5 + 2 * i] = args[i];
     }
-    struct sp_stage_worker *w = &s->workers[s->n_workers];
-    cr_assert(s->n_workers < (int)SP_COUNT(s->workers));
-    snprintf(w->log, sizeof(w->log), "/tmp/%s.%d.log", s->prefix, s->n_workers);
+    cr_assert(index < (int)SP_COUNT(s->workers));
+    struct sp_stage_worker *w = &s->workers[index];
+    snprintf(w->log, sizeof(w->log), "/tmp/%s.%d.log", s->prefix, index);
     int log_fd = open(w->log, O_CREAT | O_APPEND | O_WRONLY | O_CLOEXEC, 0600);
     int ready[2];
     cr_assert(log_fd >= 0 && pipe2(ready, O_CLOEXEC) == 0);
     pid_t pid = fork();
     cr_assert(pid >= 0);
     if (pid == 0)
-        exec_worker(argv, ready[1], log_fd);
+        exec_worker(s->program ? s->program : SANDPIPER_BIN, argv, ready[1], log_fd);
     close(ready[1]);
     close(log_fd);
     w->pid = pid;
@@ -314,8 +315,14 @@ static int spawn_worker(struct sp_stage *s, const char *const *options)
 
 int sp_stage_worker_start(struct sp_stage *s, const char *const *options)
 {
-    close(spawn_worker(s, options));
+    close(spawn_worker(s, s->n_workers, options));
     return s->n_workers++;
+}
+
+void sp_stage_worker_again(struct sp_stage *s, int index, const char *const *options)
+{
+    cr_assert(index < s->n_workers && s->workers[index].pid == 0);
+    close(spawn_worker(s, index, options));
 }
 
 static void show_log(const struct sp_stage_worker *w)
@@ -330,7 +337,7 @@ static void show_log(const struct sp_stage_worker *w)
 
 int sp_stage_worker(struct sp_stage *s, const char *const *options)
 {
-    int fd = spawn_worker(s, options);
+    int fd = spawn_worker(s, s->n_workers, options);
     struct sp_stage_worker *w = &s->workers[s->n_workers];
     char line[128] = "";
     size_t len = 0;

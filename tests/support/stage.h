@@ -17,6 +17,7 @@
 struct sp_stage {
     char kafka[64], redis[64]; /* host:port */
     char prefix[64];           /* of Redis keys, topics and the group */
+    const char *program;       /* of the workers started from now on; NULL: sandpiper */
     char requests[96], results[96], dlq[112], control[96];
     rd_kafka_t *producer, *reader;
     struct sp_stage_answer *
@@ -73,6 +74,8 @@ char *sp_stage_redis(struct sp_stage *s, const char *fmt, ...);
 int sp_stage_worker(struct sp_stage *s, const char *const *options);
 /* The same without waiting: for workers that cannot become ready. */
 int sp_stage_worker_start(struct sp_stage *s, const char *const *options);
+/* The same in the place of a worker that has ended; its log is carried on. */
+void sp_stage_worker_again(struct sp_stage *s, int index, const char *const *options);
 /* Sends the signal and waits (20 s) for the end; the wait status. */
 int sp_stage_worker_end(struct sp_stage *s, int index, int signal);
 /* GET of the worker's endpoint: status code, body (the caller frees). */
