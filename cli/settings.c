@@ -1,23 +1,23 @@
-/* `settings`: reads and changes the settings in Redis. Every change is checked first, and goes in
- * by the one script (settings/store.h). */
+/* `settings`: the table of its commands, and those that change nothing. */
+#include "cli/settings.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/admin.h"
-#include "cli/candidate.h"
 #include "cli/commands.h"
 #include "cli/probe.h"
 #include "worker/host.h"
 
-enum { SET_AGAIN = 10 };
-
-struct settings_options {
-    struct sp_common_options common;
-    const char *from, *author, *comment;
-    struct sp_list unset;
-    bool activate, if_absent;
-    int64_t wait;
-};
+struct sp_candidate sp_settings_candidate(const struct sp_call *call)
+{
+    const struct sp_settings_options *options = call->options;
+    return (struct sp_candidate){
+        .from = options->from,
+        .assignments = call->operands + 1,
+        .n_assignments = call->n_operands > 0 ? call->n_operands - 1 : 0,
+        .unset = &options->unset,
+    };
+}
 
 /* The stored object of one provider, secrets masked. New reference; NULL where it cannot be shown.
  */
@@ -89,7 +89,7 @@ static void print_document(const struct sp_call *call, const struct sp_admin *ad
 
 static int get_one(const struct sp_call *call, const struct sp_admin *admin, const char *name)
 {
-    const struct settings_options *options = call->options;
+    const struct sp_settings_options *options = call->options;
     const struct sp_provider_ops *ops = NULL;
     struct sp_error err = {0};
     if (sp_registry_get(name, &ops, &err))
@@ -108,7 +108,7 @@ static int get_one(const struct sp_call *call, const struct sp_admin *admin, con
 
 static int run_get(const struct sp_call *call)
 {
-    const struct settings_options *options = call->options;
+    const struct sp_settings_options *options = call->options;
     sp_auto(sp_admin_clear) struct sp_admin admin = {0};
     struct sp_error err = {0};
     if (sp_admin_open(call, &admin, &err))
@@ -128,170 +128,6 @@ static int run_get(const struct sp_call *call)
     return SP_EXIT_OK;
 }
 
-/* With --wait: until the fleet has it. */
-static int await_fleet(const struct sp_call *call, struct sp_admin *admin, int64_t version)
-{
-    const struct settings_options *options = call->options;
-    struct sp_error err = {0};
-    size_t n = 0;
-    if (!options->wait)
-        return SP_EXIT_OK;
-    if (sp_admin_converge(admin, version, options->wait, &n, &err))
-        return sp_call_fail(call, &err);
-    if (n == 0) {
-        fprintf(call->err, "No worker is running; the next one to start reads it.\n");
-    } else {
-        fprintf(call->err, "%zu worker%s applied it.\n", n, n == 1 ? " has" : "s have");
-    }
-    return SP_EXIT_OK;
-}
-
-struct outcome {
-    int64_t version;
-    bool applied;
-};
-
-static int announce(const struct sp_call *call, struct sp_admin *admin,
-                    const struct outcome *outcome)
-{
-    const struct settings_options *options = call->options;
-    if (options->common.json) {
-        json_auto_t *answer = json_pack("{s:I, s:b}", "version", (json_int_t)outcome->version,
-                                        "applied", outcome->applied);
-        sp_call_print_json(call, answer);
-    } else if (outcome->applied) {
-        fprintf(call->out, "version %lld\n", (long long)outcome->version);
-    } else {
-        fprintf(call->out, "there are settings already; nothing was changed (version %lld)\n",
-                (long long)outcome->version);
-    }
-    return outcome->applied ? await_fleet(call, admin, outcome->version) : SP_EXIT_OK;
-}
-
-static enum sp_code store(const struct sp_call *call, const struct sp_admin *admin,
-                          struct sp_change *change, struct outcome *outcome, struct sp_error *err)
-{
-    const struct settings_options *options = call->options;
-    enum sp_stored stored = SP_STORED_NOT;
-    change->author = options->author;
-    change->comment = options->comment;
-    enum sp_code rc = sp_store_change(admin->redis, admin->config->redis.prefix, change,
-                                      &outcome->version, &stored, err);
-    outcome->applied = stored == SP_STORED;
-    return rc;
-}
-
-static int store_change(const struct sp_call *call, struct sp_admin *admin,
-                        struct sp_change *change)
-{
-    struct sp_error err = {0};
-    struct outcome outcome = {0};
-    if (store(call, admin, change, &outcome, &err))
-        return sp_call_fail(call, &err);
-    return announce(call, admin, &outcome);
-}
-
-static struct sp_candidate candidate_of(const struct sp_call *call)
-{
-    const struct settings_options *options = call->options;
-    return (struct sp_candidate){
-        .from = options->from,
-        .assignments = call->operands + 1,
-        .n_assignments = call->n_operands > 0 ? call->n_operands - 1 : 0,
-        .unset = &options->unset,
-    };
-}
-
-/* Keys are set on top of what is stored; --from replaces it, whatever it is. */
-static enum sp_code set_once(const struct sp_call *call, const struct sp_admin *admin,
-                             const struct sp_provider_ops *ops, struct outcome *outcome,
-                             struct sp_error *err)
-{
-    const struct settings_options *options = call->options;
-    const struct sp_candidate candidate = candidate_of(call);
-    json_auto_t *settings = NULL;
-    enum sp_code rc = sp_candidate_make(admin, ops, &candidate, &settings, err);
-    if (rc)
-        return rc;
-    json_auto_t *providers = json_pack("{s:O}", ops->name, settings);
-    struct sp_change change = {
-        .provider_type = options->activate ? ops->name : NULL,
-        .providers = providers,
-        .base = options->from ? NULL : ops->name,
-        .base_text = json_string_value(json_object_get(admin->doc.providers, ops->name)),
-    };
-    return store(call, admin, &change, outcome, err);
-}
-
-/* Another administrator may have changed the same provider since it was read: then once more. */
-static enum sp_code set_provider(const struct sp_call *call, struct sp_admin *admin,
-                                 const struct sp_provider_ops *ops, struct outcome *outcome,
-                                 struct sp_error *err)
-{
-    enum sp_code rc = set_once(call, admin, ops, outcome, err);
-    for (int i = 0; !rc && !outcome->applied && i < SET_AGAIN; i++) {
-        rc = sp_admin_read(admin, err);
-        if (!rc)
-            rc = set_once(call, admin, ops, outcome, err);
-    }
-    if (rc || outcome->applied)
-        return rc;
-    return sp_error_set(err, SP_E_UNAVAILABLE, "%s: others keep changing it; try again later",
-                        ops->name);
-}
-
-static int run_set(const struct sp_call *call)
-{
-    const struct settings_options *options = call->options;
-    sp_auto(sp_admin_clear) struct sp_admin admin = {0};
-    const struct sp_provider_ops *ops = NULL;
-    struct outcome outcome = {0};
-    struct sp_error err = {0};
-    if (!options->from && call->n_operands < 2 && !options->unset.n) {
-        (void)sp_error_set(&err, SP_E_INVALID, "nothing to set: give KEY=VALUE, --from or --unset");
-        return sp_call_misuse(call, &err);
-    }
-    if (sp_registry_get(call->operands[0], &ops, &err))
-        return sp_call_misuse(call, &err);
-    if (sp_admin_open(call, &admin, &err) || set_provider(call, &admin, ops, &outcome, &err))
-        return sp_call_fail(call, &err);
-    return announce(call, &admin, &outcome);
-}
-
-static int run_activate(const struct sp_call *call)
-{
-    sp_auto(sp_admin_clear) struct sp_admin admin = {0};
-    const struct sp_provider_ops *ops = NULL;
-    json_auto_t *settings = NULL;
-    struct sp_error err = {0};
-    if (sp_registry_get(call->operands[0], &ops, &err))
-        return sp_call_misuse(call, &err);
-    if (sp_admin_open(call, &admin, &err))
-        return sp_call_fail(call, &err);
-    if (sp_candidate_make(&admin, ops, &(struct sp_candidate){0}, &settings, &err))
-        return sp_call_fail(call, &err);
-    struct sp_change change = {.provider_type = ops->name};
-    return store_change(call, &admin, &change);
-}
-
-static int run_import(const struct sp_call *call)
-{
-    const struct settings_options *options = call->options;
-    sp_auto(sp_admin_clear) struct sp_admin admin = {0};
-    json_auto_t *file = NULL;
-    json_auto_t *providers = json_object();
-    struct sp_error err = {0};
-    struct sp_change change = {
-        .providers = providers, .replace = true, .if_absent = options->if_absent};
-    if (sp_candidate_read(call->operands[0], &file, &err) || sp_admin_open(call, &admin, &err))
-        return sp_call_fail(call, &err);
-    if (sp_candidate_import(&admin, file, &change, &err)) {
-        (void)sp_error_wrap(&err, err.code, "%.80s", call->operands[0]);
-        return sp_call_fail(call, &err);
-    }
-    return store_change(call, &admin, &change);
-}
-
 static int run_schema(const struct sp_call *call)
 {
     const struct sp_provider_ops *ops = NULL;
@@ -307,7 +143,7 @@ static void show_step(const void *ctx, const char *step, int64_t took_ms,
                       const struct sp_error *error)
 {
     const struct sp_call *call = ctx;
-    const struct settings_options *options = call->options;
+    const struct sp_settings_options *options = call->options;
     if (options->common.json)
         return;
     if (error) {
@@ -321,7 +157,7 @@ static void show_step(const void *ctx, const char *step, int64_t took_ms,
 static int print_probe(const struct sp_call *call, const struct sp_provider_ops *ops,
                        const struct sp_probe *probe)
 {
-    const struct settings_options *options = call->options;
+    const struct sp_settings_options *options = call->options;
     json_auto_t *answer = sp_probe_json(ops, probe);
     if (options->common.json) {
         sp_call_print_json(call, answer);
@@ -364,66 +200,76 @@ static int run_test(const struct sp_call *call)
     const char *name = call->n_operands > 0 ? call->operands[0] : sp_admin_active(&admin);
     if (sp_registry_get(name, &ops, &err))
         return sp_call_misuse(call, &err);
-    const struct sp_candidate candidate = candidate_of(call);
+    const struct sp_candidate candidate = sp_settings_candidate(call);
     if (sp_candidate_make(&admin, ops, &candidate, &settings, &err))
         return sp_call_fail(call, &err);
     return probe(call, &admin, ops, settings);
 }
 
 #define FROM_OPTION                                                                                \
-    SP_TEXT_OPTION(struct settings_options, from, "from", .value = "FILE",                         \
+    SP_TEXT_OPTION(struct sp_settings_options, from, "from", .value = "FILE",                      \
                    .help =                                                                         \
                        "the provider's whole settings as a JSON object; \"-\": standard input")
 #define UNSET_OPTION                                                                               \
-    SP_LIST_OPTION(struct settings_options, unset, "unset", .value = "KEY",                        \
+    SP_LIST_OPTION(struct sp_settings_options, unset, "unset", .value = "KEY",                     \
                    .help = "remove a key, so that its default holds; repeatable")
 #define CHANGE_OPTIONS                                                                             \
-    SP_TEXT_OPTION(struct settings_options, author, "author", .value = "NAME",                     \
+    SP_TEXT_OPTION(struct sp_settings_options, author, "author", .value = "NAME",                  \
                    .help = "who makes the change, kept beside it"),                                \
-        SP_TEXT_OPTION(struct settings_options, comment, "comment", .value = "TEXT",               \
+        SP_TEXT_OPTION(struct sp_settings_options, comment, "comment", .value = "TEXT",            \
                        .help = "why, kept beside it"),                                             \
-        SP_DURATION_OPTION(struct settings_options, wait, "wait", .letter = 'w', .value = "TIME",  \
-                           .help = "wait until every worker has applied it")
+        SP_DURATION_OPTION(struct sp_settings_options, wait, "wait", .letter = 'w',                \
+                           .value = "TIME", .help = "wait until every worker has applied it"),     \
+        SP_FLAG_OPTION(struct sp_settings_options, redis_only, "redis-only",                       \
+                       .help =                                                                     \
+                           "leave Kafka out; the next change on the control topic replaces it")
 
 static const struct sp_option plain_options[] = {
-    SP_CONFIG_OPTIONS(struct settings_options),
-    SP_JSON_OPTION(struct settings_options),
+    SP_CONFIG_OPTIONS(struct sp_settings_options),
+    SP_JSON_OPTION(struct sp_settings_options),
 };
 
 static const struct sp_option set_options[] = {
     FROM_OPTION,
     UNSET_OPTION,
-    SP_FLAG_OPTION(struct settings_options, activate, "activate",
+    SP_FLAG_OPTION(struct sp_settings_options, activate, "activate",
                    .help = "make this provider the active one, too"),
     CHANGE_OPTIONS,
-    SP_CONFIG_OPTIONS(struct settings_options),
-    SP_JSON_OPTION(struct settings_options),
+    SP_CONFIG_OPTIONS(struct sp_settings_options),
+    SP_JSON_OPTION(struct sp_settings_options),
 };
 
 static const struct sp_option activate_options[] = {
     CHANGE_OPTIONS,
-    SP_CONFIG_OPTIONS(struct settings_options),
-    SP_JSON_OPTION(struct settings_options),
+    SP_CONFIG_OPTIONS(struct sp_settings_options),
+    SP_JSON_OPTION(struct sp_settings_options),
 };
 
 static const struct sp_option import_options[] = {
-    SP_FLAG_OPTION(struct settings_options, if_absent, "if-absent",
+    SP_FLAG_OPTION(struct sp_settings_options, if_absent, "if-absent",
                    .help = "do nothing where there are settings already"),
     CHANGE_OPTIONS,
-    SP_CONFIG_OPTIONS(struct settings_options),
-    SP_JSON_OPTION(struct settings_options),
+    SP_CONFIG_OPTIONS(struct sp_settings_options),
+    SP_JSON_OPTION(struct sp_settings_options),
+};
+
+static const struct sp_option watch_options[] = {
+    SP_DURATION_OPTION(struct sp_settings_options, during, "for", .value = "TIME",
+                       .help = "end after this time (else with Ctrl-C)"),
+    SP_CONFIG_OPTIONS(struct sp_settings_options),
+    SP_JSON_OPTION(struct sp_settings_options),
 };
 
 static const struct sp_option test_options[] = {
     FROM_OPTION,
     UNSET_OPTION,
-    SP_CONFIG_OPTIONS(struct settings_options),
-    SP_JSON_OPTION(struct settings_options),
+    SP_CONFIG_OPTIONS(struct sp_settings_options),
+    SP_JSON_OPTION(struct sp_settings_options),
 };
 
 #define OPTIONS(table)                                                                             \
     .options = (table), .n_options = SP_COUNT(table),                                              \
-    .options_size = sizeof(struct settings_options)
+    .options_size = sizeof(struct sp_settings_options)
 #define ANY_NUMBER SIZE_MAX
 
 static const struct sp_command command_get = {
@@ -446,7 +292,7 @@ static const struct sp_command command_set = {
     .min_operands = 1,
     .max_operands = ANY_NUMBER,
     OPTIONS(set_options),
-    .run = run_set,
+    .run = sp_settings_set,
 };
 
 static const struct sp_command command_activate = {
@@ -456,7 +302,7 @@ static const struct sp_command command_activate = {
     .min_operands = 1,
     .max_operands = 1,
     OPTIONS(activate_options),
-    .run = run_activate,
+    .run = sp_settings_activate,
 };
 
 static const struct sp_command command_schema = {
@@ -490,12 +336,21 @@ static const struct sp_command command_import = {
     .min_operands = 1,
     .max_operands = 1,
     OPTIONS(import_options),
-    .run = run_import,
+    .run = sp_settings_import,
+};
+
+static const struct sp_command command_watch = {
+    .name = "watch",
+    .operands = "",
+    .summary = "Show each change as it comes, and how the fleet follows.",
+    .details = "With --json every line is one object.",
+    OPTIONS(watch_options),
+    .run = sp_settings_watch,
 };
 
 static const struct sp_command *const settings_commands[] = {
-    &command_get,  &command_set, &command_activate, &command_import, &command_schema,
-    &command_test, NULL,
+    &command_get,    &command_set,  &command_activate, &command_import,
+    &command_schema, &command_test, &command_watch,    NULL,
 };
 
 const struct sp_command sp_command_settings = {

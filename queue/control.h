@@ -35,7 +35,7 @@ enum sp_control_event {
  * The next thing that happened. A topic that is not there is made where we may, else looked for
  * every minute. Records may come again: every 5 minutes the whole topic is read anew, so that one
  * that was deleted and made again unseen is read from its beginning, too. Blocks: timeout_ms, and
- * 7 s more while there is no topic.
+ * 8 s more in a bad case while there is no topic.
  */
 enum sp_control_event sp_control_log_next(struct sp_control_log *log, int64_t timeout_ms,
                                           struct sp_control_record *record);

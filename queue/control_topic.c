@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 
-enum { METADATA_MS = 2000, CREATE_MS = 5000 };
+enum { METADATA_MS = 2000, CREATE_MS = 3000 };
 
 SP_AUTO(rd_kafka_queue_t *, rd_kafka_queue_destroy)
 SP_AUTO(rd_kafka_event_t *, rd_kafka_event_destroy)

@@ -259,6 +259,7 @@ static enum sp_code answer_code(const char *text)
         {"BUSY", SP_E_UNAVAILABLE},       {"MASTERDOWN", SP_E_UNAVAILABLE},
         {"READONLY", SP_E_UNAVAILABLE},   {"MISCONF", SP_E_UNAVAILABLE},
         {"NOREPLICAS", SP_E_UNAVAILABLE}, {"ERR max number of clients", SP_E_UNAVAILABLE},
+        {"NOSCRIPT", SP_E_UNAVAILABLE}, /* until they are loaded again */
         {"NOAUTH", SP_E_DENIED},          {"NOPERM", SP_E_DENIED},
         {"WRONGPASS", SP_E_DENIED},
     };
@@ -272,9 +273,9 @@ static enum sp_code answer_code(const char *text)
     return SP_E_INVALID;
 }
 
-/* Takes the answer on SP_OK. Redis quotes the arguments of an unknown command: they are cut. */
-static enum sp_code accept_answer(struct sp_redis *r, redisReply *reply, redisReply **out,
-                                  struct sp_error *err)
+/* Redis quotes the arguments of an unknown command: they are cut. */
+enum sp_code sp_redis_accept(struct sp_redis *r, redisReply *reply, redisReply **out,
+                             struct sp_error *err)
 {
     if (!reply) {
         sp_error_set(err, SP_E_UNAVAILABLE, "redis %s: %s", r->name,
@@ -306,7 +307,7 @@ static enum sp_code log_in(struct sp_redis *r, struct sp_error *err)
     if (r->user)
         argv[argc++] = r->user;
     argv[argc++] = r->password ? r->password : "";
-    enum sp_code rc = accept_answer(r, redisCommandArgv(r->ctx, argc, argv, NULL), &reply, err);
+    enum sp_code rc = sp_redis_accept(r, redisCommandArgv(r->ctx, argc, argv, NULL), &reply, err);
     freeReplyObject(reply);
     if (rc == SP_E_INVALID) /* "called without any password configured" */
         return sp_error_set(err, SP_E_DENIED, "%s", err ? err->msg : "");
@@ -320,7 +321,7 @@ static enum sp_code select_db(struct sp_redis *r, struct sp_error *err)
     if (!r->db)
         return SP_OK;
     enum sp_code rc =
-        accept_answer(r, redisCommand(r->ctx, "SELECT %lld", (long long)r->db), &reply, err);
+        sp_redis_accept(r, redisCommand(r->ctx, "SELECT %lld", (long long)r->db), &reply, err);
     freeReplyObject(reply);
     return rc;
 }
@@ -371,7 +372,7 @@ enum sp_code sp_redis_command(struct sp_redis *r, redisReply **out, struct sp_er
     va_start(args, fmt);
     redisReply *reply = redisvCommand(ctx, fmt, args);
     va_end(args);
-    return accept_answer(r, reply, out, err);
+    return sp_redis_accept(r, reply, out, err);
 }
 
 enum sp_code sp_redis_argv(struct sp_redis *r, int argc, const char **argv, const size_t *len,
@@ -380,7 +381,7 @@ enum sp_code sp_redis_argv(struct sp_redis *r, int argc, const char **argv, cons
     redisContext *ctx = NULL;
     enum sp_code rc = sp_redis_connect(r, &ctx, err);
 
-    return rc ? rc : accept_answer(r, redisCommandArgv(ctx, argc, argv, len), out, err);
+    return rc ? rc : sp_redis_accept(r, redisCommandArgv(ctx, argc, argv, len), out, err);
 }
 
 void sp_redis_disconnect(struct sp_redis *r)

@@ -23,9 +23,9 @@ SP_AUTO(struct sp_redis *, sp_redis_free)
 
 /*
  * Connects if need be (AUTH, SELECT) and runs one command, each waiting 2 s at most.
- * SP_E_UNAVAILABLE: no connection, a time-out, LOADING, or out of memory; SP_E_DENIED: credentials
- * or ACL refused; SP_E_INVALID: any other error answer. After a broken connection the next call
- * connects anew. Thread: one at a time.
+ * SP_E_UNAVAILABLE: no connection, a time-out, LOADING, NOSCRIPT, or out of memory; SP_E_DENIED:
+ * credentials or ACL refused; SP_E_INVALID: any other error answer. After a broken connection the
+ * next call connects anew. Thread: one at a time.
  */
 SP_MUST_CHECK enum sp_code sp_redis_command(struct sp_redis *redis, redisReply **out,
                                             struct sp_error *err, const char *fmt, ...);
@@ -34,6 +34,13 @@ SP_MUST_CHECK enum sp_code sp_redis_argv(struct sp_redis *redis, int argc, const
 /* The connected context, for subscriptions; connects if need be. Borrowed. */
 SP_MUST_CHECK enum sp_code sp_redis_connect(struct sp_redis *redis, redisContext **out,
                                             struct sp_error *err);
+/*
+ * What an answer that was read from the borrowed context means: codes as above. Takes the reply: to
+ * *out on SP_OK, else it is freed. NULL: reading or writing failed; the connection is closed then,
+ * and the context with it.
+ */
+SP_MUST_CHECK enum sp_code sp_redis_accept(struct sp_redis *redis, redisReply *reply,
+                                           redisReply **out, struct sp_error *err);
 void sp_redis_disconnect(struct sp_redis *redis);
 /* "127.0.0.1:6379/0" or "/path/redis.sock/0". */
 const char *sp_redis_name(const struct sp_redis *redis);

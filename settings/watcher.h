@@ -59,6 +59,9 @@ struct sp_settings_status {
                               "" */
     char message[240];     /* why not; "" when all is well */
     int64_t changes, failures; /* counters: applied, refused */
+    int64_t control_offset;    /* of the control record that was refused last; meaningful when
+                                  control_message is not "" */
+    char control_message[240]; /* why; "" when the last one was good */
 };
 
 struct sp_watcher;
@@ -78,6 +81,17 @@ void sp_watcher_stop(struct sp_watcher *w);
 /* Looks again at once; resolve_again: also where nothing changed (SIGHUP: references are resolved
  * anew). Thread: any. */
 void sp_watcher_poke(struct sp_watcher *w, bool resolve_again);
+
+/*
+ * The last valid document of the control topic: put in force where Redis has not been readable
+ * since the start. *doc is taken, and empty then. Thread: any.
+ */
+void sp_watcher_offer(struct sp_watcher *w, struct sp_document *doc);
+/* A copy of the document in force; false: there is none. Thread: any. */
+bool sp_watcher_document(struct sp_watcher *w, struct sp_document *out);
+/* What is wrong with the control record at this offset, for the status; "": nothing with the last
+ * one. Thread: any. */
+void sp_watcher_control(struct sp_watcher *w, int64_t offset, const char *message);
 
 /*
  * A job found the provider of this snapshot away. If it is in force it is not `up` from now on,

@@ -13,10 +13,11 @@ struct sp_cancels;
 /* What holds an id with its NUL; ids made from the offset may be longer than a client's. */
 #define SP_CANCEL_ID_SIZE 301
 
+enum { SP_CANCELS_MAX = 100000 };
 /*
- * At most max ids (a full table of 100,000 takes some 20 MB). Where one more comes, the one whose
- * cancellation ends first gives way, which is logged once: it is the likeliest to have been obeyed.
- * NULL without memory.
+ * Holds at most max ids: SP_CANCELS_MAX of them, as long as a client's may be, take some 25 MB.
+ * Where one more comes, the one that came first gives way, which is logged once: it is the
+ * likeliest to have been obeyed already. NULL without memory.
  */
 struct sp_cancels *sp_cancels_new(size_t max);
 void sp_cancels_free(struct sp_cancels *cancels);

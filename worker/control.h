@@ -36,7 +36,8 @@ struct sp_control_options {
 SP_MUST_CHECK enum sp_code sp_control_start(const struct sp_control_options *options,
                                             struct sp_redis *redis, struct sp_control **out,
                                             struct sp_error *err);
-/* Ends the thread. Blocks: what it is in, 5 s at most. NULL is fine. */
+/* Ends the thread. Blocks: 0.1 s; while Kafka or Redis do not answer, what it is in, 10 s at most.
+ * NULL is fine. */
 void sp_control_stop(struct sp_control *control);
 
 /*

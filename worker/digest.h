@@ -6,8 +6,7 @@
 #define SP_DIGEST_SIZE 65
 
 /*
- * Lower-case hex SHA-256 over language, code, raw text of the arguments, files, timeout (ms) and
- * options, each with its length in front. Two requests have one digest when these are equal; files
- * count in the order given. Thread: any.
+ * Lower-case hex SHA-256 that depends on language, code, raw text of the arguments, timeout (ms),
+ * options and files, and on nothing else. The order of the files counts. Thread: any.
  */
 void sp_request_digest(const struct sp_request *req, char out[SP_DIGEST_SIZE]);

@@ -9,13 +9,15 @@
 #include "cli/files.h"
 #include "providers/registry.h"
 #include "tests/cli/tool.h"
+#include "tests/queue/mock.h"
 #include "tests/support.h"
 #include "tests/support/fake_provider.h"
 #include "tests/support/redis_server.h"
 
 static struct sp_redis_server server;
 static redisContext *redis;
-static char url[160];
+static char url[160], brokers[160];
+static struct mock mock;
 static char root[] = "/tmp/sandpiper-settings-XXXXXX";
 
 static void open_stage(void)
@@ -24,7 +26,10 @@ static void open_stage(void)
     cr_assert(eq(int, chdir(root), 0));
     cr_assert(sp_redis_server_start(&server, NULL));
     redis = redisConnectUnix(server.socket);
+    mock_start(&mock, 1);
+    rd_kafka_mock_topic_create(mock.cluster, "sandpiper.control", 1, 1);
     snprintf(url, sizeof(url), "redis.url=%s", server.url);
+    snprintf(brokers, sizeof(brokers), "kafka.bootstrap.servers=%s", mock_brokers(&mock));
     sp_registry_add(&fake_provider);
 }
 
@@ -33,13 +38,14 @@ static void close_stage(void)
     char command[128];
     redisFree(redis);
     sp_redis_server_stop(&server);
+    mock_stop(&mock);
     snprintf(command, sizeof(command), "rm -rf '%s'", root);
     cr_assert(eq(int, system(command), 0));
 }
 
 TestSuite(settings, .init = open_stage, .fini = close_stage);
 
-#define REDIS "-X", url
+#define REDIS "-X", url, "-X", brokers
 #define CALL(code, ...) expect_code(code, TOOL(__VA_ARGS__))
 
 /* The call's code is as said; its output is the caller's. */

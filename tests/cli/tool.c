@@ -5,13 +5,8 @@
 #include "cli/commands.h"
 
 static const struct sp_command *const commands[] = {
-    &sp_command_run,
-    &sp_command_submit,
-    &sp_command_wait,
-    &sp_command_settings,
-    &sp_command_providers,
-    &sp_command_workers,
-    NULL,
+    &sp_command_run,      &sp_command_submit,    &sp_command_wait,    &sp_command_cancel,
+    &sp_command_settings, &sp_command_providers, &sp_command_workers, NULL,
 };
 static const struct sp_command root = {.name = "sandpiper", .summary = "", .commands = commands};
 

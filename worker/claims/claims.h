@@ -81,9 +81,9 @@ enum sp_claim_verdict {
 
 /* The part of a claim that its holder may read. */
 struct sp_claim {
-    int64_t attempt;         /* of this run, from 1; of the last one with DIED */
-    int64_t died;            /* earlier attempts whose worker died */
-    bool degraded;           /* Redis does not know of it: header sandpiper_dedupe */
+    int64_t attempt;               /* of this run, from 1; of the last one with DIED */
+    int64_t died;                  /* earlier attempts whose worker died */
+    bool degraded;                 /* Redis does not know of it: header sandpiper_dedupe */
     struct sp_stored_reply stored; /* with REPUBLISH; belongs to the claim */
 };
 
@@ -104,7 +104,8 @@ SP_MUST_CHECK enum sp_claim_verdict sp_claims_take(struct sp_claims *claims,
  * after PARK. SP_E_UNAVAILABLE, SP_E_NOMEM: call again soon. Blocks as sp_claims_take().
  */
 SP_MUST_CHECK enum sp_code sp_claims_finish(struct sp_claims *claims, struct sp_claim *claim,
-                                            const struct sp_stored_reply *stored, struct sp_error *err);
+                                            const struct sp_stored_reply *stored,
+                                            struct sp_error *err);
 
 /* The following do not block; what they write goes out soon, or when Redis is back. Thread: any;
  * for one claim, one at a time. All but sp_claims_delivered() take the claim; NULL is nothing. */
@@ -127,7 +128,10 @@ struct sp_claims_status {
     size_t pending;   /* closings to be written */
     bool suspect;     /* one is running */
     /* Totals. */
-    int64_t taken, degraded_total, republished, parked, conflicts, died, lost, dropped;
+    int64_t taken, republished, skipped, parked, died, conflicts, held; /* verdicts */
+    int64_t lost;           /* finished too late: somebody else's by then */
+    int64_t degraded_total; /* claims that Redis did not know of */
+    int64_t dropped;        /* closings that were too many to keep */
 };
 
 /* Thread: any. */

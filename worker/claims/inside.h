@@ -1,0 +1,114 @@
+/* What the files of this folder share. Callers see worker/claims/claims.h only. */
+#pragma once
+
+#include <pthread.h>
+#include <sys/queue.h>
+
+#include "base/clock.h"
+#include "worker/claims/pipe.h"
+#include "worker/claims/scripts.h"
+#include "worker/claims/value.h"
+
+/* What is still to be written about a claim. */
+enum sp_closing {
+    SP_CLOSING_NONE,
+    SP_CLOSING_DELIVERED, /* the only one that leaves it open */
+    SP_CLOSING_RELEASED,
+    SP_CLOSING_COMMITTED,
+    SP_CLOSING_FORGOTTEN,
+};
+
+/* A claim with its private part. The first half is its holder's until the claim is delivered or
+ * closed, then the claims thread's, which frees it. */
+struct sp_claim_entry {
+    struct sp_claim seen; /* first: what the holder sees */
+    char *key;
+    const char *record; /* behind the key, in the same allocation */
+    char digest[SP_DIGEST_SIZE];
+    struct sp_buf stem;     /* of the claim as Redis has it */
+    struct sp_buf expected; /* and its whole line */
+    bool at_most_once;
+    bool finished;              /* the reply is stored */
+    bool remembered;            /* and answers later records too */
+    char blob[SP_BLOB_ID_SIZE]; /* "": none */
+    redisReply *kept;           /* holds seen.stored.bytes */
+    char *kept_worker;          /* is seen.stored.worker */
+
+    /* Guarded by the lock of struct sp_claims. */
+    TAILQ_ENTRY(sp_claim_entry) among_open, in_line;
+    enum { SP_LINE_NONE, SP_LINE_DELIVERED, SP_LINE_CLOSINGS, SP_LINE_FLYING } line;
+    enum sp_closing closing, writing; /* the latter while it flies */
+    int64_t due;                      /* in the line of delivered ones */
+    int64_t renew_at;                 /* among the open ones */
+};
+
+TAILQ_HEAD(sp_claim_line, sp_claim_entry);
+
+struct sp_claims {
+    char *prefix, *worker_id, *alive_key;
+    int64_t liveness_ms, results_ttl_ms, claim_ttl_ms, max_attempts;
+    bool pause;
+    char incarnation[SP_INCARNATION_SIZE];
+    struct sp_scripts scripts;
+    pthread_t thread;
+    int wake_fd;
+
+    /* The thread's. */
+    struct sp_pipe pipe;
+    bool told_away, told_degraded, was_up;
+    int64_t renew_at, flushed_at;
+
+    pthread_mutex_t lock; /* guards all below */
+    struct sp_pipe_calls asked;
+    bool sleeping; /* the thread wants to be woken for a call */
+    bool stopping;
+    int64_t stop_at;
+    bool up;
+    int64_t away_since, judge_from; /* monotonic; before judge_from nobody is found dead */
+    char reason[160];
+    const struct sp_claim_entry *suspect; /* the one that runs */
+    /* Claims in order: held; delivered, but not committed; to be written; what could not be. */
+    struct sp_claim_line open, delivered, closings, failed;
+    size_t n_open, n_waiting, n_closings; /* waiting in `closings`; not yet written in all */
+    bool urgent;                          /* a closing must go before the next call */
+    struct sp_claims_status totals;
+};
+
+/* entry.c. NULL without memory. */
+struct sp_claim_entry *sp_claim_entry_new(const struct sp_claims *claims,
+                                          const struct sp_claim_request *request, bool by_record);
+void sp_claim_entry_free(struct sp_claim_entry *entry);
+SP_AUTO(struct sp_claim_entry *, sp_claim_entry_free)
+/* Makes stem and expected line those of our own claim. SP_E_NOMEM. */
+SP_MUST_CHECK enum sp_code sp_claim_entry_own(const struct sp_claims *claims,
+                                              struct sp_claim_entry *entry, int64_t attempt,
+                                              int64_t died);
+/* Drops what an earlier try found. */
+void sp_claim_entry_forget(struct sp_claim_entry *entry);
+/* As they were found, with the reply where there is one. SP_E_NOMEM. */
+SP_MUST_CHECK enum sp_code sp_claim_entry_found(struct sp_claim_entry *entry,
+                                                const struct sp_claim_value *found);
+/* "<prefix>:<kind>:<id>"; NULL without memory. */
+char *sp_claims_key(const struct sp_claims *claims, const char *kind, const char *id);
+
+/* claims.c. Whether jobs go on without Redis by now. */
+bool sp_claims_goes_on_without(struct sp_claims *claims, bool at_most_once);
+
+/*
+ * serve.c. One command and its answer. SP_E_UNAVAILABLE: Redis is away, and it may have run.
+ * SP_E_INVALID: it was refused. SP_E_NOMEM. Blocks: 2 s. Thread: any but the claims thread.
+ */
+SP_MUST_CHECK enum sp_code sp_claims_ask(struct sp_claims *claims, int argc, const char **argv,
+                                         const size_t *len, redisReply **out);
+/* The thread's body; its argument is the struct sp_claims. */
+void *sp_claims_main(void *claims);
+
+/* closing.c. Under the lock: frees the place of the suspect, if it is this one's. */
+void sp_claims_end_suspect(struct sp_claims *claims, const struct sp_claim_entry *entry);
+/* Under the lock: moves what is to be written now to `line`. Thread: claims, as for the others. */
+void sp_closings_collect(struct sp_claims *claims, int64_t now, struct sp_claim_line *line);
+/* Makes calls of them, which free what is closed or bring it back. Not under the lock. */
+void sp_closings_call(struct sp_claims *claims, struct sp_claim_line *line,
+                      struct sp_pipe_calls *out);
+/* Under the lock: adds a call for claims that have been open for long, so that they live on. */
+void sp_closings_renew(struct sp_claims *claims, int64_t now, struct sp_pipe_calls *out);
