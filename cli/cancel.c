@@ -29,13 +29,12 @@ static enum sp_code publish(const struct sp_session *session, const char *id, co
 {
     sp_auto(sp_control_log_close) struct sp_control_log *log = NULL;
     char key[sizeof(SP_CONTROL_CANCEL_KEY) + SP_CANCEL_ID_SIZE];
-    int64_t timestamp_ms = 0;
     (void)snprintf(key, sizeof(key), SP_CONTROL_CANCEL_KEY "%s", id);
     enum sp_code rc = sp_control_log_open(session->kafka, session->config->kafka.n,
                                           session->topics.control, &log, err);
     if (rc)
         return rc;
-    return sp_control_log_put(log, key, value, SP_CONNECT_MS, offset, &timestamp_ms, err);
+    return sp_control_log_put(log, key, value, SP_CONNECT_MS, offset, err);
 }
 
 static int announce(const struct sp_call *call, const char *id, int64_t offset)

@@ -141,6 +141,27 @@ static enum sp_code make_record(const struct sp_publisher *p, const struct sp_ch
     return sp_control_settings_read(*text, strlen(*text), NULL, &p->admin->doc, settings, err);
 }
 
+/* The time of the record just written, as every reader sees it. */
+static enum sp_code read_back(const struct sp_publisher *p, struct sp_position *position,
+                              struct sp_error *err)
+{
+    const int64_t deadline = sp_deadline_in(KAFKA_MS);
+    while (sp_deadline_left(deadline) > 0) {
+        struct sp_control_record record;
+        struct sp_bytes id;
+        if (sp_control_log_next(p->log, WAIT_MS, &record) != SP_CONTROL_RECORD ||
+            record.offset != position->offset ||
+            sp_control_kind(record.key, record.key_len, &id) != SP_CONTROL_SETTINGS)
+            continue;
+        position->timestamp_ms = record.timestamp_ms;
+        return SP_OK;
+    }
+    return sp_error_set(err, SP_E_UNAVAILABLE,
+                        "the record is on topic %s, where workers find it, but Kafka does not give "
+                        "it back: see 'sandpiper settings get'",
+                        p->topics.control);
+}
+
 enum sp_code sp_publisher_send(struct sp_publisher *p, const struct sp_change *change,
                                int64_t *version, enum sp_stored *stored, struct sp_error *err)
 {
@@ -150,8 +171,10 @@ enum sp_code sp_publisher_send(struct sp_publisher *p, const struct sp_change *c
     enum sp_code rc = make_record(p, change, &text, &settings, err);
     if (!rc) {
         rc = sp_control_log_put(p->log, SP_CONTROL_SETTINGS_KEY, text, KAFKA_MS, &position->offset,
-                                &position->timestamp_ms, err);
+                                err);
     }
+    if (!rc)
+        rc = read_back(p, position, err);
     if (rc)
         return rc;
     if (!sp_control_settings_plain_secret(&settings.doc, p->plain_secret, sizeof(p->plain_secret)))

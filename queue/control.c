@@ -40,7 +40,7 @@ struct sp_control_log {
 struct receipt {
     bool done;
     rd_kafka_resp_err_t error;
-    int64_t offset, timestamp_ms;
+    int64_t offset;
 };
 
 static const struct sp_queue_property reader_defaults[] = {
@@ -82,7 +82,6 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void 
             .done = true,
             .error = message->err,
             .offset = message->offset,
-            .timestamp_ms = rd_kafka_message_timestamp(message, NULL),
         };
     } else if (message->err) {
         sp_log(SP_WARN, "tombstone_failed", sp_s("topic", rd_kafka_topic_name(message->rkt)),
@@ -295,8 +294,7 @@ static enum sp_code await_topic(struct sp_control_log *log, int64_t deadline, st
 }
 
 enum sp_code sp_control_log_put(struct sp_control_log *log, const char *key, const char *value,
-                                int64_t timeout_ms, int64_t *offset, int64_t *timestamp_ms,
-                                struct sp_error *err)
+                                int64_t timeout_ms, int64_t *offset, struct sp_error *err)
 {
     int64_t deadline = sp_deadline_in(timeout_ms);
     struct receipt receipt = {0};
@@ -316,7 +314,6 @@ enum sp_code sp_control_log_put(struct sp_control_log *log, const char *key, con
     if (receipt.error)
         return refused(log, receipt.error, err);
     *offset = receipt.offset;
-    *timestamp_ms = receipt.timestamp_ms;
     return SP_OK;
 }
 

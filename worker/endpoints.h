@@ -5,6 +5,7 @@
 
 #include "settings/config.h"
 #include "settings/watcher.h"
+#include "worker/control.h"
 #include "worker/executor.h"
 #include "worker/fleet.h"
 #include "worker/httpd.h"

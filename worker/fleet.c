@@ -30,6 +30,27 @@ struct sp_fleet {
     char policy_warning[WARNING_SIZE];
 };
 
+/* A record of the control topic never got a version. */
+static void write_error(struct sp_json_out *j, const struct sp_settings_status *settings)
+{
+    bool of_record = settings->control_message[0] != '\0';
+    char version[40];
+    if (!of_record && settings->message[0] == '\0') {
+        sp_json_null(j, "settings_error");
+        return;
+    }
+    sp_json_object(j, "settings_error");
+    if (of_record) {
+        (void)snprintf(version, sizeof version, "control:%lld",
+                       (long long)settings->control_offset);
+        sp_json_str(j, "version", version);
+    } else {
+        sp_json_int(j, "version", settings->error_version);
+    }
+    sp_json_str(j, "message", of_record ? settings->control_message : settings->message);
+    sp_json_object_end(j);
+}
+
 static void write_settings(struct sp_json_out *j, const struct sp_settings_status *settings)
 {
     if (settings->provider[0]) {
@@ -42,14 +63,7 @@ static void write_settings(struct sp_json_out *j, const struct sp_settings_statu
     } else {
         sp_json_null(j, "settings_version");
     }
-    if (settings->message[0] == '\0') {
-        sp_json_null(j, "settings_error");
-        return;
-    }
-    sp_json_object(j, "settings_error");
-    sp_json_int(j, "version", settings->error_version);
-    sp_json_str(j, "message", settings->message);
-    sp_json_object_end(j);
+    write_error(j, settings);
 }
 
 static void write_partitions(struct sp_json_out *j, struct sp_queue *queue)

@@ -47,18 +47,21 @@ static void look_at_settings(const struct sp_settings_status *s, struct notes *r
     }
 }
 
-static void look_at_control(const struct sp_control_status *c, struct notes *reasons,
+static void look_at_control(const struct sp_health *h, struct notes *reasons,
                             struct notes *warnings)
 {
+    const struct sp_control_status *c = h->control;
+    const struct sp_settings_status *s = h->settings;
     if (!c->ready) {
-        note(reasons, "the control topic has not been read yet%s%s", c->problem[0] ? ": " : "",
-             c->problem);
+        note(reasons, "the control topic has not been read yet");
+    } else if (!c->complete) {
+        note(warnings, "without the control topic: %s", c->problem);
     } else if (c->problem[0]) {
         note(warnings, "control topic: %s", c->problem);
     }
-    if (c->invalid_position >= 0) {
-        note(warnings, "control topic: the settings at offset %lld were not applied: %s",
-             (long long)c->invalid_position, c->invalid);
+    if (s->control_message[0]) {
+        note(warnings, "settings record at offset %lld of the control topic not applied: %s",
+             (long long)s->control_offset, s->control_message);
     }
 }
 
@@ -69,11 +72,11 @@ static void look_at(const struct sp_health *h, struct notes *reasons, struct not
     if (h->queue->reply_topic_refused)
         note(reasons, "topic refused: %s", h->queue->refused);
     look_at_settings(h->settings, reasons, warnings);
+    look_at_control(h, reasons, warnings);
     if (!h->settings->redis_up || !h->claims->up)
         note(h->redis_required ? reasons : warnings, "Redis is away");
     if (h->claims->degraded)
         note(warnings, "jobs go on without claims: a repeat of one is not noticed");
-    look_at_control(h->control, reasons, warnings);
     if (h->policy_warning[0])
         note(warnings, "%s", h->policy_warning);
     if (h->stopping)

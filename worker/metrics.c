@@ -93,11 +93,12 @@ void sp_metrics_attachment(struct sp_metrics *metrics, bool stored)
 struct numbers {
     int64_t ready, held, running;
     int64_t settings_version, settings_changes, settings_failures, redis_up, provider_up;
+    int64_t control_read, control_missing, control_settings, control_cancels, control_invalid,
+        control_applied, tombstones;
     int64_t kafka_up, refused, consumed, delivered, fallbacks, dead_letters, commits, commit_errors,
         rebalances, redeliveries, unacknowledged, window_records, window_bytes, commit_age;
     int64_t claims_up, degraded, claims_open, claims_pending, taken, degraded_total, republished,
         parked, conflicts, died, lost, dropped;
-    int64_t control_ready, control_invalid, cancellations, control_applied;
     int64_t stored, cut, rss, fds;
 };
 
@@ -119,6 +120,19 @@ static const struct {
     GAUGE("sandpiper_settings_version", settings_version, "Version of the settings in force."),
     COUNTER("sandpiper_settings_changes_total", settings_changes, "Settings applied."),
     COUNTER("sandpiper_settings_failures_total", settings_failures, "Settings refused."),
+    GAUGE("sandpiper_control_read", control_read,
+          "Whether the control topic has been read to its end."),
+    GAUGE("sandpiper_control_missing", control_missing,
+          "Whether there is no control topic, or we may not read it."),
+    COUNTER("sandpiper_control_settings_total", control_settings, "Settings records read."),
+    COUNTER("sandpiper_control_cancels_total", control_cancels,
+            "Cancellations and their tombstones read."),
+    COUNTER("sandpiper_control_invalid_total", control_invalid,
+            "Records of the control topic that are invalid."),
+    COUNTER("sandpiper_control_applied_total", control_applied,
+            "Settings that this worker wrote to Redis."),
+    COUNTER("sandpiper_control_tombstones_total", tombstones,
+            "Tombstones that this worker wrote for cancellations that are over."),
     GAUGE("sandpiper_provider_up", provider_up, "Whether the active provider's check passed."),
     GAUGE("sandpiper_redis_up", redis_up, "Whether Redis answers."),
     GAUGE("sandpiper_kafka_up", kafka_up, "Whether a broker is connected."),
@@ -156,14 +170,6 @@ static const struct {
             "Results dropped because another worker had taken the job."),
     COUNTER("sandpiper_claims_dropped_total", dropped,
             "Ends of claims that an outage was too long for."),
-    GAUGE("sandpiper_control_ready", control_ready,
-          "Whether the control topic was read to its end."),
-    COUNTER("sandpiper_control_invalid_total", control_invalid,
-            "Records of the control topic that were refused."),
-    COUNTER("sandpiper_cancellations_total", cancellations,
-            "Cancellations read from the control topic."),
-    COUNTER("sandpiper_control_settings_applied_total", control_applied,
-            "Settings records that this worker wrote to Redis."),
     COUNTER("sandpiper_attachments_total", stored, "Parts of replies moved to the result store."),
     COUNTER("sandpiper_attachments_failed_total", cut,
             "Parts of replies cut because the result store was away."),
@@ -199,7 +205,8 @@ static struct numbers collect(const struct sp_metrics *metrics, const struct sp_
 {
     const struct sp_queue_status *q = view->queue;
     const struct sp_settings_status *s = view->settings;
-    const struct sp_claims_status *c = view->claims;
+    const struct sp_control_status *c = view->control;
+    const struct sp_claims_status *claims = view->claims;
     return (struct numbers){
         .ready = (int64_t)view->ready,
         .held = (int64_t)view->held,
@@ -209,6 +216,13 @@ static struct numbers collect(const struct sp_metrics *metrics, const struct sp_
         .settings_failures = s->failures,
         .redis_up = s->redis_up,
         .provider_up = s->provider_up,
+        .control_read = c->complete,
+        .control_missing = c->missing,
+        .control_settings = c->settings_records,
+        .control_cancels = c->cancel_records,
+        .control_invalid = c->invalid_records,
+        .control_applied = c->settings_applied,
+        .tombstones = c->tombstones,
         .kafka_up = q->kafka_up,
         .refused = q->reply_topic_refused,
         .consumed = q->consumed,
@@ -223,22 +237,18 @@ static struct numbers collect(const struct sp_metrics *metrics, const struct sp_
         .window_records = q->records,
         .window_bytes = q->bytes,
         .commit_age = q->last_commit_ms > 0 ? (sp_mono_ms() - q->last_commit_ms) / 1000 : -1,
-        .claims_up = c->up,
-        .degraded = c->degraded,
-        .claims_open = (int64_t)c->open,
-        .claims_pending = (int64_t)c->pending,
-        .taken = c->taken,
-        .degraded_total = c->degraded_total,
-        .republished = c->republished,
-        .parked = c->parked,
-        .conflicts = c->conflicts,
-        .died = c->died,
-        .lost = c->lost,
-        .dropped = c->dropped,
-        .control_ready = view->control->ready,
-        .control_invalid = view->control->invalid_records,
-        .cancellations = view->control->cancel_records,
-        .control_applied = view->control->settings_applied,
+        .claims_up = claims->up,
+        .degraded = claims->degraded,
+        .claims_open = (int64_t)claims->open,
+        .claims_pending = (int64_t)claims->pending,
+        .taken = claims->taken,
+        .degraded_total = claims->degraded_total,
+        .republished = claims->republished,
+        .parked = claims->parked,
+        .conflicts = claims->conflicts,
+        .died = claims->died,
+        .lost = claims->lost,
+        .dropped = claims->dropped,
         .stored = value_of(&metrics->stored),
         .cut = value_of(&metrics->cut),
         .rss = resident_bytes(),

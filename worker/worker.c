@@ -27,7 +27,6 @@ enum {
     GRACE_MS = 12000, /* after worker.drain: ending programs (10 s at most) and telling Kafka */
     FLUSH_MS = 1000,  /* every delivery was waited for already */
     CLAIMS_MS = 2000, /* for what is still to be written to Redis */
-    CANCELS_MAX = 100000,
 };
 
 struct sp_worker {
@@ -64,7 +63,7 @@ static enum sp_code start_state(struct sp_worker *w, struct sp_error *err)
     w->metrics = sp_metrics_new();
     w->ready = sp_ready_new(capacity > READY_MIN ? capacity : READY_MIN);
     w->urgent = sp_ready_new(1); /* nobody asks it for room */
-    w->cancels = sp_cancels_new(CANCELS_MAX);
+    w->cancels = sp_cancels_new(SP_CANCELS_MAX);
     w->hold = sp_hold_new(w->cancels);
     bool by_key = strcmp(config->worker.order, "key") == 0;
     if (by_key)

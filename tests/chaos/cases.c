@@ -69,6 +69,7 @@ const struct chaos_case chaos_cases[] = {
         .run = case_redis_lost,
         .ci = {.jobs = 4000, .seconds = 5},
         .soak = {.jobs = 40000, .seconds = 60},
+        .own_redis = true,
         .most = {[CHECKER_RERUN] = CHAOS_ANY,
                  [CHECKER_DOUBLED] = CHAOS_ANY,
                  [CHECKER_DIFFERENT] = CHAOS_ANY,
@@ -144,6 +145,7 @@ const struct chaos_case chaos_cases[] = {
         .run = case_full_work_dir,
         .ci = {.jobs = 20},
         .soak = {.jobs = 200},
+        .options = {"worker.hold=8s"}, /* a full disk is a reason to wait, and then to say so */
     },
     {
         .name = "few_descriptors",

@@ -27,7 +27,6 @@ void case_clock_steps(struct chaos *c)
         cr_assert(stepped_clock_set(c->clock_path, step_s * US_PER_S));
     }
     chaos_until_replied(c, c->n_jobs, REPLIES_LIMIT_MS);
-    chaos_stop_all(c);
 }
 
 void case_full_log(struct chaos *c)
@@ -80,7 +79,6 @@ void case_full_work_dir(struct chaos *c)
     chaos_until_replied(c, c->n_jobs, REPLIES_LIMIT_MS);
     send_python(c, "pass", "ok", NULL);
     chaos_until_replied(c, c->n_jobs, REPLIES_LIMIT_MS);
-    chaos_stop_all(c);
     free(file);
 }
 

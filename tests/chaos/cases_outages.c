@@ -56,11 +56,10 @@ void case_broker_outage(struct chaos *c)
     chaos_until_replied(c, c->n_jobs, REPLIES_LIMIT_MS);
 }
 
-static void lose_redis(struct chaos *c, struct sp_redis_server *redis, int64_t away_ms,
-                       bool kill_a_worker)
+static void lose_redis(struct chaos *c, int64_t away_ms, bool kill_a_worker)
 {
     chaos_fault(c, "redis");
-    sp_redis_server_kill(redis);
+    sp_redis_server_kill(&c->redis);
     chaos_pass(c, away_ms / 2);
     if (kill_a_worker) {
         int worker = chaos_pick(c);
@@ -68,7 +67,7 @@ static void lose_redis(struct chaos *c, struct sp_redis_server *redis, int64_t a
         chaos_start(c, worker);
     }
     chaos_pass(c, away_ms - away_ms / 2);
-    cr_assert(sp_redis_server_start(redis, NULL));
+    cr_assert(sp_redis_server_start(&c->redis, NULL));
     chaos_healed(c, "redis");
     until_flow(c);
 }
@@ -78,7 +77,6 @@ static void lose_redis(struct chaos *c, struct sp_redis_server *redis, int64_t a
 void case_redis_lost(struct chaos *c)
 {
     char document[384];
-    struct sp_redis_server redis = sp_stage_own_redis(c->stage, NULL);
     snprintf(document, sizeof document,
              "{\"provider_type\":\"ledger\",\"providers\":{\"ledger\":{\"ledger\":\"%s\","
              "\"outage\":\"%s\"}}}",
@@ -88,12 +86,10 @@ void case_redis_lost(struct chaos *c)
     chaos_send_sleeps(c, c->size.jobs, 10, 50);
     chaos_flush(c);
     chaos_until_replied(c, c->size.jobs / 6, REPLIES_LIMIT_MS);
-    lose_redis(c, &redis, 1000, false);
+    lose_redis(c, 1000, false);
     chaos_until_replied(c, c->size.jobs / 2, REPLIES_LIMIT_MS);
-    lose_redis(c, &redis, c->size.seconds * 1000, true);
+    lose_redis(c, c->size.seconds * 1000, true);
     chaos_until_replied(c, c->n_jobs, REPLIES_LIMIT_MS);
-    chaos_stop_all(c);
-    sp_redis_server_stop(&redis);
 }
 
 void case_provider_outage(struct chaos *c)

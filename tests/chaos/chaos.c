@@ -19,6 +19,7 @@
 #define PARTITIONS 6
 #define READ_MS 20
 #define READ_END_MS 30000
+#define COMMIT_LIMIT_MS 15000
 #define BROKER_START_MS 60000
 
 /* What makes things quick; 1 s is the least that the test broker grants a session. */
@@ -85,7 +86,8 @@ int64_t chaos_send(struct chaos *c, const struct chaos_request *request)
                        request->members ? request->members : "") > 0);
     keep_job(c);
     note(c, &event);
-    sp_stage_send(c->stage, RD_KAFKA_PARTITION_UA, request->key, value,
+    int32_t partition = request->key ? RD_KAFKA_PARTITION_UA : (int32_t)(event.run % c->partitions);
+    sp_stage_send(c->stage, partition, request->key, value,
                   &(struct sp_stage_header){.name = "sandpiper_request_id", .value = event.id}, 1);
     return c->n_jobs - 1;
 }
@@ -148,11 +150,15 @@ static void mark_replied(struct chaos *c, const struct ledger_event *event)
     c->n_replied++;
 }
 
-/* An error has to say what is wrong, to who has to put it right. */
-static bool is_clear(const struct chaos *c, const rd_kafka_message_t *m, const char *status)
+/* An error has to say what is wrong, to who has to put it right. The first one that does not is
+ * shown. */
+static void look_at_error(struct chaos *c, const rd_kafka_message_t *m, const char *status)
 {
-    return !c->clear || strcmp(status, "error") != 0 ||
-           (m->payload && memmem(m->payload, m->len, c->clear, strlen(c->clear)));
+    bool clear = !c->clear || strcmp(status, "error") != 0 || !m->payload ||
+                 memmem(m->payload, m->len, c->clear, strlen(c->clear));
+    if (!clear && c->measured[CHECKER_UNCLEAR]++ == 0)
+        printf("%s: no \"%s\" in %.*s\n", c->row->name, c->clear, (int)m->len,
+               (const char *)m->payload);
 }
 
 static void take_reply(struct chaos *c, const rd_kafka_message_t *m)
@@ -166,7 +172,7 @@ static void take_reply(struct chaos *c, const rd_kafka_message_t *m)
     header(m, "sandpiper_dedupe", dedupe, sizeof dedupe);
     event.digest = ledger_digest(LEDGER_DIGEST, m->key, m->key_len);
     event.digest = ledger_digest(event.digest, m->payload, m->len);
-    c->measured[CHECKER_UNCLEAR] += !is_clear(c, m, event.what);
+    look_at_error(c, m, event.what);
     c->measured[CHECKER_DEGRADED] += dedupe[0] != '\0';
     note(c, &event);
     mark_replied(c, &event);
@@ -254,6 +260,18 @@ static bool has_read_all(struct chaos *c, int64_t unused)
     return all;
 }
 
+static bool has_committed_all(struct chaos *c, int64_t unused)
+{
+    (void)unused;
+    return sp_stage_committed(c->stage) == sp_stage_end_offsets(c->stage);
+}
+
+void chaos_wind_up(struct chaos *c)
+{
+    c->measured[CHECKER_UNCOMMITTED] = !chaos_until(c, has_committed_all, 0, COMMIT_LIMIT_MS);
+    chaos_stop_all(c);
+}
+
 static void count(struct chaos *c, struct checker_numbers *out)
 {
     sp_auto(ledger_clear) struct ledger ledger = {0};
@@ -318,8 +336,15 @@ static void set_the_scene(struct chaos *c)
     make_paths(c);
     if (c->row->own_broker)
         start_own_broker(c);
-    c->stage = sp_stage_new(c->row->partitions ? c->row->partitions : PARTITIONS);
+    c->partitions = c->row->partitions ? c->row->partitions : PARTITIONS;
+    c->stage = sp_stage_new(c->partitions);
     c->stage->program = LEDGER_WORKER_BIN;
+    if (c->row->own_redis)
+        c->redis = sp_stage_own_redis(c->stage, NULL);
+    if (c->row->own_broker) { /* whose absence is no news */
+        rd_kafka_set_log_level(c->stage->producer, 0);
+        rd_kafka_set_log_level(c->stage->reader, 0);
+    }
     sp_stage_topic(c->stage, c->stage->control, 1, "cleanup.policy=compact");
     snprintf(settings, sizeof settings, "{\"ledger\":\"%s\",\"outage\":\"%s\"}", c->ledger_path,
              c->outage_path);
@@ -335,6 +360,7 @@ static void clear_the_stage(struct chaos *c, bool passed)
     if (!passed)
         chaos_keep_logs(c);
     sp_stage_free(c->stage);
+    sp_redis_server_stop(&c->redis);
     if (c->row->own_broker)
         run_servers("stop", c->broker_dir, "");
     close(c->ledger);
@@ -354,7 +380,7 @@ bool chaos_run(const struct chaos_case *row, const struct chaos_size *size, uint
     int64_t from = sp_mono_ms();
     set_the_scene(&c);
     row->run(&c);
-    chaos_stop_all(&c);
+    chaos_wind_up(&c);
     count(&c, &numbers);
     struct chaos_outcome outcome = {
         .numbers = numbers, .seed = seed, .seconds = (sp_mono_ms() - from + 500) / 1000};

@@ -23,7 +23,7 @@ struct chaos_case {
     void (*run)(struct chaos *c);
     struct chaos_size ci, soak;
     int partitions;              /* 0: 6 */
-    bool own_broker;             /* the case breaks it */
+    bool own_broker, own_redis;  /* the case breaks it */
     const char *options[12];     /* of every worker, NULL-terminated */
     int64_t most[CHECKER_COUNT]; /* limits, see chaos_report.h */
 };
@@ -41,7 +41,8 @@ struct chaos {
     bool revive;                            /* a worker that dies by itself is started again */
     const char *clear; /* what the message of every error reply must hold; NULL: anything */
     char dir[64], ledger_path[96], outage_path[96], clock_path[96], broker_dir[96];
-    int ledger;
+    int ledger, partitions;
+    struct sp_redis_server redis; /* of its own */
     uint64_t random;
     struct chaos_job *jobs; /* by number */
     int64_t n_jobs, cap_jobs, n_replied, n_dead_letters;
@@ -55,7 +56,7 @@ bool chaos_run(const struct chaos_case *row, const struct chaos_size *size, uint
 /* [0, below). */
 int64_t chaos_random(struct chaos *c, int64_t below);
 
-/* Workers (chaos_workers.c): n of them, ready. */
+/* Workers (chaos_workers.c): n of them, which share the partitions when it returns. */
 void chaos_workers(struct chaos *c, int n);
 /* One more option of the workers started from now on; the text must live as long as the case. */
 void chaos_option(struct chaos *c, const char *option);
@@ -70,6 +71,8 @@ void chaos_thaw(struct chaos *c, int worker);
 /* Starts again who died by itself, where the case has them revived. */
 void chaos_revive(struct chaos *c);
 void chaos_stop_all(struct chaos *c);
+/* The same once all is committed; the end of every case, for one that has to be there earlier. */
+void chaos_wind_up(struct chaos *c);
 void chaos_keep_logs(struct chaos *c); /* in the folder of the case */
 
 /* A request. Members that are NULL are left out. */

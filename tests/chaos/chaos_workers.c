@@ -5,8 +5,11 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "base/text.h"
 #include "tests/chaos/chaos.h"
 #include "tests/support.h"
+
+#define SETTLE_LIMIT_MS 30000
 
 void chaos_option(struct chaos *c, const char *option)
 {
@@ -17,10 +20,35 @@ void chaos_option(struct chaos *c, const char *option)
     c->options[n] = option;
 }
 
+static int count_text(const char *text, const char *part)
+{
+    int n = 0;
+    for (const char *at = text; at && (at = strstr(at, part)); at += strlen(part))
+        n++;
+    return n;
+}
+
+/* Every worker has partitions, and all together have each once. */
+static bool has_settled(struct chaos *c, int64_t partitions)
+{
+    bool all_have = true;
+    for (int i = 0; i < c->stage->n_workers; i++) {
+        sp_auto(sp_free_str) char *metrics = NULL;
+        int has = sp_stage_http(c->stage, i, "/metrics", &metrics) == 200
+                      ? count_text(metrics, "sandpiper_watermark{")
+                      : 0;
+        all_have &= has > 0;
+        partitions -= has;
+    }
+    return all_have && partitions == 0;
+}
+
 void chaos_workers(struct chaos *c, int n)
 {
     for (int i = 0; i < n; i++)
         sp_stage_worker(c->stage, c->options);
+    cr_assert(chaos_until(c, has_settled, c->partitions, SETTLE_LIMIT_MS),
+              "the workers do not share the partitions");
 }
 
 bool chaos_is_up(const struct chaos *c, int worker)

@@ -34,7 +34,7 @@
     N(DLQ, "dlq", true)                  /* dead letters */                                        \
     N(RECOVERY_MS, "recovery_ms", false) /* longest from a heal to the next reply */               \
     N(TAKEOVER_MS, "takeover_ms", false) /* longest from a cut to the next run of its job */       \
-    N(UNCOMMITTED, "uncommitted", true)  /* offsets, once all workers have stopped */              \
+    N(UNCOMMITTED, "uncommitted", true)  /* 1: an offset was not, though all is replied */         \
     N(DEGRADED, "degraded", true)        /* replies that promise no dedupe */                      \
     N(UNCLEAR, "unclear", true)          /* errors that do not name their reason */                \
     N(SLOWEST_MS, "slowest_ms", false)   /* what the case is about took so long at most */         \

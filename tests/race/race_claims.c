@@ -1,7 +1,7 @@
 /*
- * Executors of two workers share one Redis: every job is offered to both, each takes some, finishes
- * them and closes them from another thread, while a third looks at the state. Passes when each job
- * was run once. `race_claims <threads> <jobs>` measures one worker alone.
+ * Executors of two workers share one Redis: every job is offered to both and runs on one of them,
+ * while their connections are cut again and again. Passes when each job was run once.
+ * `race_claims <threads> <jobs>` measures one worker alone, without cuts.
  */
 #include <poll.h>
 #include <pthread.h>
@@ -17,11 +17,18 @@
 #include "tests/support/redis_server.h"
 #include "worker/claims/claims.h"
 
-enum { WORKERS = 2, THREADS = 8, JOBS = 4000, LIVENESS_MS = 10000, STOP_MS = 10000 };
+enum {
+    WORKERS = 2,
+    THREADS = 8,
+    JOBS = 20000,
+    CUT_EVERY_MS = 100,
+    LIVENESS_MS = 10000,
+    STOP_MS = 10000
+};
 
 static struct sp_redis_server server;
 static struct sp_claims *workers[WORKERS];
-static atomic_int next_job[WORKERS], runs, again, bad;
+static atomic_int next_job[WORKERS], runs, again, bad, cuts;
 static int n_jobs;
 static atomic_bool over;
 
@@ -62,8 +69,11 @@ static void finish(struct sp_claims *claims, struct sp_claim *claim, enum sp_cla
                                      .remembered = true};
     if (verdict == SP_CLAIM_RUN)
         atomic_fetch_add(&runs, 1);
-    if (sp_claims_finish(claims, claim, verdict == SP_CLAIM_REPUBLISH ? &claim->stored : &stored,
-                         NULL))
+    const struct sp_stored_reply *what = verdict == SP_CLAIM_REPUBLISH ? &claim->stored : &stored;
+    enum sp_code rc = SP_OK;
+    while ((rc = sp_claims_finish(claims, claim, what, NULL)) == SP_E_UNAVAILABLE)
+        poll(NULL, 0, 1);
+    if (rc || claim->degraded)
         atomic_fetch_add(&bad, 1);
     sp_claims_delivered(claims, claim);
     sp_claims_committed(claims, claim);
@@ -104,13 +114,27 @@ static void *execute(void *arg)
     return NULL;
 }
 
-static void *look(void *arg)
+/* Looks at the state all the time and, with two workers, cuts their connections now and then. */
+static void *disturb(void *arg)
 {
-    struct sp_claims_status status;
+    struct sp_config config = {.redis = {.url = server.url}};
+    struct sp_redis *redis = NULL;
+    int64_t cut_at = sp_deadline_in(CUT_EVERY_MS);
+    if (sp_redis_new(&config, &redis, NULL))
+        abort();
     while (!atomic_load(&over)) {
+        struct sp_claims_status status;
+        redisReply *reply = NULL;
         sp_claims_status(workers[0], &status);
         poll(NULL, 0, 1);
+        if (!workers[1] || sp_mono_ms() < cut_at)
+            continue;
+        cut_at = sp_deadline_in(CUT_EVERY_MS);
+        if (!sp_redis_command(redis, &reply, NULL, "CLIENT KILL TYPE normal SKIPME yes"))
+            freeReplyObject(reply);
+        atomic_fetch_add(&cuts, 1);
     }
+    sp_redis_free(redis);
     return arg;
 }
 
@@ -124,12 +148,12 @@ static int64_t cpu_ms(void)
 
 static bool measure(int n_workers, int n_threads)
 {
-    pthread_t threads[256], looker;
+    pthread_t threads[256], disturber;
     int n = 0;
     for (int i = 0; i < n_workers; i++)
         workers[i] = start(i);
     int64_t begin = sp_mono_us(), cpu = cpu_ms();
-    pthread_create(&looker, NULL, look, NULL);
+    pthread_create(&disturber, NULL, disturb, NULL);
     for (int i = 0; i < n_threads; i++) {
         for (int w = 0; w < n_workers; w++)
             pthread_create(&threads[n++], NULL, execute, (void *)(intptr_t)w);
@@ -138,16 +162,14 @@ static bool measure(int n_workers, int n_threads)
         pthread_join(threads[--n], NULL);
     int64_t took = sp_mono_us() - begin;
     atomic_store(&over, true);
-    pthread_join(looker, NULL);
-    struct sp_claims_status status;
-    sp_claims_status(workers[0], &status);
+    pthread_join(disturber, NULL);
     for (int i = 0; i < n_workers; i++)
         sp_claims_stop(workers[i], STOP_MS);
-    printf(
-        "%d threads: %d jobs, %d runs, %d given back, %d wrong, %lld jobs/s, %lld us of CPU each\n",
-        n_threads, n_jobs, atomic_load(&runs), atomic_load(&again), atomic_load(&bad),
-        (long long)n_jobs * 1000000 / (took ? took : 1),
-        (long long)(cpu_ms() - cpu) * 1000 / n_jobs);
+    printf("%d threads: %d jobs, %d runs, %d given back, %d cuts, %d wrong, %lld jobs/s, %lld us "
+           "of CPU each\n",
+           n_threads, n_jobs, atomic_load(&runs), atomic_load(&again), atomic_load(&cuts),
+           atomic_load(&bad), (long long)n_jobs * 1000000 / (took ? took : 1),
+           (long long)(cpu_ms() - cpu) * 1000 / n_jobs);
     return atomic_load(&bad) == 0 && atomic_load(&runs) == n_jobs;
 }
 
@@ -157,7 +179,7 @@ int main(int argc, char **argv)
     int n_threads = alone ? (int)strtol(argv[1], NULL, 10) : THREADS;
     n_jobs = alone ? (int)strtol(argv[2], NULL, 10) : JOBS;
     signal(SIGPIPE, SIG_IGN);
-    sp_log_setup(SP_WARN, true);
+    sp_log_setup(SP_ERROR, true);
     if (!sp_redis_server_start(&server, NULL))
         return 1;
     bool ok = n_threads <= 128 && measure(alone ? 1 : WORKERS, n_threads);

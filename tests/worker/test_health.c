@@ -15,10 +15,11 @@ static const struct sp_settings_status in_force = {.state = SP_SETTINGS_IN_FORCE
 
 static const struct {
     const char *what;
+    bool claims_away, degraded;
     bool kafka_away, refused, redis_away, redis_required, provider_down, stopping;
-    bool claims_away, degraded, control_unread;
     enum sp_settings_state state;
-    const char *message, *policy, *control_problem, *control_invalid;
+    const char *message, *policy, *record, *topic;
+    bool unread, incomplete;
     bool ready;
     const char *shown;
 } cases[] = {
@@ -65,6 +66,26 @@ static const struct {
      .state = SP_SETTINGS_IN_FORCE,
      .ready = true,
      .shown = "\"warnings\":[\"evicts\"]"},
+    {.what = "the control topic is not read yet",
+     .unread = true,
+     .state = SP_SETTINGS_IN_FORCE,
+     .shown = "\"reasons\":[\"the control topic has not been read yet\"]"},
+    {.what = "no control topic",
+     .incomplete = true,
+     .topic = "there is none",
+     .state = SP_SETTINGS_IN_FORCE,
+     .ready = true,
+     .shown = "\"warnings\":[\"without the control topic: there is none\"]"},
+    {.what = "the control topic has a problem",
+     .topic = "3 partitions",
+     .state = SP_SETTINGS_IN_FORCE,
+     .ready = true,
+     .shown = "\"warnings\":[\"control topic: 3 partitions\"]"},
+    {.what = "a record is bad",
+     .record = "author: expected text",
+     .state = SP_SETTINGS_IN_FORCE,
+     .ready = true,
+     .shown = "settings record at offset 12 of the control topic not applied: author: expected"},
     {.what = "Redis away for the claims",
      .claims_away = true,
      .state = SP_SETTINGS_IN_FORCE,
@@ -75,20 +96,6 @@ static const struct {
      .state = SP_SETTINGS_IN_FORCE,
      .ready = true,
      .shown = "jobs go on without claims"},
-    {.what = "the control topic is being read",
-     .control_unread = true,
-     .state = SP_SETTINGS_IN_FORCE,
-     .shown = "\"reasons\":[\"the control topic has not been read yet\"]"},
-    {.what = "there is no control topic",
-     .control_problem = "no such topic",
-     .state = SP_SETTINGS_IN_FORCE,
-     .ready = true,
-     .shown = "\"warnings\":[\"control topic: no such topic\"]"},
-    {.what = "an invalid settings record",
-     .control_invalid = "local.timeout: too long",
-     .state = SP_SETTINGS_IN_FORCE,
-     .ready = true,
-     .shown = "the settings at offset 5 were not applied: local.timeout: too long"},
     {.what = "stopping",
      .stopping = true,
      .state = SP_SETTINGS_IN_FORCE,
@@ -108,18 +115,18 @@ SP_TABLE_TEST(health, the_contract_says_what_is_a_reason_and_what_a_warning, cas
     settings.provider_up = !row->provider_down;
     settings.error_version = 9;
     snprintf(settings.message, sizeof settings.message, "%s", row->message ? row->message : "");
+    settings.control_offset = 12;
+    snprintf(settings.control_message, sizeof settings.control_message, "%s",
+             row->record ? row->record : "");
+    struct sp_control_status control = {.ready = !row->unread,
+                                        .complete = !row->unread && !row->incomplete};
+    snprintf(control.problem, sizeof control.problem, "%s", row->topic ? row->topic : "");
     const struct sp_claims_status claims = {.up = !row->claims_away, .degraded = row->degraded};
-    struct sp_control_status control = {.ready = !row->control_unread,
-                                        .invalid_position = row->control_invalid ? 5 : -1};
-    snprintf(control.problem, sizeof control.problem, "%s",
-             row->control_problem ? row->control_problem : "");
-    snprintf(control.invalid, sizeof control.invalid, "%s",
-             row->control_invalid ? row->control_invalid : "");
     const struct sp_health health = {.worker_id = "w1",
-                                     .queue = &queue,
-                                     .settings = &settings,
                                      .claims = &claims,
                                      .control = &control,
+                                     .queue = &queue,
+                                     .settings = &settings,
                                      .redis_required = row->redis_required,
                                      .policy_warning = row->policy ? row->policy : "",
                                      .stopping = row->stopping};

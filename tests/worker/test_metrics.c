@@ -18,7 +18,7 @@ static char *written(const struct sp_metrics *metrics)
                                           .fallbacks = 3};
     const struct sp_settings_status settings = {.version = 4, .failures = 1};
     const struct sp_claims_status claims = {.up = true, .died = 9};
-    const struct sp_control_status control = {.ready = true, .cancel_records = 10};
+    const struct sp_control_status control = {.missing = true, .tombstones = 5};
     const struct sp_metrics_view view = {.queue = &queue,
                                          .settings = &settings,
                                          .claims = &claims,
@@ -48,6 +48,9 @@ static const char *const lines[] = {
     "sandpiper_jobs_running 8\n",
     "sandpiper_settings_version 4\n",
     "sandpiper_settings_failures_total 1\n",
+    "sandpiper_control_missing 1\n",
+    "sandpiper_control_read 0\n",
+    "sandpiper_control_tombstones_total 5\n",
     "sandpiper_kafka_up 1\n",
     "sandpiper_redis_up 0\n",
     "sandpiper_reply_fallbacks_total 3\n",
@@ -56,8 +59,6 @@ static const char *const lines[] = {
     "sandpiper_attachments_total 1\n",
     "sandpiper_claims_up 1\n",
     "sandpiper_claims_died_total 9\n",
-    "sandpiper_control_ready 1\n",
-    "sandpiper_cancellations_total 10\n",
     "# TYPE sandpiper_run_seconds histogram\n",
     "# TYPE sandpiper_jobs_total counter\n",
 };

@@ -38,15 +38,17 @@ static enum sp_code make_names(const struct sp_claims *claims,
 struct sp_claim_entry *sp_claim_entry_new(const struct sp_claims *claims,
                                           const struct sp_claim_request *request, bool by_record)
 {
-    sp_auto(sp_claim_entry_free) struct sp_claim_entry *entry = calloc(1, sizeof *entry);
+    struct sp_claim_entry *entry = calloc(1, sizeof *entry);
     if (!entry)
         return NULL;
     entry->stem = entry->expected = SP_BUF_INIT(SP_BUF_UNBOUNDED);
     entry->at_most_once = request->at_most_once;
     memcpy(entry->digest, request->digest, sizeof entry->digest);
-    if (make_names(claims, request, by_record, entry) || sp_claim_entry_own(claims, entry, 1, 0))
+    if (make_names(claims, request, by_record, entry)) {
+        sp_claim_entry_free(entry);
         return NULL;
-    return SP_TAKE(entry);
+    }
+    return entry;
 }
 
 void sp_claim_entry_forget(struct sp_claim_entry *entry)

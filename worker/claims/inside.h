@@ -47,31 +47,29 @@ TAILQ_HEAD(sp_claim_line, sp_claim_entry);
 struct sp_claims {
     char *prefix, *worker_id, *alive_key;
     int64_t liveness_ms, results_ttl_ms, claim_ttl_ms, max_attempts;
-    bool pause;
-    char incarnation[SP_INCARNATION_SIZE];
-    struct sp_scripts scripts;
     pthread_t thread;
+    struct sp_scripts scripts;
+    char incarnation[SP_INCARNATION_SIZE];
+    bool pause;
     int wake_fd;
 
     /* The thread's. */
-    struct sp_pipe pipe;
     bool told_away, told_degraded, was_up;
     int64_t renew_at, flushed_at;
+    struct sp_pipe pipe;
 
     pthread_mutex_t lock; /* guards all below */
     struct sp_pipe_calls asked;
-    bool sleeping; /* the thread wants to be woken for a call */
-    bool stopping;
-    int64_t stop_at;
-    bool up;
-    int64_t away_since, judge_from; /* monotonic; before judge_from nobody is found dead */
-    char reason[160];
-    const struct sp_claim_entry *suspect; /* the one that runs */
+    int64_t stop_at, away_since, judge_from; /* monotonic; before judge_from nobody is found dead */
+    const struct sp_claim_entry *suspect;    /* the one that runs */
     /* Claims in order: held; delivered, but not committed; to be written; what could not be. */
     struct sp_claim_line open, delivered, closings, failed;
     size_t n_open, n_waiting, n_closings; /* waiting in `closings`; not yet written in all */
-    bool urgent;                          /* a closing must go before the next call */
     struct sp_claims_status totals;
+    char reason[160];
+    bool up, stopping;
+    bool sleeping; /* the thread wants to be woken for a call */
+    bool urgent;   /* a closing must go before the next call */
 };
 
 /* entry.c. NULL without memory. */
@@ -100,8 +98,8 @@ bool sp_claims_goes_on_without(struct sp_claims *claims, bool at_most_once);
  */
 SP_MUST_CHECK enum sp_code sp_claims_ask(struct sp_claims *claims, int argc, const char **argv,
                                          const size_t *len, redisReply **out);
-/* The thread's body; its argument is the struct sp_claims. */
-void *sp_claims_main(void *claims);
+/* The thread's body; `of` is the struct sp_claims. */
+void *sp_claims_main(void *of);
 
 /* closing.c. Under the lock: frees the place of the suspect, if it is this one's. */
 void sp_claims_end_suspect(struct sp_claims *claims, const struct sp_claim_entry *entry);

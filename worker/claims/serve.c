@@ -298,9 +298,9 @@ static void leave(struct sp_claims *claims)
     sp_pipe_close(&claims->pipe);
 }
 
-void *sp_claims_main(void *arg)
+void *sp_claims_main(void *of)
 {
-    struct sp_claims *claims = arg;
+    struct sp_claims *claims = of;
     while (!is_over(claims)) {
         struct sp_error err = {0};
         if (!claims->pipe.ctx) {

@@ -28,12 +28,14 @@ static bool word_is(struct sp_bytes word, const char *text)
 /* In one spelling only, so that what is read is what would be written. */
 static bool read_number(struct sp_bytes word, int64_t min, int64_t *out)
 {
-    char text[16];
-    if (word.len == 0 || word.len >= sizeof text || (word.data[0] == '0' && word.len > 1) ||
-        word.data[0] == '+')
+    char text[16] = "";
+    if (word.len == 0 || word.len >= sizeof text || (word.data[0] == '0' && word.len > 1))
         return false;
-    memcpy(text, word.data, word.len);
-    text[word.len] = '\0';
+    for (size_t i = 0; i < word.len; i++) {
+        if (word.data[i] < '0' || word.data[i] > '9')
+            return false;
+        text[i] = word.data[i];
+    }
     return sp_parse_i64(text, min, ATTEMPTS_MAX, out);
 }
 
