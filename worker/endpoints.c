@@ -16,17 +16,20 @@ static unsigned answer_ready(void *ctx, struct sp_buf *out)
     const struct sp_endpoints *e = ctx;
     struct sp_queue_status queue = {0};
     struct sp_settings_status settings;
+    struct sp_claims_status claims;
     struct sp_control_status control;
     char policy[160];
     bool ready = false;
     sp_queue_status(e->queue, &queue);
     sp_watcher_status(e->watcher, &settings);
+    sp_claims_status(e->claims, &claims);
     sp_control_status(e->control, &control);
     sp_fleet_policy_warning(e->fleet, policy);
     const struct sp_health health = {
         .worker_id = e->config->worker.id,
         .queue = &queue,
         .settings = &settings,
+        .claims = &claims,
         .control = &control,
         .redis_required = strcmp(e->config->redis.outage, "pause") == 0,
         .policy_warning = policy,
@@ -44,13 +47,16 @@ static unsigned answer_metrics(void *ctx, struct sp_buf *out)
     const struct sp_endpoints *e = ctx;
     struct sp_queue_status queue = {0};
     struct sp_settings_status settings;
+    struct sp_claims_status claims;
     struct sp_control_status control;
     sp_queue_status(e->queue, &queue);
     sp_watcher_status(e->watcher, &settings);
+    sp_claims_status(e->claims, &claims);
     sp_control_status(e->control, &control);
     const struct sp_metrics_view view = {
         .queue = &queue,
         .settings = &settings,
+        .claims = &claims,
         .control = &control,
         .ready = sp_ready_len(e->ready),
         .held = sp_hold_len(e->hold),

@@ -17,6 +17,7 @@ struct sp_endpoints {
     const atomic_bool *stopping;
     struct sp_queue *queue;
     struct sp_watcher *watcher;
+    struct sp_claims *claims;
     struct sp_control *control;
     struct sp_fleet *fleet;
     struct sp_metrics *metrics;

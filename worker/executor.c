@@ -15,15 +15,19 @@ enum { BUF_KEEP_BYTES = 64 * 1024 }; /* a larger reply's memory is given back af
 
 struct executor {
     struct sp_executors *pool;
+    struct sp_ready *source;
     pthread_t thread;
-    int cancel_fd; /* readable: end what runs here */
+    int cancel_fd;      /* readable: end what runs here */
+    struct sp_job *job; /* that is being run; guarded by the pool's lock */
     struct sp_buf reply;
 };
 
 struct sp_executors {
     struct sp_executors_options with;
     atomic_size_t running;
-    size_t n; /* threads that run */
+    pthread_mutex_t lock; /* guards what the executors run, and: */
+    bool ended;           /* every run is to end */
+    size_t n;             /* threads that run */
     struct executor executors[];
 };
 
@@ -46,12 +50,6 @@ static enum sp_fate without_provider(const struct sp_executors *pool, struct sp_
                               pool->with.config->worker.hold);
 }
 
-/* The configured choice not to run what Redis cannot keep account of. */
-static bool is_paused(const struct sp_config *config, const struct sp_settings_status *status)
-{
-    return !status->redis_up && strcmp(config->redis.outage, "pause") == 0;
-}
-
 static enum sp_code run_instance(struct sp_provider *provider, struct sp_job *job,
                                  const struct sp_run *run, struct sp_error *err)
 {
@@ -63,8 +61,8 @@ static enum sp_code run_instance(struct sp_provider *provider, struct sp_job *jo
     return rc;
 }
 
-static enum sp_fate run_job(struct executor *e, struct sp_job *job,
-                            const struct sp_snapshot *snapshot)
+static enum sp_fate run_on(struct executor *e, struct sp_job *job,
+                           const struct sp_snapshot *snapshot)
 {
     const struct sp_executors *pool = e->pool;
     const struct sp_config *config = pool->with.config;
@@ -72,10 +70,6 @@ static enum sp_fate run_job(struct executor *e, struct sp_job *job,
     sp_watcher_status(pool->with.watcher, &status);
     if (!snapshot)
         return without_provider(pool, job, &status);
-    if (is_paused(config, &status)) {
-        return sp_job_unavailable(job, SP_SB009_UNAVAILABLE,
-                                  "Redis is away, and redis.outage is pause", config->worker.hold);
-    }
     if (!status.provider_up) {
         return sp_job_unavailable(
             job, status.throttled ? SP_SB008_RATE_LIMITED : SP_SB009_UNAVAILABLE,
@@ -90,24 +84,58 @@ static enum sp_fate run_job(struct executor *e, struct sp_job *job,
     return sp_job_conclude(job, rc, &err, &run, config->worker.hold);
 }
 
-/* The settings in force now are held for the whole run, so a reload never pulls a provider from
- * under it; the reply names them whether anything runs or not. */
-static enum sp_fate claim_and_run(struct executor *e, struct sp_job *job)
+/* From here on a cancellation reaches the job. False: it is cancelled already. */
+static bool begin(struct executor *e, struct sp_job *job)
 {
     struct sp_executors *pool = e->pool;
-    sp_auto(sp_snapshot_unref) struct sp_snapshot *snapshot = sp_watcher_get(pool->with.watcher);
+    pthread_mutex_lock(&pool->lock);
+    e->job = job;
+    pthread_mutex_unlock(&pool->lock);
+    return !sp_cancels_has(pool->with.admission.cancels, job->req.id);
+}
+
+/* The descriptor is for the next job now, unless all are to end. */
+static void end(struct executor *e)
+{
+    struct sp_executors *pool = e->pool;
+    eventfd_t seen = 0;
+    pthread_mutex_lock(&pool->lock);
+    e->job = NULL;
+    if (!pool->ended)
+        (void)eventfd_read(e->cancel_fd, &seen);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+static enum sp_fate run_job(struct executor *e, struct sp_job *job,
+                            const struct sp_snapshot *snapshot)
+{
+    enum sp_fate fate = SP_FATE_ANSWER;
+    atomic_fetch_add_explicit(&e->pool->running, 1, memory_order_relaxed);
+    if (begin(e, job)) {
+        fate = run_on(e, job, snapshot);
+    } else {
+        fate = sp_job_admit(job, true, sp_wall_ms());
+    }
+    end(e);
+    atomic_fetch_sub_explicit(&e->pool->running, 1, memory_order_relaxed);
+    return fate;
+}
+
+/* The settings in force now are held for the whole run, so a reload never pulls a provider from
+ * under it; the reply names them whether anything runs or not. */
+static enum sp_fate admit_and_run(struct executor *e, struct sp_job *job)
+{
+    const struct sp_executors_options *with = &e->pool->with;
+    sp_auto(sp_snapshot_unref) struct sp_snapshot *snapshot = sp_watcher_get(with->watcher);
     job->answer = (struct sp_job_answer){
         .provider = snapshot ? snapshot->provider : NULL,
         .settings_version = snapshot ? snapshot->version : 0,
         .defaulted = snapshot && snapshot->defaulted,
     };
-    enum sp_fate fate = sp_job_claim(job, atomic_load(pool->with.stopping), sp_wall_ms());
-    if (fate != SP_FATE_RUN)
-        return fate;
-    atomic_fetch_add_explicit(&pool->running, 1, memory_order_relaxed);
-    fate = run_job(e, job, snapshot);
-    atomic_fetch_sub_explicit(&pool->running, 1, memory_order_relaxed);
-    return fate;
+    if (atomic_load(with->stopping))
+        return SP_FATE_HAND_BACK;
+    enum sp_fate fate = sp_admit(&with->admission, job);
+    return fate == SP_FATE_RUN ? run_job(e, job, snapshot) : fate;
 }
 
 static void log_done(const struct sp_job *job)
@@ -128,27 +156,25 @@ static void log_done(const struct sp_job *job)
 static enum sp_fate send_answer(struct executor *e, struct sp_job *job)
 {
     struct sp_error err = {0};
-    if (!job->answered)
+    if (!job->answered && !job->republished)
         log_done(job);
     job->answered = true;
-    enum sp_code rc = sp_finish(&e->pool->with.finish, job, &e->reply, &err);
+    enum sp_fate fate = sp_finish(&e->pool->with.finish, job, &e->reply, &err);
     if (e->reply.cap > BUF_KEEP_BYTES)
         sp_buf_clear(&e->reply);
-    if (!rc)
-        return SP_FATE_SENT;
-    sp_log(SP_WARN, "reply_postponed", sp_s("task_id", job->req.id), sp_s("error", err.msg));
-    return SP_FATE_HOLD;
+    if (fate == SP_FATE_HOLD)
+        sp_log(SP_WARN, "reply_postponed", sp_s("task_id", job->req.id), sp_s("error", err.msg));
+    if (fate == SP_FATE_PARK)
+        sp_job_reopen(job);
+    return fate;
 }
 
-static void process(struct executor *e, struct sp_job *job)
+/* Without an answer the job begins anew, here or elsewhere; its claim is free for that. */
+static void put_aside(struct executor *e, struct sp_job *job, enum sp_fate fate)
 {
     struct sp_executors *pool = e->pool;
-    enum sp_fate fate = job->answered ? SP_FATE_ANSWER : claim_and_run(e, job);
-    if (fate == SP_FATE_ANSWER)
-        fate = send_answer(e, job);
-    if (fate == SP_FATE_SENT)
-        return;
-    if (!job->answered) {
+    if (!job->answered && fate != SP_FATE_SKIP) {
+        sp_claims_release(pool->with.finish.claims, SP_TAKE(job->claim));
         sp_result_clear(&job->result);
         if (atomic_load(pool->with.stopping))
             fate = SP_FATE_HAND_BACK;
@@ -158,13 +184,22 @@ static void process(struct executor *e, struct sp_job *job)
     sp_queue_wake(pool->with.finish.queue);
 }
 
+static void process(struct executor *e, struct sp_job *job)
+{
+    enum sp_fate fate = job->answered ? SP_FATE_ANSWER : admit_and_run(e, job);
+    if (fate == SP_FATE_ANSWER)
+        fate = send_answer(e, job);
+    if (fate != SP_FATE_SENT)
+        put_aside(e, job, fate);
+}
+
 static void *executor_main(void *arg)
 {
     struct executor *e = arg;
     const struct sp_executors_options *with = &e->pool->with;
     struct sp_job *job = NULL;
     bool room = false;
-    while ((job = sp_ready_take(with->ready, &room))) {
+    while ((job = sp_ready_take(e->source, &room))) {
         if (room)
             sp_queue_wake(with->finish.queue);
         process(e, job);
@@ -172,9 +207,11 @@ static void *executor_main(void *arg)
     return NULL;
 }
 
-static enum sp_code start_one(struct sp_executors *pool, struct executor *e, struct sp_error *err)
+static enum sp_code start_one(struct sp_executors *pool, struct executor *e,
+                              struct sp_ready *source, struct sp_error *err)
 {
     e->pool = pool;
+    e->source = source;
     e->reply = SP_BUF_INIT(SP_BUF_UNBOUNDED);
     e->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (e->cancel_fd < 0)
@@ -188,15 +225,18 @@ static enum sp_code start_one(struct sp_executors *pool, struct executor *e, str
 enum sp_code sp_executors_start(const struct sp_executors_options *options,
                                 struct sp_executors **out, struct sp_error *err)
 {
-    size_t n = (size_t)options->config->worker.concurrency;
+    size_t n = (size_t)options->config->worker.concurrency + 1; /* one for what does not run */
     struct sp_executors *pool = calloc(1, sizeof *pool + n * sizeof pool->executors[0]);
     if (!pool)
         return sp_error_set(err, SP_E_NOMEM, "no memory for %zu executors", n);
     pool->with = *options;
+    pthread_mutex_init(&pool->lock, NULL);
     for (; pool->n < n; pool->n++) {
-        enum sp_code rc = start_one(pool, &pool->executors[pool->n], err);
+        struct sp_ready *source = pool->n == 0 ? options->urgent : options->ready;
+        enum sp_code rc = start_one(pool, &pool->executors[pool->n], source, err);
         if (rc) {
             sp_ready_close(options->ready);
+            sp_ready_close(options->urgent);
             sp_executors_free(pool);
             return rc;
         }
@@ -205,10 +245,27 @@ enum sp_code sp_executors_start(const struct sp_executors_options *options,
     return SP_OK;
 }
 
-void sp_executors_cancel(struct sp_executors *executors)
+void sp_executors_cancel(struct sp_executors *executors,
+                         bool (*wanted)(void *ctx, const struct sp_job *job), void *ctx)
 {
+    pthread_mutex_lock(&executors->lock);
+    for (size_t i = 0; i < executors->n; i++) {
+        struct executor *e = &executors->executors[i];
+        if (!e->job || !wanted(ctx, e->job))
+            continue;
+        atomic_store(&e->job->cancelled, true);
+        (void)eventfd_write(e->cancel_fd, 1);
+    }
+    pthread_mutex_unlock(&executors->lock);
+}
+
+void sp_executors_end(struct sp_executors *executors)
+{
+    pthread_mutex_lock(&executors->lock);
+    executors->ended = true;
     for (size_t i = 0; i < executors->n; i++)
         (void)eventfd_write(executors->executors[i].cancel_fd, 1);
+    pthread_mutex_unlock(&executors->lock);
 }
 
 size_t sp_executors_running(const struct sp_executors *executors)
@@ -226,5 +283,6 @@ void sp_executors_free(struct sp_executors *executors)
         close(e->cancel_fd);
         sp_buf_clear(&e->reply);
     }
+    pthread_mutex_destroy(&executors->lock);
     free(executors);
 }

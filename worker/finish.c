@@ -1,13 +1,10 @@
-/* From an answer to a record on the reply topic (CONTRACT.md 3 and 4). */
+/* From an answer to a record on the reply topic (CONTRACT.md 2.1, 3 and 4). */
 #include "worker/finish.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
-
-/* Crashes of workers are not counted, so a record's first attempt is its only one. */
-enum { ATTEMPT = 1 };
 
 enum { RESULT_ID_BYTES = 16 };
 
@@ -25,8 +22,13 @@ static void make_result_id(char *out)
     sp_hex(pool + left, RESULT_ID_BYTES, out);
 }
 
+static int64_t attempt_of(const struct sp_job *job)
+{
+    return job->claim ? job->claim->attempt : 1;
+}
+
 static enum sp_code write_reply(const struct sp_finish *finish, const struct sp_job *job,
-                                const char *result_id, struct sp_buf *buf)
+                                struct sp_buf *buf)
 {
     const struct sp_job_answer *answer = &job->answer;
     struct sp_reply reply = {
@@ -39,46 +41,95 @@ static enum sp_code write_reply(const struct sp_finish *finish, const struct sp_
         .settings_version = answer->settings_version,
         .provider_defaulted = answer->defaulted,
         .worker = finish->worker_id,
-        .attempt = ATTEMPT,
+        .attempt = attempt_of(job),
         .queue_time_us = answer->ran ? answer->queue_us : 0,
     };
-    memcpy(reply.result_id, result_id, sizeof reply.result_id);
+    memcpy(reply.result_id, job->result_id, sizeof reply.result_id);
     sp_buf_reset(buf);
     return sp_reply_write(&reply, job->reply_limit, finish->parts, buf);
+}
+
+/* CONTRACT.md 2.1: what later records of the id are answered with. */
+static bool is_remembered(const struct sp_job_answer *answer)
+{
+    return answer->status == SP_STATUS_OK || answer->status == SP_STATUS_FAILED ||
+           answer->status == SP_STATUS_TIMEOUT || answer->sb == SP_SB014_CRASHED;
+}
+
+static enum sp_code make_stored(const struct sp_finish *finish, struct sp_job *job,
+                                struct sp_buf *buf, struct sp_stored_reply *out)
+{
+    if (!job->result_id[0])
+        make_result_id(job->result_id);
+    enum sp_code rc = write_reply(finish, job, buf);
+    if (rc)
+        return rc;
+    *out = (struct sp_stored_reply){
+        .bytes = buf->data,
+        .len = buf->len,
+        .status = job->answer.status,
+        .worker = finish->worker_id,
+        .attempt = attempt_of(job),
+        .remembered = is_remembered(&job->answer),
+    };
+    memcpy(out->result_id, job->result_id, sizeof out->result_id);
+    return SP_OK;
 }
 
 static enum sp_code dead_letter(const struct sp_finish *finish, struct sp_job *job,
                                 struct sp_error *err)
 {
-    if (job->verdict != SP_VERDICT_UNPARSEABLE || job->dead_lettered)
+    if (!job->dead_letter || job->dead_lettered)
         return SP_OK;
-    enum sp_code rc = sp_queue_dead_letter(finish->queue, job->record, job->refusal, 0, job, err);
+    int64_t attempts = job->claim ? job->claim->died : 0;
+    enum sp_code rc =
+        sp_queue_dead_letter(finish->queue, job->record, job->dead_letter, attempts, job, err);
     job->dead_lettered = rc == SP_OK;
     return rc;
 }
 
-enum sp_code sp_finish(const struct sp_finish *finish, struct sp_job *job, struct sp_buf *buf,
-                       struct sp_error *err)
+static enum sp_code send(const struct sp_finish *finish, struct sp_job *job,
+                         const struct sp_stored_reply *reply, struct sp_error *err)
 {
+    if (!job->sending) /* else one of them may have come already */
+        job->deliveries = job->dead_letter ? 2 : 1;
+    job->sending = true;
     enum sp_code rc = dead_letter(finish, job, err);
     if (rc)
         return rc;
-
-    char result_id[2 * RESULT_ID_BYTES + 1];
-    make_result_id(result_id);
-    rc = write_reply(finish, job, result_id, buf);
-    if (rc)
-        return sp_error_set(err, rc, "no memory for a reply");
     const struct sp_send send = {
         .record = job->record,
         .env = &job->env,
         .request_id = job->req.id,
-        .result_id = result_id,
-        .status = sp_status_name(job->answer.status),
-        .attempt = ATTEMPT,
-        .value = buf->data,
-        .len = buf->len,
+        .result_id = reply->result_id,
+        .status = sp_status_name(reply->status),
+        .worker = reply->worker,
+        .attempt = reply->attempt,
+        .degraded = !job->claim || job->claim->degraded,
+        .value = reply->bytes,
+        .len = reply->len,
         .ticket = job,
     };
     return sp_queue_reply(finish->queue, &send, err);
+}
+
+enum sp_fate sp_finish(const struct sp_finish *finish, struct sp_job *job, struct sp_buf *buf,
+                       struct sp_error *err)
+{
+    struct sp_stored_reply reply = {0};
+    enum sp_code rc = SP_OK;
+    if (job->republished) {
+        reply = job->claim->stored;
+    } else {
+        rc = make_stored(finish, job, buf, &reply);
+        if (rc)
+            sp_error_set(err, rc, "no memory for a reply");
+    }
+    if (!rc && job->claim)
+        rc = sp_claims_finish(finish->claims, job->claim, &reply, err);
+    if (rc == SP_E_CANCELLED)
+        return SP_FATE_PARK;
+    if (!rc)
+        rc = send(finish, job, &reply, err);
+    return rc ? SP_FATE_HOLD : SP_FATE_SENT;
 }

@@ -73,8 +73,10 @@ static void look_at(const struct sp_health *h, struct notes *reasons, struct not
         note(reasons, "topic refused: %s", h->queue->refused);
     look_at_settings(h->settings, reasons, warnings);
     look_at_control(h, reasons, warnings);
-    if (!h->settings->redis_up)
+    if (!h->settings->redis_up || !h->claims->up)
         note(h->redis_required ? reasons : warnings, "Redis is away");
+    if (h->claims->degraded)
+        note(warnings, "jobs go on without claims: a repeat of one is not noticed");
     if (h->policy_warning[0])
         note(warnings, "%s", h->policy_warning);
     if (h->stopping)

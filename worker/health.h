@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "queue/queue.h"
 #include "settings/watcher.h"
+#include "worker/claims/claims.h"
 #include "worker/control.h"
 
 /* All borrowed for the call. */
@@ -11,6 +12,7 @@ struct sp_health {
     const char *worker_id;
     const struct sp_queue_status *queue;
     const struct sp_settings_status *settings;
+    const struct sp_claims_status *claims;
     const struct sp_control_status *control;
     bool redis_required;        /* redis.outage = pause */
     const char *policy_warning; /* "": none */

@@ -7,11 +7,19 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "worker/cancels.h"
 #include "worker/job.h"
 
-enum { BACKOFF_MIN_MS = 200, BACKOFF_MAX_MS = 5000, LOOK_MS = 20 };
+enum {
+    BACKOFF_MIN_MS = 200,
+    BACKOFF_MAX_MS = 5000,
+    PARK_MIN_MS = 250,
+    PARK_MAX_MS = 1000,
+    LOOK_MS = 20,
+};
 
 struct sp_hold {
+    struct sp_cancels *cancels;
     pthread_mutex_t lock; /* guards all below */
     struct sp_job *head;
     atomic_size_t len; /* changed under the lock, read without it */
@@ -19,11 +27,12 @@ struct sp_hold {
     int64_t looked_at;
 };
 
-struct sp_hold *sp_hold_new(void)
+struct sp_hold *sp_hold_new(struct sp_cancels *cancels)
 {
     struct sp_hold *hold = calloc(1, sizeof *hold);
     if (!hold)
         return NULL;
+    hold->cancels = cancels;
     pthread_mutex_init(&hold->lock, NULL);
     hold->due_at = SP_NEVER;
     return hold;
@@ -53,19 +62,53 @@ static int64_t until(const struct sp_job *job)
     return job->answered || job->held_since == 0 ? SP_NEVER : job->hold_until;
 }
 
+/* It may wait; the others go through here to the intake only. */
+static bool may_wait(const struct sp_job *job)
+{
+    return job->fate == SP_FATE_HOLD || job->fate == SP_FATE_PARK;
+}
+
+static int64_t pause_ms(struct sp_job *job)
+{
+    if (job->fate == SP_FATE_PARK)
+        return PARK_MIN_MS + arc4random_uniform(PARK_MAX_MS - PARK_MIN_MS);
+    return backoff_ms(job->tries++);
+}
+
+static bool is_cancelled(const struct sp_hold *hold, const struct sp_job *job)
+{
+    return hold->cancels && !job->answered && sp_cancels_has(hold->cancels, job->req.id);
+}
+
+/* Under the lock. */
+static void set_due(struct sp_hold *hold, struct sp_job *job, int64_t at)
+{
+    job->retry_at = at;
+    hold->due_at = sp_deadline_min(hold->due_at, at);
+    if (at == 0)
+        hold->looked_at = 0;
+}
+
 void sp_hold_put(struct sp_hold *hold, struct sp_job *job)
 {
-    bool back = job->fate == SP_FATE_HAND_BACK;
-    int64_t retry_at = back ? 0 : sp_deadline_in(backoff_ms(job->tries++));
-    job->retry_at = sp_deadline_min(retry_at, until(job));
+    int64_t retry_at = may_wait(job) ? sp_deadline_in(pause_ms(job)) : 0;
 
     pthread_mutex_lock(&hold->lock);
     job->next = hold->head;
     hold->head = job;
     atomic_fetch_add_explicit(&hold->len, 1, memory_order_relaxed);
-    hold->due_at = sp_deadline_min(hold->due_at, job->retry_at);
-    if (back)
-        hold->looked_at = 0;
+    /* Asked under the lock: a cancellation that comes later finds the job here. */
+    set_due(hold, job, is_cancelled(hold, job) ? 0 : sp_deadline_min(retry_at, until(job)));
+    pthread_mutex_unlock(&hold->lock);
+}
+
+void sp_hold_cancel(struct sp_hold *hold)
+{
+    pthread_mutex_lock(&hold->lock);
+    for (struct sp_job *job = hold->head; job; job = job->next) {
+        if (is_cancelled(hold, job))
+            set_due(hold, job, 0);
+    }
     pthread_mutex_unlock(&hold->lock);
 }
 
@@ -83,7 +126,7 @@ static bool may_leave(const struct sp_job *job, int64_t now, size_t *room)
 {
     if (job->retry_at > now)
         return false;
-    if (job->fate == SP_FATE_HAND_BACK || until(job) <= now)
+    if (!may_wait(job) || until(job) <= now)
         return true;
     if (*room == 0)
         return false;

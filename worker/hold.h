@@ -9,19 +9,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct sp_cancels;
 struct sp_job;
 struct sp_hold;
 
-/* NULL without memory. */
-struct sp_hold *sp_hold_new(void);
+/* cancels is borrowed; NULL: nothing is ever cancelled. NULL without memory. */
+struct sp_hold *sp_hold_new(struct sp_cancels *cancels);
 void sp_hold_free(struct sp_hold *hold);
 
 /*
  * Puts a job aside; job->fate says why. A held one is due again after a random part of 0.2 s, which
- * doubles with each try up to 5 s, or at its hold_until; one to be handed back at once. Thread:
- * any.
+ * doubles with each try up to 5 s, or at its hold_until; a parked one after 0.25 to 1 s; a
+ * cancelled one, and one that only goes back to the intake, at once. Thread: any.
  */
 void sp_hold_put(struct sp_hold *hold, struct sp_job *job);
+/* Those whose id is cancelled are due now. Thread: any. */
+void sp_hold_cancel(struct sp_hold *hold);
 /* All of them are due now: the settings or the provider's state changed. Thread: any. */
 void sp_hold_retry(struct sp_hold *hold);
 /*

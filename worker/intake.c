@@ -1,4 +1,4 @@
-/* The consumer thread. Everything it does is short: encoding, sending and running are the
+/* The consumer thread. Everything it does is short: claiming, encoding, sending and running are the
  * executors'. */
 #include "worker/intake.h"
 
@@ -50,6 +50,18 @@ static void forget(struct sp_intake *in, struct sp_job *job)
     sp_job_free(job);
 }
 
+static bool is_cancelled(void *cancels, const struct sp_job *job)
+{
+    return sp_cancels_has(cancels, job->req.id);
+}
+
+/* A cancelled one does not wait for an executor. */
+static void dispatch(struct sp_intake *in, struct sp_job *job)
+{
+    bool urgent = is_cancelled(in->with.cancels, job);
+    sp_ready_push(urgent ? in->with.urgent : in->with.ready, job);
+}
+
 static void take(struct sp_intake *in, struct sp_record *record)
 {
     struct sp_job *job = NULL;
@@ -62,7 +74,7 @@ static void take(struct sp_intake *in, struct sp_record *record)
     }
     enlist(in, job);
     if (sp_order_enter(in->with.order, job))
-        sp_ready_push(in->with.ready, job);
+        dispatch(in, job);
 }
 
 /* Lets the next one of its key go; before the record is gone, which holds the key. */
@@ -70,14 +82,22 @@ static void make_way(struct sp_intake *in, struct sp_job *job)
 {
     struct sp_job *heir = sp_order_leave(in->with.order, job);
     if (heir)
-        sp_ready_push(in->with.ready, heir);
+        dispatch(in, heir);
+}
+
+/* Its offset is done. The claim ends when that is committed. */
+static void complete(struct sp_intake *in, struct sp_job *job)
+{
+    make_way(in, job);
+    sp_queue_complete(in->with.queue, job->record, SP_TAKE(job->claim));
+    forget(in, job);
 }
 
 static void hand_back(struct sp_intake *in, struct sp_job *job)
 {
     bool stopping = atomic_load_explicit(in->with.stopping, memory_order_relaxed);
     if (!stopping && sp_record_is_ours(job->record)) { /* its partition has come back meanwhile */
-        sp_ready_push(in->with.ready, job);
+        dispatch(in, job);
         return;
     }
     make_way(in, job);
@@ -94,9 +114,9 @@ static void delivered(struct sp_intake *in, struct sp_job *job)
     sp_metrics_job(in->with.metrics, answer->status, answer->provider,
                    answer->ran ? answer->queue_us : -1,
                    answer->ran ? job->result.execution_us : -1);
-    make_way(in, job);
-    sp_queue_complete(in->with.queue, job->record, NULL);
-    forget(in, job);
+    if (job->claim)
+        sp_claims_delivered(in->with.claims, job->claim);
+    complete(in, job);
 }
 
 /* Kafka finds the reply too large, whatever our own limit says. An executor writes it anew. */
@@ -121,32 +141,55 @@ static void serve_held(struct sp_intake *in)
         due = due->next;
         if (job->fate == SP_FATE_HAND_BACK) {
             hand_back(in, job);
+        } else if (job->fate == SP_FATE_SKIP) {
+            complete(in, job);
         } else {
-            sp_ready_push(in->with.ready, job);
+            dispatch(in, job);
         }
     }
 }
 
-/* For a moment the first records wait in Kafka for the settings: a backlog that cannot run yet
- * would be held in memory, all of it. */
+static void push_urgent(struct sp_intake *in, struct sp_job *jobs)
+{
+    while (jobs) {
+        struct sp_job *job = jobs;
+        jobs = jobs->next;
+        sp_ready_push(in->with.urgent, job);
+    }
+}
+
+/* The jobs of this worker that are cancelled now, wherever they are. Those that are in nobody's
+ * hands at this moment meet the table at the next step of their way. */
+static void serve_cancels(struct sp_intake *in)
+{
+    struct sp_cancels *cancels = in->with.cancels;
+    if (!atomic_exchange(in->with.cancelled, false))
+        return;
+    sp_executors_cancel(in->with.executors, is_cancelled, cancels);
+    push_urgent(in, sp_ready_withdraw(in->with.ready, is_cancelled, cancels));
+    push_urgent(in, sp_order_withdraw(in->with.order, is_cancelled, cancels));
+    sp_hold_cancel(in->with.hold);
+}
+
+/* The first records wait in Kafka for the cancellations, and for a moment for the settings: a
+ * backlog that cannot run yet would be held in memory, all of it. */
 static bool has_opened(struct sp_intake *in)
 {
     struct sp_settings_status status;
     if (in->opened)
         return true;
+    if (!sp_control_ready(in->with.control))
+        return false;
     sp_watcher_status(in->with.watcher, &status);
     in->opened = status.state != SP_SETTINGS_UNREAD || sp_deadline_left(in->opens_at) == 0;
     return in->opened;
 }
 
-static void serve_queue(struct sp_intake *in, bool stopping)
+/* False: nothing happened. */
+static bool serve_event(struct sp_intake *in, bool room, int64_t wait_ms)
 {
     struct sp_record *record = NULL;
     void *ticket = NULL;
-    bool opened = has_opened(in);
-    bool room = opened && !stopping && sp_ready_room(in->with.ready) > 0;
-    bool soon = !opened || stopping || sp_hold_len(in->with.hold) > 0;
-    int64_t wait_ms = soon ? HELD_WAIT_MS : IDLE_WAIT_MS;
     switch (sp_queue_next(in->with.queue, room, wait_ms, &record, &ticket)) {
     case SP_QUEUE_RECORD:
         take(in, record);
@@ -157,11 +200,24 @@ static void serve_queue(struct sp_intake *in, bool stopping)
     case SP_QUEUE_TOO_LARGE:
         shrink(in, ticket);
         break;
-    case SP_QUEUE_COMMITTED: /* no tickets are given */
-    case SP_QUEUE_FORGOTTEN:
-    case SP_QUEUE_IDLE:
+    case SP_QUEUE_COMMITTED:
+        sp_claims_committed(in->with.claims, ticket);
         break;
+    case SP_QUEUE_FORGOTTEN:
+        sp_claims_forgotten(in->with.claims, ticket);
+        break;
+    case SP_QUEUE_IDLE:
+        return false;
     }
+    return true;
+}
+
+static void serve_queue(struct sp_intake *in, bool stopping)
+{
+    bool opened = has_opened(in);
+    bool room = opened && !stopping && sp_ready_room(in->with.ready) > 0;
+    bool soon = !opened || stopping || sp_hold_len(in->with.hold) > 0;
+    (void)serve_event(in, room, soon ? HELD_WAIT_MS : IDLE_WAIT_MS);
 }
 
 static void *intake_main(void *arg)
@@ -175,6 +231,7 @@ static void *intake_main(void *arg)
         retried = stopping;
         if (stopping && !in->all)
             break;
+        serve_cancels(in);
         serve_held(in);
         serve_queue(in, stopping);
     }
@@ -223,12 +280,23 @@ void sp_intake_join(struct sp_intake *intake)
     intake->joined = true;
 }
 
+void sp_intake_leave(struct sp_intake *intake, int64_t flush_ms)
+{
+    if (!intake)
+        return;
+    sp_queue_leave(intake->with.queue, flush_ms);
+    while (serve_event(intake, false, 0))
+        ;
+}
+
 void sp_intake_free(struct sp_intake *intake)
 {
     if (!intake)
         return;
     for (struct sp_job *job = intake->all, *next = NULL; job; job = next) {
         next = job->next_all;
+        if (job->claim)
+            sp_claims_release(intake->with.claims, job->claim);
         sp_record_free(job->record);
         sp_job_free(job);
     }

@@ -36,6 +36,8 @@ enum sp_code sp_job_new(struct sp_record *record, const struct sp_limits *limits
     enum sp_code rc = sp_message_read(record, limits, topics, &message, err);
     job->req = message.req;
     job->env = message.env;
+    job->own_id = message.own_id;
+    job->replay = message.replay;
     job->verdict = message.verdict;
     job->refused = message.sb;
     if (!rc && job->verdict != SP_VERDICT_RUN) {
@@ -47,8 +49,9 @@ enum sp_code sp_job_new(struct sp_record *record, const struct sp_limits *limits
         sp_job_free(job);
         return rc;
     }
+    if (job->verdict == SP_VERDICT_UNPARSEABLE)
+        job->dead_letter = job->refusal;
     job->record = record;
-    job->deliveries = job->verdict == SP_VERDICT_UNPARSEABLE ? 2 : 1;
     job->arrived_wall_ms = sp_wall_ms();
     job->reply_limit = (size_t)limits->reply_bytes;
     *out = job;
@@ -72,6 +75,13 @@ enum sp_fate sp_job_refuse(struct sp_job *job, enum sp_sb sb, const char *messag
     return SP_FATE_ANSWER;
 }
 
+void sp_job_reopen(struct sp_job *job)
+{
+    job->answered = job->republished = false;
+    job->result_id[0] = '\0';
+    job->dead_letter = job->verdict == SP_VERDICT_UNPARSEABLE ? job->refusal : NULL;
+}
+
 /* The wall time from which the record has been waiting. */
 static int64_t waiting_since(const struct sp_job *job)
 {
@@ -88,12 +98,17 @@ static const char *expired(const struct sp_job *job, int64_t wall_ms)
     return NULL;
 }
 
-enum sp_fate sp_job_claim(struct sp_job *job, bool stopping, int64_t wall_ms)
+bool sp_job_expired(const struct sp_job *job, int64_t wall_ms)
 {
-    if (stopping || !sp_record_is_ours(job->record))
-        return SP_FATE_HAND_BACK;
+    return expired(job, wall_ms) != NULL;
+}
+
+enum sp_fate sp_job_admit(struct sp_job *job, bool cancelled, int64_t wall_ms)
+{
     if (job->verdict != SP_VERDICT_RUN)
         return sp_job_refuse(job, job->refused, job->refusal);
+    if (cancelled)
+        return sp_job_refuse(job, SP_SB011_CANCELLED, "cancelled before the start");
     const char *passed = expired(job, wall_ms);
     if (passed)
         return sp_job_refuse(job, SP_SB010_EXPIRED, passed);
@@ -164,6 +179,22 @@ static enum sp_fate timed_out(struct sp_job *job, const struct sp_run *run)
     return sp_job_refuse(job, SP_SB005_TIMEOUT, message);
 }
 
+/* By an administrator, or because the worker stops: then another one runs it, if that is allowed.
+ */
+static enum sp_fate cancelled(struct sp_job *job, bool started)
+{
+    job->result.exit_code = -1;
+    job->answer.ran = started;
+    if (atomic_load(&job->cancelled)) {
+        return sp_job_refuse(job, SP_SB011_CANCELLED,
+                             started ? "cancelled while running" : "cancelled before the start");
+    }
+    if (!started || job->req.delivery != SP_AT_MOST_ONCE)
+        return SP_FATE_HAND_BACK;
+    return sp_job_refuse(job, SP_SB014_CRASHED,
+                         "the worker was stopped while it ran, and delivery is at_most_once");
+}
+
 static enum sp_fate conclude_error(struct sp_job *job, enum sp_code rc, const struct sp_error *err,
                                    const struct sp_run *run, int64_t hold_ms)
 {
@@ -172,7 +203,7 @@ static enum sp_fate conclude_error(struct sp_job *job, enum sp_code rc, const st
     job->result.exit_code = -1;
     job->answer.ran = started;
     if (sb == SP_SB011_CANCELLED)
-        return SP_FATE_HAND_BACK;
+        return cancelled(job, started);
     if (sb == SP_SB005_TIMEOUT)
         return timed_out(job, run);
     if (started)
@@ -195,8 +226,8 @@ enum sp_fate sp_job_conclude(struct sp_job *job, enum sp_code rc, const struct s
     char message[sizeof job->answer.message];
     job->answer.ran = true;
     switch (job->result.outcome) {
-    case SP_OUTCOME_CANCELLED: /* only a worker that stops cancels */
-        return SP_FATE_HAND_BACK;
+    case SP_OUTCOME_CANCELLED:
+        return cancelled(job, true);
     case SP_OUTCOME_TIMEOUT:
         return timed_out(job, run);
     case SP_OUTCOME_LIMIT:

@@ -2,10 +2,12 @@
  * One job: a record taken from Kafka, on its way to a terminal reply that Kafka has. The decisions
  * of CONTRACT.md 3.1 are made here and know no thread:
  *
- *   intake ─► ready ─► claim ─► run ─► conclude ─► answer (finish.c) ─► delivered ─► complete
- *                                 └──► hold ──► ready
+ *   intake ─► ready ─► claim (admit.c) ─► run ─► conclude ─► answer (finish.c) ─► delivered
+ *                        └──► hold ──► ready                      complete ◄──────────┘
  */
 #pragma once
+
+#include <stdatomic.h>
 
 #include "base/result.h"
 #include "providers/provider.h"
@@ -16,6 +18,8 @@ enum sp_fate {
     SP_FATE_RUN,
     SP_FATE_ANSWER,    /* job->answer stands; it is to be sent */
     SP_FATE_HOLD,      /* later again: nothing started, or the answer could not be sent */
+    SP_FATE_PARK,      /* soon again: another run of this id goes first */
+    SP_FATE_SKIP,      /* answered by an earlier delivery: only its offset is open */
     SP_FATE_HAND_BACK, /* not ours to answer: uncommitted, without a reply */
     SP_FATE_SENT,      /* the queue has the answer, and with it the job: not to be touched */
 };
@@ -43,18 +47,25 @@ struct sp_job {
     struct sp_record *record; /* owned until it is completed or abandoned */
     struct sp_request req;
     struct sp_envelope env;
+    bool own_id, replay; /* of the message */
     enum sp_verdict verdict;
     enum sp_sb refused; /* with a verdict other than SP_VERDICT_RUN, and why: */
     char *refusal;      /* NULL: none */
     int64_t arrived_wall_ms;
 
+    struct sp_claim *claim; /* ours to end; NULL: none yet, or answered without Redis */
+    atomic_bool cancelled;  /* told while it ran */
+
     bool answered;
+    char result_id[33]; /* of the answer; "" before */
     struct sp_job_answer answer;
     struct sp_result result;
-    size_t reply_limit; /* bytes; halved each time that Kafka finds the reply too large */
-    bool dead_lettered;
+    bool republished;        /* it is the claim's stored one */
+    const char *dead_letter; /* why the record goes to the DLQ, too; NULL: it does not */
+    size_t reply_limit;      /* bytes; halved each time that Kafka finds the reply too large */
+    bool sending, dead_lettered;
 
-    enum sp_fate fate;  /* SP_FATE_HOLD or SP_FATE_HAND_BACK while among the held */
+    enum sp_fate fate;  /* while among the held: why */
     int64_t held_since; /* monotonic, as are the two below; 0: never held */
     int64_t hold_until; /* the request's own expiry, else worker.hold after held_since */
     int64_t retry_at;
@@ -68,17 +79,17 @@ SP_MUST_CHECK enum sp_code sp_job_new(struct sp_record *record, const struct sp_
 /* All but the record, which the queue frees. */
 void sp_job_free(struct sp_job *job);
 
-/*
- * May this job run, and here? The one place where a job becomes ours: claims in Redis are made
- * here. SP_FATE_RUN, _ANSWER or _HAND_BACK.
- */
-enum sp_fate sp_job_claim(struct sp_job *job, bool stopping, int64_t wall_ms);
+/* May this job, whose claim is ours, run now? SP_FATE_RUN or SP_FATE_ANSWER. */
+enum sp_fate sp_job_admit(struct sp_job *job, bool cancelled, int64_t wall_ms);
+/* Whether its deadline_ms or queue_ttl has passed. */
+bool sp_job_expired(const struct sp_job *job, int64_t wall_ms);
 /* The run's limits, from the request and the worker; the provider's own come with its call. */
 struct sp_run sp_job_run(const struct sp_job *job, int64_t setup_timeout_ms, int64_t max_timeout_ms,
                          int cancel_fd);
 /*
  * What rc, err and job->result of a run mean: SP_FATE_ANSWER with job->answer filled, SP_FATE_HOLD
- * where the peer is away or throttles and nothing started, SP_FATE_HAND_BACK for a cancelled run.
+ * where the peer is away or throttles and nothing started; SP_FATE_HAND_BACK for a run that ended
+ * with the worker, unless it may not run again.
  * hold_ms: worker.hold, after which a job without an expiry of its own is answered.
  */
 enum sp_fate sp_job_conclude(struct sp_job *job, enum sp_code rc, const struct sp_error *err,
@@ -90,5 +101,7 @@ enum sp_fate sp_job_conclude(struct sp_job *job, enum sp_code rc, const struct s
  */
 enum sp_fate sp_job_unavailable(struct sp_job *job, enum sp_sb why, const char *reason,
                                 int64_t hold_ms);
+/* Its answer is void: another worker has the job now, and this one asks again. */
+void sp_job_reopen(struct sp_job *job);
 /* SP_FATE_ANSWER with this error. */
 enum sp_fate sp_job_refuse(struct sp_job *job, enum sp_sb sb, const char *message);

@@ -97,6 +97,8 @@ struct numbers {
         control_applied, tombstones;
     int64_t kafka_up, refused, consumed, delivered, fallbacks, dead_letters, commits, commit_errors,
         rebalances, redeliveries, unacknowledged, window_records, window_bytes, commit_age;
+    int64_t claims_up, degraded, claims_open, claims_pending, taken, degraded_total, republished,
+        parked, conflicts, died, lost, dropped;
     int64_t stored, cut, rss, fds;
 };
 
@@ -150,6 +152,24 @@ static const struct {
     GAUGE("sandpiper_window_records", window_records, "Records taken and not complete."),
     GAUGE("sandpiper_window_bytes", window_bytes, "Bytes of the records taken and not complete."),
     GAUGE("sandpiper_producer_queue", unacknowledged, "Records that Kafka has not acknowledged."),
+    GAUGE("sandpiper_claims_up", claims_up, "Whether Redis answers the claims."),
+    GAUGE("sandpiper_degraded", degraded, "Whether jobs go on without claims."),
+    GAUGE("sandpiper_claims_open", claims_open, "Claims held."),
+    GAUGE("sandpiper_claims_pending", claims_pending, "Ends of claims still to be written."),
+    COUNTER("sandpiper_claims_total", taken, "Claims taken."),
+    COUNTER("sandpiper_claims_degraded_total", degraded_total,
+            "Jobs whose claim or result could not be recorded."),
+    COUNTER("sandpiper_claims_republished_total", republished, "Stored replies sent again."),
+    COUNTER("sandpiper_claims_parked_total", parked,
+            "Times that a job waited for another run of its id."),
+    COUNTER("sandpiper_claims_conflicts_total", conflicts,
+            "Requests refused because their id belongs to other content."),
+    COUNTER("sandpiper_claims_died_total", died,
+            "Jobs given up because workers died while running them."),
+    COUNTER("sandpiper_claims_lost_total", lost,
+            "Results dropped because another worker had taken the job."),
+    COUNTER("sandpiper_claims_dropped_total", dropped,
+            "Ends of claims that an outage was too long for."),
     COUNTER("sandpiper_attachments_total", stored, "Parts of replies moved to the result store."),
     COUNTER("sandpiper_attachments_failed_total", cut,
             "Parts of replies cut because the result store was away."),
@@ -186,6 +206,7 @@ static struct numbers collect(const struct sp_metrics *metrics, const struct sp_
     const struct sp_queue_status *q = view->queue;
     const struct sp_settings_status *s = view->settings;
     const struct sp_control_status *c = view->control;
+    const struct sp_claims_status *claims = view->claims;
     return (struct numbers){
         .ready = (int64_t)view->ready,
         .held = (int64_t)view->held,
@@ -216,6 +237,18 @@ static struct numbers collect(const struct sp_metrics *metrics, const struct sp_
         .window_records = q->records,
         .window_bytes = q->bytes,
         .commit_age = q->last_commit_ms > 0 ? (sp_mono_ms() - q->last_commit_ms) / 1000 : -1,
+        .claims_up = claims->up,
+        .degraded = claims->degraded,
+        .claims_open = (int64_t)claims->open,
+        .claims_pending = (int64_t)claims->pending,
+        .taken = claims->taken,
+        .degraded_total = claims->degraded_total,
+        .republished = claims->republished,
+        .parked = claims->parked,
+        .conflicts = claims->conflicts,
+        .died = claims->died,
+        .lost = claims->lost,
+        .dropped = claims->dropped,
         .stored = value_of(&metrics->stored),
         .cut = value_of(&metrics->cut),
         .rss = resident_bytes(),

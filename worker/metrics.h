@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "queue/queue.h"
 #include "settings/watcher.h"
+#include "worker/claims/claims.h"
 #include "worker/control.h"
 
 struct sp_metrics;
@@ -24,6 +25,7 @@ void sp_metrics_attachment(struct sp_metrics *metrics, bool stored);
 struct sp_metrics_view {
     const struct sp_queue_status *queue;
     const struct sp_settings_status *settings;
+    const struct sp_claims_status *claims;
     const struct sp_control_status *control;
     size_t ready, held, running;
 };

@@ -55,13 +55,46 @@ bool sp_order_enter(struct sp_order *order, struct sp_job *job)
     return true;
 }
 
+/* Of those behind one that may go. */
+static struct sp_job *withdraw(struct sp_job *first, struct sp_job *out,
+                               bool (*wanted)(void *ctx, const struct sp_job *job), void *ctx)
+{
+    struct sp_job **at = &first->followers;
+    first->last_follower = NULL;
+    while (*at) {
+        struct sp_job *job = *at;
+        if (wanted(ctx, job)) {
+            *at = job->next;
+            job->next = out;
+            out = job;
+        } else {
+            first->last_follower = job;
+            at = &job->next;
+        }
+    }
+    return out;
+}
+
+struct sp_job *sp_order_withdraw(struct sp_order *order,
+                                 bool (*wanted)(void *ctx, const struct sp_job *job), void *ctx)
+{
+    struct sp_job *out = NULL;
+    for (size_t i = 0; order && i < BUCKETS; i++) {
+        for (struct sp_job *first = order->buckets[i]; first; first = first->next_key)
+            out = withdraw(first, out, wanted, ctx);
+    }
+    return out;
+}
+
 struct sp_job *sp_order_leave(struct sp_order *order, struct sp_job *job)
 {
     if (!order || !job->record->key)
         return NULL;
     struct sp_job **at = &order->buckets[bucket_of(job->record)], *heir = job->followers;
-    while (*at != job)
+    while (*at && *at != job)
         at = &(*at)->next_key;
+    if (!*at) /* withdrawn */
+        return NULL;
     *at = job->next_key;
     if (!heir)
         return NULL;

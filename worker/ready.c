@@ -99,6 +99,27 @@ struct sp_job *sp_ready_take(struct sp_ready *ready, bool *room)
     return job;
 }
 
+struct sp_job *sp_ready_withdraw(struct sp_ready *ready,
+                                 bool (*wanted)(void *ctx, const struct sp_job *job), void *ctx)
+{
+    struct sp_job *out = NULL, **at = &ready->head;
+    pthread_mutex_lock(&ready->lock);
+    while (*at) {
+        struct sp_job *job = *at;
+        if (wanted(ctx, job)) {
+            *at = job->next;
+            job->next = out;
+            out = job;
+            atomic_fetch_sub_explicit(&ready->len, 1, memory_order_relaxed);
+        } else {
+            at = &job->next;
+        }
+    }
+    ready->tail = at;
+    pthread_mutex_unlock(&ready->lock);
+    return out;
+}
+
 size_t sp_ready_len(const struct sp_ready *ready)
 {
     return atomic_load_explicit(&ready->len, memory_order_relaxed);

@@ -23,6 +23,10 @@ void sp_ready_push(struct sp_ready *ready, struct sp_job *job);
  * and there is some now, so it wants to be woken. Thread: any.
  */
 struct sp_job *sp_ready_take(struct sp_ready *ready, bool *room);
+/* Takes out the jobs for which `wanted` says so, linked by `next`. It is asked under the queue's
+ * lock. Thread: any. */
+struct sp_job *sp_ready_withdraw(struct sp_ready *ready,
+                                 bool (*wanted)(void *ctx, const struct sp_job *job), void *ctx);
 /* How many new jobs have room. After a 0, one sp_ready_take() reports room. Thread: intake. */
 size_t sp_ready_room(struct sp_ready *ready);
 /* Thread: any. */

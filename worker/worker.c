@@ -14,7 +14,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "worker/apply.h"
-#include "worker/control.h"
 #include "worker/endpoints.h"
 #include "worker/executor.h"
 #include "worker/fleet.h"
@@ -27,15 +26,17 @@ enum {
     READY_MIN = 256,  /* enough for the executors while the intake waits for a processor */
     GRACE_MS = 12000, /* after worker.drain: ending programs (10 s at most) and telling Kafka */
     FLUSH_MS = 1000,  /* every delivery was waited for already */
+    CLAIMS_MS = 2000, /* for what is still to be written to Redis */
 };
 
 struct sp_worker {
     const struct sp_config *config;
-    atomic_bool stopping;
+    atomic_bool stopping, cancelled;
     struct sp_topics topics;
     struct sp_queue_property *kafka;
     struct sp_metrics *metrics;
-    struct sp_ready *ready;
+    struct sp_ready *ready, *urgent;
+    struct sp_cancels *cancels;
     struct sp_hold *hold;
     struct sp_order *order;
     struct sp_redis_link *link;
@@ -46,7 +47,7 @@ struct sp_worker {
     struct sp_apply apply;
     struct sp_queue *queue;
     struct sp_watcher *watcher;
-    struct sp_cancels *cancels;
+    struct sp_claims *claims;
     struct sp_control *control;
     struct sp_executors *executors;
     struct sp_intake *intake;
@@ -61,11 +62,13 @@ static enum sp_code start_state(struct sp_worker *w, struct sp_error *err)
     size_t capacity = (size_t)config->worker.concurrency * 2;
     w->metrics = sp_metrics_new();
     w->ready = sp_ready_new(capacity > READY_MIN ? capacity : READY_MIN);
-    w->hold = sp_hold_new();
+    w->urgent = sp_ready_new(1); /* nobody asks it for room */
+    w->cancels = sp_cancels_new(SP_CANCELS_MAX);
+    w->hold = sp_hold_new(w->cancels);
     bool by_key = strcmp(config->worker.order, "key") == 0;
     if (by_key)
         w->order = sp_order_new();
-    if (!w->metrics || !w->ready || !w->hold || (by_key && !w->order))
+    if (!w->metrics || !w->ready || !w->urgent || !w->cancels || !w->hold || (by_key && !w->order))
         return sp_error_set(err, SP_E_NOMEM, "no memory for the worker");
     return sp_queue_config_topics(config, &w->topics, err);
 }
@@ -126,22 +129,52 @@ static enum sp_code start_watcher(struct sp_worker *w, struct sp_error *err)
     return rc;
 }
 
+static enum sp_code start_claims(struct sp_worker *w, struct sp_error *err)
+{
+    const struct sp_config *config = w->config;
+    sp_auto(sp_redis_free) struct sp_redis *redis = NULL;
+    enum sp_code rc = sp_redis_new(config, &redis, err);
+    const struct sp_claims_options options = {
+        .redis = redis,
+        .prefix = config->redis.prefix,
+        .worker_id = config->worker.id,
+        .liveness_ms = config->worker.liveness,
+        .results_ttl_ms = config->results.ttl,
+        .max_attempts = config->worker.max_attempts,
+        .pause = strcmp(config->redis.outage, "pause") == 0,
+    };
+    if (!rc)
+        rc = sp_claims_start(&options, &w->claims, err);
+    if (!rc)
+        redis = NULL;
+    return rc;
+}
+
+/* Thread: control. */
+static void on_cancel(void *ctx, const char *id)
+{
+    struct sp_worker *w = ctx;
+    (void)id;
+    atomic_store(&w->cancelled, true);
+    sp_queue_wake(w->queue);
+}
+
 static enum sp_code start_control(struct sp_worker *w, struct sp_error *err)
 {
+    const struct sp_config *config = w->config;
     sp_auto(sp_redis_free) struct sp_redis *redis = NULL;
-    w->cancels = sp_cancels_new(SP_CANCELS_MAX);
-    if (!w->cancels)
-        return sp_error_set(err, SP_E_NOMEM, "no memory for cancellations");
     const struct sp_control_options options = {
         .kafka = w->kafka,
-        .n_kafka = w->config->kafka.n,
+        .n_kafka = config->kafka.n,
         .topic = w->topics.control,
-        .prefix = w->config->redis.prefix,
-        .cancel_ttl_ms = w->config->cancel.ttl,
+        .prefix = config->redis.prefix,
+        .cancel_ttl_ms = config->cancel.ttl,
         .cancels = w->cancels,
         .watcher = w->watcher,
+        .on_cancel = on_cancel,
+        .ctx = w,
     };
-    enum sp_code rc = sp_redis_new(w->config, &redis, err);
+    enum sp_code rc = sp_redis_new(config, &redis, err);
     if (!rc)
         rc = sp_control_start(&options, redis, &w->control, err);
     if (!rc)
@@ -154,9 +187,16 @@ static enum sp_code start_executors(struct sp_worker *w, struct sp_error *err)
     const struct sp_executors_options options = {
         .config = w->config,
         .ready = w->ready,
+        .urgent = w->urgent,
         .hold = w->hold,
         .watcher = w->watcher,
-        .finish = {.queue = w->queue, .parts = &w->parts, .worker_id = w->config->worker.id},
+        .admission = {.claims = w->claims,
+                      .cancels = w->cancels,
+                      .hold_ms = w->config->worker.hold},
+        .finish = {.queue = w->queue,
+                   .claims = w->claims,
+                   .parts = &w->parts,
+                   .worker_id = w->config->worker.id},
         .stopping = &w->stopping,
     };
     return sp_executors_start(&options, &w->executors, err);
@@ -189,7 +229,13 @@ static enum sp_code start_intake(struct sp_worker *w, struct sp_error *err)
         .queue = w->queue,
         .watcher = w->watcher,
         .ready = w->ready,
+        .urgent = w->urgent,
         .hold = w->hold,
+        .claims = w->claims,
+        .cancels = w->cancels,
+        .cancelled = &w->cancelled,
+        .control = w->control,
+        .executors = w->executors,
         .order = w->order,
         .metrics = w->metrics,
         .limits = &w->config->limits,
@@ -206,6 +252,7 @@ static enum sp_code start_http(struct sp_worker *w, struct sp_error *err)
         .stopping = &w->stopping,
         .queue = w->queue,
         .watcher = w->watcher,
+        .claims = w->claims,
         .control = w->control,
         .fleet = w->fleet,
         .metrics = w->metrics,
@@ -219,8 +266,8 @@ static enum sp_code start_http(struct sp_worker *w, struct sp_error *err)
 /* The order of the start; a part uses only those above it. HTTP comes before the intake, so that a
  * port in use stops the start before a record is taken. */
 static enum sp_code (*const parts[])(struct sp_worker *, struct sp_error *) = {
-    start_state,     start_link,  start_queue, start_watcher, start_control,
-    start_executors, start_fleet, start_http,  start_intake,
+    start_state,   start_link,      start_queue, start_watcher, start_claims,
+    start_control, start_executors, start_fleet, start_http,    start_intake,
 };
 
 /* A check of a provider may be under way, which is of no use any more. */
@@ -239,18 +286,23 @@ static void take_down(struct sp_worker *w)
     sp_intake_join(w->intake);
     sp_httpd_stop(w->http);
     sp_fleet_stop(w->fleet);
-    sp_control_stop(w->control);
     if (w->ready)
         sp_ready_close(w->ready);
+    if (w->urgent)
+        sp_ready_close(w->urgent);
     sp_executors_free(w->executors);
-    if (w->queue)
-        sp_queue_close(w->queue, FLUSH_MS);
+    sp_control_stop(w->control);
+    sp_intake_leave(w->intake, FLUSH_MS);
     sp_intake_free(w->intake);
+    if (w->queue)
+        sp_queue_close(w->queue, 0);
+    sp_claims_stop(w->claims, CLAIMS_MS);
     stop_watcher(w);
-    sp_cancels_free(w->cancels);
     sp_redis_link_free(w->link);
     sp_order_free(w->order);
     sp_hold_free(w->hold);
+    sp_cancels_free(w->cancels);
+    sp_ready_free(w->urgent);
     sp_ready_free(w->ready);
     sp_metrics_free(w->metrics);
     sp_topics_clear(&w->topics);
@@ -302,7 +354,7 @@ void sp_worker_stop(struct sp_worker *worker)
     if (!back) {
         sp_log(SP_WARN, "drain_over", sp_s("worker", id),
                sp_i("running", (int64_t)sp_executors_running(worker->executors)));
-        sp_executors_cancel(worker->executors);
+        sp_executors_end(worker->executors);
         back = sp_intake_wait(worker->intake, sp_deadline_in(GRACE_MS));
     }
     take_down(worker);

@@ -212,3 +212,58 @@ Test(cli, one_of_two_imports_if_absent_wins)
     json_auto_t *document = json_loads(out, 0, NULL);
     cr_expect(json_integer_value(json_object_get(document, "version")) == 1, "%s", out);
 }
+
+/* The word behind "position": of a line of `dlq list --json`. */
+static void read_position(char *position, size_t size)
+{
+    const char *begin = strstr(out, "\"position\": \"");
+    cr_assert(begin != NULL, "%s", out);
+    begin += strlen("\"position\": \"");
+    snprintf(position, size, "%.*s", (int)strcspn(begin, "\""), begin);
+}
+
+Test(cli, dead_letters_are_listed_shown_and_sent_again)
+{
+    char position[200], line[400];
+    sp_stage_local(s, "");
+    sp_stage_worker(s, NULL);
+    cr_expect(eq(int, shell("$S dlq list"), 0), "%s", err);
+    cr_expect(says(out, "No dead letter"), "%s", out);
+    const struct sp_stage_header id = {.name = "sandpiper_request_id", .value = "broken"};
+    sp_stage_send(s, -1, "k", "no json at all", &id, 1);
+    cr_assert(sp_stage_wait(s, 2, 30000), "the reply and the dead letter");
+
+    cr_expect(eq(int, shell("$S dlq list"), 0), "%s", err);
+    cr_expect(says(out, "broken") && says(out, "expected a JSON object"), "%s", out);
+    cr_expect(eq(int, shell("$S dlq list --json --id broken --since 1h"), 0));
+    read_position(position, sizeof(position));
+    cr_expect(eq(int, shell("$S dlq list --json --id other"), 0));
+    cr_expect(not(says(out, "position")), "%s", out);
+
+    snprintf(line, sizeof(line), "$S dlq show %s", position);
+    cr_expect(eq(int, shell(line), 0), "%s", err);
+    cr_expect(says(out, "kafka_dlt-original-topic") && !says(out, "no json at all"), "%s", out);
+    snprintf(line, sizeof(line), "$S dlq show --value %s", position);
+    cr_expect(eq(int, shell(line), 0), "%s", err);
+    cr_expect(says(out, "no json at all"), "%s", out);
+
+    snprintf(line, sizeof(line), "$S dlq replay --dry-run %s", position);
+    cr_expect(eq(int, shell(line), 0), "%s", err);
+    cr_expect(eq(sz, sp_stage_count(s, "broken"), 1));
+    snprintf(line, sizeof(line), "$S dlq replay %s", position);
+    cr_expect(eq(int, shell(line), 0), "%s", err);
+    cr_expect(says(out, "1 sent again, 0 failed"), "%s", out);
+    cr_assert(sp_stage_wait(s, 4, 30000), "it is answered and dead again");
+    cr_expect(eq(int, shell("$S dlq list --json"), 0));
+    cr_expect(says(out, "\"replays\": 1"), "%s", out);
+}
+
+Test(cli, a_wrong_use_of_dlq_is_told)
+{
+    cr_expect(eq(int, shell("$S dlq replay"), 2));
+    cr_expect(says(err, "--all"), "%s", err);
+    cr_expect(eq(int, shell("$S dlq show nowhere/0/5"), 1));
+    cr_expect(says(err, "dlq list"), "%s", err);
+    cr_expect(eq(int, shell("$S dlq list --topic no-such-topic"), 1));
+    cr_expect(says(err, "no-such-topic"), "%s", err);
+}

@@ -78,7 +78,7 @@ int main(void)
 {
     pthread_t executors[EXECUTORS];
     ready = sp_ready_new(CAPACITY);
-    hold = sp_hold_new();
+    hold = sp_hold_new(NULL);
     for (int i = 0; i < SLOTS; i++)
         atomic_store(&idle[i], 1);
     for (int i = 0; i < EXECUTORS; i++)

@@ -296,7 +296,7 @@ Test(control, a_mask_stands_for_what_redis_holds)
     UNTIL(settings_of(&one).version == 1);
 
     say("settings", "{\"provider_type\":\"fake\",\"providers\":{\"fake\":{\"token\":\"********\","
-                     "\"fails\":\"none\"}}}");
+                    "\"fails\":\"none\"}}}");
 
     UNTIL(holds("none"));
     cr_expect(holds("env:SECRET"));

@@ -15,6 +15,7 @@ static const struct sp_settings_status in_force = {.state = SP_SETTINGS_IN_FORCE
 
 static const struct {
     const char *what;
+    bool claims_away, degraded;
     bool kafka_away, refused, redis_away, redis_required, provider_down, stopping;
     enum sp_settings_state state;
     const char *message, *policy, *record, *topic;
@@ -85,6 +86,16 @@ static const struct {
      .state = SP_SETTINGS_IN_FORCE,
      .ready = true,
      .shown = "settings record at offset 12 of the control topic not applied: author: expected"},
+    {.what = "Redis away for the claims",
+     .claims_away = true,
+     .state = SP_SETTINGS_IN_FORCE,
+     .ready = true,
+     .shown = "\"warnings\":[\"Redis is away\"]"},
+    {.what = "degraded",
+     .degraded = true,
+     .state = SP_SETTINGS_IN_FORCE,
+     .ready = true,
+     .shown = "jobs go on without claims"},
     {.what = "stopping",
      .stopping = true,
      .state = SP_SETTINGS_IN_FORCE,
@@ -110,7 +121,9 @@ SP_TABLE_TEST(health, the_contract_says_what_is_a_reason_and_what_a_warning, cas
     struct sp_control_status control = {.ready = !row->unread,
                                         .complete = !row->unread && !row->incomplete};
     snprintf(control.problem, sizeof control.problem, "%s", row->topic ? row->topic : "");
+    const struct sp_claims_status claims = {.up = !row->claims_away, .degraded = row->degraded};
     const struct sp_health health = {.worker_id = "w1",
+                                     .claims = &claims,
                                      .control = &control,
                                      .queue = &queue,
                                      .settings = &settings,

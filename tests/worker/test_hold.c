@@ -2,13 +2,14 @@
 
 #include "base/clock.h"
 #include "tests/support.h"
+#include "worker/cancels.h"
 #include "worker/job.h"
 
 SP_AUTO(struct sp_hold *, sp_hold_free)
 
 Test(hold, a_held_job_is_not_due_before_its_pause_and_due_when_told_to_retry)
 {
-    sp_auto(sp_hold_free) struct sp_hold *hold = sp_hold_new();
+    sp_auto(sp_hold_free) struct sp_hold *hold = sp_hold_new(NULL);
     struct sp_job job = {.fate = SP_FATE_HOLD, .tries = 10};
     int64_t before = sp_mono_ms();
     sp_hold_put(hold, &job);
@@ -25,7 +26,7 @@ Test(hold, a_held_job_is_not_due_before_its_pause_and_due_when_told_to_retry)
 Test(hold, pauses_grow_with_each_try_up_to_five_seconds)
 {
     static const int64_t ceilings[] = {200, 400, 800, 1600, 3200, 5000, 5000};
-    sp_auto(sp_hold_free) struct sp_hold *hold = sp_hold_new();
+    sp_auto(sp_hold_free) struct sp_hold *hold = sp_hold_new(NULL);
     struct sp_job job = {.fate = SP_FATE_HOLD};
 
     for (size_t i = 0; i < SP_COUNT(ceilings); i++) {
@@ -38,7 +39,7 @@ Test(hold, pauses_grow_with_each_try_up_to_five_seconds)
 
 Test(hold, a_job_that_expires_leaves_even_without_room)
 {
-    sp_auto(sp_hold_free) struct sp_hold *hold = sp_hold_new();
+    sp_auto(sp_hold_free) struct sp_hold *hold = sp_hold_new(NULL);
     int64_t now = sp_mono_ms();
     struct sp_job expired = {.fate = SP_FATE_HOLD, .held_since = now, .hold_until = now};
     struct sp_job waiting = {.fate = SP_FATE_HOLD, .held_since = now, .hold_until = SP_NEVER};
@@ -55,7 +56,7 @@ Test(hold, a_job_that_expires_leaves_even_without_room)
 
 Test(hold, a_job_to_be_handed_back_leaves_at_once)
 {
-    sp_auto(sp_hold_free) struct sp_hold *hold = sp_hold_new();
+    sp_auto(sp_hold_free) struct sp_hold *hold = sp_hold_new(NULL);
     struct sp_job waiting = {.fate = SP_FATE_HOLD, .tries = 10}, back = {.fate = SP_FATE_HAND_BACK};
     sp_hold_put(hold, &waiting);
     waiting.retry_at = SP_NEVER;
@@ -65,4 +66,38 @@ Test(hold, a_job_to_be_handed_back_leaves_at_once)
 
     cr_expect(eq(ptr, due, &back));
     cr_expect(eq(ptr, due->next, NULL));
+}
+
+Test(hold, a_parked_job_is_looked_at_again_within_a_second)
+{
+    sp_auto(sp_hold_free) struct sp_hold *hold = sp_hold_new(NULL);
+    struct sp_job job = {.fate = SP_FATE_PARK, .tries = 10};
+    int64_t before = sp_mono_ms();
+
+    sp_hold_put(hold, &job);
+
+    cr_expect(ge(i64, job.retry_at, before + 250));
+    cr_expect(le(i64, job.retry_at, sp_mono_ms() + 1000));
+    cr_expect(eq(int, job.tries, 10), "parking is no failure");
+}
+
+Test(hold, a_cancelled_job_is_due_at_once_whether_it_came_before_or_after)
+{
+    static char a[] = "a", b[] = "b", c[] = "c";
+    sp_auto(sp_cancels_free) struct sp_cancels *cancels = sp_cancels_new(10);
+    sp_auto(sp_hold_free) struct sp_hold *hold = sp_hold_new(cancels);
+    struct sp_job before = {.fate = SP_FATE_HOLD, .tries = 10, .req.id = a};
+    struct sp_job after = {.fate = SP_FATE_PARK, .req.id = b};
+    struct sp_job other = {.fate = SP_FATE_PARK, .req.id = c};
+
+    sp_hold_put(hold, &before);
+    sp_hold_put(hold, &other);
+    cr_assert(not(sp_cancels_put(cancels, a, SP_NEVER, NULL)));
+    cr_assert(not(sp_cancels_put(cancels, b, SP_NEVER, NULL)));
+    sp_hold_cancel(hold);
+    sp_hold_put(hold, &after);
+
+    cr_expect(eq(i64, before.retry_at, 0));
+    cr_expect(eq(i64, after.retry_at, 0));
+    cr_expect(gt(i64, other.retry_at, 0));
 }

@@ -18,7 +18,7 @@ Test(job, a_good_request_runs_and_its_queue_time_counts_from_the_record)
 {
     sp_auto(job_drop) struct sp_job *job = job_of("{\"code\":\"x\"}", 1000);
 
-    enum sp_fate fate = sp_job_claim(job, false, 1250);
+    enum sp_fate fate = sp_job_admit(job, false, 1250);
 
     cr_expect(eq(int, fate, SP_FATE_RUN));
     cr_expect(eq(i64, job->answer.queue_us, 250000));
@@ -28,7 +28,7 @@ Test(job, a_queue_time_is_never_negative)
 {
     sp_auto(job_drop) struct sp_job *job = job_of("{\"code\":\"x\"}", 5000);
 
-    sp_job_claim(job, false, 1000);
+    sp_job_admit(job, false, 1000);
 
     cr_expect(eq(i64, job->answer.queue_us, 0));
 }
@@ -54,7 +54,7 @@ SP_TABLE_TEST(job, a_start_after_its_limit_is_expired, claims, row)
 {
     sp_auto(job_drop) struct sp_job *job = job_of(row->value, 1000);
 
-    enum sp_fate fate = sp_job_claim(job, false, 2000);
+    enum sp_fate fate = sp_job_admit(job, false, 2000);
 
     cr_expect(eq(int, fate, row->fate), "%s", row->value);
     cr_expect(eq(int, job->answer.sb, row->sb), "%s", row->value);
@@ -66,33 +66,66 @@ Test(job, a_bad_request_is_answered_rejected_with_the_field_named)
 {
     sp_auto(job_drop) struct sp_job *job = job_of("{\"language\":\"cobol\",\"code\":\"x\"}", 1000);
 
-    enum sp_fate fate = sp_job_claim(job, false, 1000);
+    enum sp_fate fate = sp_job_admit(job, false, 1000);
 
     cr_expect(eq(int, fate, SP_FATE_ANSWER));
     cr_expect(eq(int, job->answer.status, SP_STATUS_REJECTED));
     cr_expect(eq(int, job->answer.sb, SP_SB012_BAD_REQUEST));
     cr_expect(eq(int, strncmp(job->answer.message, "language", 8), 0));
-    cr_expect(eq(int, job->deliveries, 1));
+    cr_expect(eq(ptr, (void *)(uintptr_t)job->dead_letter, NULL));
 }
 
-Test(job, an_unparseable_record_waits_for_two_deliveries)
+Test(job, an_unparseable_record_goes_to_the_dlq_too)
 {
     sp_auto(job_drop) struct sp_job *job = job_of("no json", 1000);
 
-    enum sp_fate fate = sp_job_claim(job, false, 1000);
+    enum sp_fate fate = sp_job_admit(job, false, 1000);
 
     cr_expect(eq(int, fate, SP_FATE_ANSWER));
     cr_expect(eq(int, job->answer.sb, SP_SB012_BAD_REQUEST));
-    cr_expect(eq(int, job->deliveries, 2));
+    cr_expect(job->dead_letter != NULL);
 }
 
-Test(job, a_worker_that_stops_hands_back_what_has_not_started)
+Test(job, a_cancelled_one_does_not_start)
 {
-    sp_auto(job_drop) struct sp_job *fresh = job_of("{\"code\":\"x\"}", 1000);
-    sp_auto(job_drop) struct sp_job *bad = job_of("no json", 1000);
+    sp_auto(job_drop) struct sp_job *job = job_of("{\"code\":\"x\"}", 1000);
+    sp_auto(job_drop) struct sp_job *bad = job_of("{\"code\":7}", 1000);
 
-    cr_expect(eq(int, sp_job_claim(fresh, true, 1000), SP_FATE_HAND_BACK));
-    cr_expect(eq(int, sp_job_claim(bad, true, 1000), SP_FATE_HAND_BACK));
+    cr_expect(eq(int, sp_job_admit(job, true, 1000), SP_FATE_ANSWER));
+    cr_expect(eq(int, job->answer.status, SP_STATUS_CANCELLED));
+    cr_expect(eq(int, sp_job_admit(bad, true, 1000), SP_FATE_ANSWER));
+    cr_expect(eq(int, bad->answer.status, SP_STATUS_REJECTED), "its id is nobody's");
+}
+
+/* Who ended the run, and what it may be told. */
+static const struct {
+    const char *value;
+    bool cancelled;
+    enum sp_started started;
+    enum sp_fate fate;
+    enum sp_sb sb;
+} ended[] = {
+    {"{\"code\":\"x\"}", true, SP_STARTED_YES, SP_FATE_ANSWER, SP_SB011_CANCELLED},
+    {"{\"code\":\"x\"}", true, SP_STARTED_NO, SP_FATE_ANSWER, SP_SB011_CANCELLED},
+    {"{\"code\":\"x\"}", false, SP_STARTED_YES, SP_FATE_HAND_BACK, SP_SB_NONE},
+    {"{\"code\":\"x\",\"delivery\":\"at_most_once\"}", false, SP_STARTED_YES, SP_FATE_ANSWER,
+     SP_SB014_CRASHED},
+    {"{\"code\":\"x\",\"delivery\":\"at_most_once\"}", false, SP_STARTED_NO, SP_FATE_HAND_BACK,
+     SP_SB_NONE},
+};
+
+SP_TABLE_TEST(job, a_run_that_was_ended_is_answered_or_run_again_elsewhere, ended, row)
+{
+    sp_auto(job_drop) struct sp_job *job = job_of(row->value, 1000);
+    struct sp_run run = no_limits();
+    const struct sp_error err = {.code = SP_E_CANCELLED};
+    job->cancelled = row->cancelled;
+    job->result.started = row->started;
+
+    enum sp_fate fate = sp_job_conclude(job, SP_E_CANCELLED, &err, &run, HOLD_MS);
+
+    cr_expect(eq(int, fate, row->fate), "%s", row->value);
+    cr_expect(eq(int, job->answer.sb, row->sb), "%s", row->value);
 }
 
 static const struct {
@@ -156,7 +189,7 @@ static const struct {
      "a resource limit ended the program: memory", -9},
     {SP_OUTCOME_TIMEOUT, -9, NULL, SP_FATE_ANSWER, SP_STATUS_TIMEOUT, SP_SB005_TIMEOUT,
      "Execution timed out after 2.5 seconds", -1},
-    {SP_OUTCOME_CANCELLED, -9, NULL, SP_FATE_HAND_BACK, SP_STATUS_OK, SP_SB_NONE, "", -9},
+    {SP_OUTCOME_CANCELLED, -9, NULL, SP_FATE_HAND_BACK, SP_STATUS_OK, SP_SB_NONE, "", -1},
 };
 
 SP_TABLE_TEST(job, the_end_of_a_program_becomes_a_status, outcomes, row)

@@ -17,9 +17,11 @@ static char *written(const struct sp_metrics *metrics)
                                           .dead_letters = 2,
                                           .fallbacks = 3};
     const struct sp_settings_status settings = {.version = 4, .failures = 1};
+    const struct sp_claims_status claims = {.up = true, .died = 9};
     const struct sp_control_status control = {.missing = true, .tombstones = 5};
     const struct sp_metrics_view view = {.queue = &queue,
                                          .settings = &settings,
+                                         .claims = &claims,
                                          .control = &control,
                                          .ready = 6,
                                          .held = 7,
@@ -55,6 +57,8 @@ static const char *const lines[] = {
     "sandpiper_dead_letters_total 2\n",
     "sandpiper_commit_age_seconds -1\n",
     "sandpiper_attachments_total 1\n",
+    "sandpiper_claims_up 1\n",
+    "sandpiper_claims_died_total 9\n",
     "# TYPE sandpiper_run_seconds histogram\n",
     "# TYPE sandpiper_jobs_total counter\n",
 };

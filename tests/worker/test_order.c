@@ -70,3 +70,32 @@ Test(order, without_an_order_everything_goes)
     cr_expect(sp_order_enter(NULL, &b));
     cr_expect(eq(ptr, sp_order_leave(NULL, &a), NULL));
 }
+
+static bool is_one_of(void *ctx, const struct sp_job *job)
+{
+    struct sp_job **wanted = ctx;
+    return job == wanted[0] || job == wanted[1];
+}
+
+Test(order, who_is_withdrawn_waits_no_longer_and_the_others_keep_their_order)
+{
+    sp_auto(sp_order_free) struct sp_order *order = sp_order_new();
+    struct sp_record record = record_of("t", "k");
+    struct sp_job a = {.record = &record}, b = {.record = &record}, c = {.record = &record},
+                  d = {.record = &record}, e = {.record = &record};
+    struct sp_job *const waiting[] = {&b, &c, &d};
+    struct sp_job *wanted[] = {&b, &d};
+    sp_order_enter(order, &a);
+    for (size_t i = 0; i < SP_COUNT(waiting); i++)
+        sp_order_enter(order, waiting[i]);
+
+    struct sp_job *out = sp_order_withdraw(order, is_one_of, wanted);
+
+    cr_assert(out != NULL && out->next != NULL);
+    cr_expect(eq(ptr, out->next->next, NULL));
+    cr_expect(eq(ptr, sp_order_leave(order, &b), NULL));
+    cr_expect(not(sp_order_enter(order, &e)), "the key is taken still");
+    cr_expect(eq(ptr, sp_order_leave(order, &a), &c));
+    cr_expect(eq(ptr, sp_order_leave(order, &d), NULL));
+    cr_expect(eq(ptr, sp_order_leave(order, &c), &e));
+}

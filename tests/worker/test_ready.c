@@ -89,3 +89,26 @@ Test(ready, closing_sends_waiting_takers_home)
         cr_expect(eq(ptr, job, NULL));
     }
 }
+
+static bool is_this(void *ctx, const struct sp_job *job)
+{
+    return job == ctx;
+}
+
+Test(ready, a_job_is_withdrawn_from_the_middle_and_from_the_end)
+{
+    sp_auto(sp_ready_free) struct sp_ready *ready = sp_ready_new(8);
+    struct sp_job jobs[4] = {{.tries = 0}};
+    bool room = false;
+    for (size_t i = 0; i < 3; i++)
+        sp_ready_push(ready, &jobs[i]);
+
+    cr_expect(eq(ptr, sp_ready_withdraw(ready, is_this, &jobs[1]), &jobs[1]));
+    cr_expect(eq(ptr, sp_ready_withdraw(ready, is_this, &jobs[2]), &jobs[2]));
+    cr_expect(eq(ptr, sp_ready_withdraw(ready, is_this, &jobs[2]), NULL));
+    sp_ready_push(ready, &jobs[3]);
+
+    cr_expect(eq(sz, sp_ready_len(ready), 2));
+    cr_expect(eq(ptr, sp_ready_take(ready, &room), &jobs[0]));
+    cr_expect(eq(ptr, sp_ready_take(ready, &room), &jobs[3]));
+}

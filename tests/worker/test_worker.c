@@ -75,7 +75,7 @@ static void read_topics(void)
 
 static void setup(void)
 {
-    static const char *const topics[] = {REQUESTS, RESULTS, DLQ};
+    static const char *const topics[] = {REQUESTS, RESULTS, DLQ, "sandpiper.control"};
     cr_assert(sp_redis_server_start(&server, NULL));
     client = handle(RD_KAFKA_PRODUCER, "test.mock.num.brokers", "1");
     cluster = rd_kafka_handle_mock_cluster(client);

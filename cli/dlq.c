@@ -1,0 +1,417 @@
+/* `dlq`: what is in the dead letter queues, and sending it again. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "cli/commands.h"
+#include "cli/session.h"
+#include "queue/dead_letters.h"
+#include "queue/message.h"
+
+#define READ_MS 15000 /* silence after which Kafka counts as away */
+#define SEND_MS 15000
+
+struct dlq_options {
+    struct sp_common_options common;
+    const char *topic, *id, *reason;
+    int64_t since_ms, limit;
+    bool value, all, dry_run;
+};
+
+/* One look at all dead letter queues. */
+struct look {
+    const struct sp_call *call;
+    const struct dlq_options *options;
+    struct sp_session *session;
+    struct sp_dead_letters *letters; /* of the topic that is being read */
+    json_t *list;
+    size_t seen, done, failed;
+    enum sp_code (*visit)(struct look *look, const struct sp_record *letter, struct sp_error *err);
+};
+
+/* ---- which ones ---- */
+
+/* "TOPIC/PARTITION/OFFSET", as `list` prints it; out holds 300. */
+static void name_of(const struct sp_record *letter, char *out)
+{
+    (void)snprintf(out, 300, "%s/%d/%lld", letter->topic, (int)letter->partition,
+                   (long long)letter->offset);
+}
+
+/* The id that the worker answered under; malloc'ed, NULL without memory. */
+static char *request_id_of(const struct look *look, const struct sp_record *letter)
+{
+    const struct sp_dead_letter_facts facts = sp_dead_letter_read(letter);
+    sp_auto(sp_message_clear) struct sp_message message = {0};
+    struct sp_record original = *letter;
+    if (facts.topic && facts.offset >= 0) { /* for an id that was made of them */
+        original.topic = facts.topic;
+        original.partition = facts.partition;
+        original.offset = facts.offset;
+    }
+    if (sp_message_read(&original, &look->session->config->limits, &look->session->topics, &message,
+                        NULL))
+        return NULL;
+    return SP_TAKE(message.req.id);
+}
+
+static bool is_named(const struct sp_call *call, const char *name)
+{
+    for (size_t i = 0; i < call->n_operands; i++) {
+        if (strcmp(call->operands[i], name) == 0)
+            return true;
+    }
+    return call->n_operands == 0;
+}
+
+static bool is_wanted(const struct look *look, const struct sp_record *letter)
+{
+    const struct dlq_options *options = look->options;
+    const struct sp_dead_letter_facts facts = sp_dead_letter_read(letter);
+    char name[300];
+    name_of(letter, name);
+    if (!is_named(look->call, name))
+        return false;
+    if (options->since_ms > 0 && letter->timestamp_ms < sp_wall_ms() - options->since_ms)
+        return false;
+    if (options->reason && (!facts.reason || !strcasestr(facts.reason, options->reason)))
+        return false;
+    if (!options->id)
+        return true;
+    sp_auto(sp_free_str) char *id = request_id_of(look, letter);
+    return id && strcmp(id, options->id) == 0;
+}
+
+static bool has_enough(const struct look *look)
+{
+    return look->options->limit > 0 && look->seen >= (size_t)look->options->limit;
+}
+
+static enum sp_code read_topic(struct look *look, const char *topic, struct sp_error *err)
+{
+    const struct sp_session *session = look->session;
+    sp_auto(sp_dead_letters_close) struct sp_dead_letters *letters = NULL;
+    enum sp_code rc =
+        sp_dead_letters_open(session->kafka, session->config->kafka.n, topic, &letters, err);
+    look->letters = letters;
+    while (!rc && !has_enough(look)) {
+        sp_auto(sp_record_free) struct sp_record *letter = NULL;
+        rc = sp_dead_letters_next(letters, READ_MS, &letter, err);
+        if (rc || !letter)
+            break;
+        if (is_wanted(look, letter)) {
+            look->seen++;
+            rc = look->visit(look, letter, err);
+        }
+    }
+    look->letters = NULL;
+    return rc;
+}
+
+/* With one DLQ for several request topics it is read once. */
+static enum sp_code read_all(struct look *look, struct sp_error *err)
+{
+    const struct sp_topics *topics = &look->session->topics;
+    enum sp_code rc = SP_OK;
+    if (look->options->topic)
+        return read_topic(look, look->options->topic, err);
+    for (size_t i = 0; !rc && i < topics->n_requests; i++) {
+        char topic[260];
+        sp_topic_dlq(topics, topics->requests[i], topic, sizeof(topic));
+        if (i == 0 || !topics->dlq)
+            rc = read_topic(look, topic, err);
+    }
+    return rc;
+}
+
+static int run_look(struct look *look)
+{
+    sp_auto(sp_session_clear) struct sp_session session = {0};
+    json_auto_t *list = json_array();
+    struct sp_error err = {0};
+    look->options = look->call->options;
+    look->session = &session;
+    look->list = list;
+    enum sp_code rc = sp_session_open(look->call, &session, &err);
+    if (!rc)
+        rc = read_all(look, &err);
+    if (look->options->common.json)
+        sp_call_print_json(look->call, list);
+    return rc ? sp_call_fail(look->call, &err) : SP_EXIT_OK;
+}
+
+/* ---- list and show ---- */
+
+/* Bytes as text, whatever they are. */
+static json_t *text_json(const char *data, size_t len)
+{
+    sp_auto(sp_buf_clear) struct sp_buf text = SP_BUF_INIT(SP_BUF_UNBOUNDED);
+    if (!data || sp_utf8_clean(data, len, &text, NULL))
+        return json_null();
+    return json_stringn(sp_buf_str(&text), text.len);
+}
+
+static json_t *facts_json(const struct look *look, const struct sp_record *letter)
+{
+    const struct sp_dead_letter_facts facts = sp_dead_letter_read(letter);
+    sp_auto(sp_free_str) char *id = request_id_of(look, letter);
+    char name[300];
+    name_of(letter, name);
+    return json_pack("{s:s, s:s*, s:s*, s:s*, s:i, s:I, s:I, s:I, s:I, s:s*, s:b}", "position",
+                     name, "request_id", id, "reason", facts.reason, "topic", facts.topic,
+                     "partition", (int)facts.partition, "offset", (json_int_t)facts.offset,
+                     "attempts", (json_int_t)facts.attempts, "first_seen_ms",
+                     (json_int_t)facts.first_seen_ms, "replays", (json_int_t)facts.replays,
+                     "worker", facts.worker, "value_dropped", (int)facts.value_dropped);
+}
+
+static const char *word(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "-";
+}
+
+static enum sp_code list_one(struct look *look, const struct sp_record *letter,
+                             struct sp_error *err)
+{
+    (void)err;
+    char when[25];
+    json_t *facts = facts_json(look, letter);
+    (void)json_array_append_new(look->list, facts);
+    if (look->options->common.json)
+        return SP_OK;
+    sp_wall_iso8601(letter->timestamp_ms, when);
+    fprintf(look->call->out, "%s  %s  %s\n    attempts %lld, sent again %lld; %s\n", when,
+            word(facts, "position"), word(facts, "request_id"),
+            (long long)json_integer_value(json_object_get(facts, "attempts")),
+            (long long)json_integer_value(json_object_get(facts, "replays")),
+            word(facts, "reason"));
+    return SP_OK;
+}
+
+static int run_list(const struct sp_call *call)
+{
+    struct look look = {.call = call, .visit = list_one};
+    int code = run_look(&look);
+    if (code == SP_EXIT_OK && look.seen == 0 && !look.options->common.json)
+        fputs("No dead letter.\n", call->out);
+    return code;
+}
+
+static bool is_number(const char *name)
+{
+    static const char *const numbers[] = {"kafka_dlt-original-partition",
+                                          "kafka_dlt-original-offset",
+                                          "kafka_dlt-original-timestamp", "kafka_replyPartition"};
+    for (size_t i = 0; i < SP_COUNT(numbers); i++) {
+        if (strcmp(numbers[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Numbers of Spring's are bytes, big-endian; other bytes that are no text stand in hex. */
+static json_t *header_json(const struct sp_header *header)
+{
+    sp_auto(sp_buf_clear) struct sp_buf hex = SP_BUF_INIT(SP_BUF_UNBOUNDED);
+    if (!header->value)
+        return json_null();
+    if (is_number(header->name) && header->len <= sizeof(uint64_t)) {
+        uint64_t number = 0;
+        for (size_t i = 0; i < header->len; i++)
+            number = number << 8 | (unsigned char)header->value[i];
+        return json_integer((json_int_t)number);
+    }
+    if (sp_utf8_valid(header->value, header->len))
+        return json_stringn(header->value, header->len);
+    for (size_t i = 0; i < header->len; i++)
+        (void)sp_buf_addf(&hex, "%02x", (unsigned char)header->value[i]);
+    return json_string(sp_buf_str(&hex));
+}
+
+static json_t *headers_json(const struct sp_record *letter)
+{
+    json_t *headers = json_array();
+    for (size_t i = 0; i < letter->n_headers; i++) {
+        (void)json_array_append_new(headers,
+                                    json_pack("{s:s, s:o}", "name", letter->headers[i].name,
+                                              "value", header_json(&letter->headers[i])));
+    }
+    return headers;
+}
+
+static enum sp_code show_one(struct look *look, const struct sp_record *letter,
+                             struct sp_error *err)
+{
+    json_t *facts = facts_json(look, letter);
+    (void)err;
+    (void)json_object_set_new(facts, "key", text_json(letter->key, letter->key_len));
+    (void)json_object_set_new(facts, "headers", headers_json(letter));
+    if (look->options->value)
+        (void)json_object_set_new(facts, "value", text_json(letter->value, letter->value_len));
+    (void)json_object_set_new(facts, "value_bytes", json_integer((json_int_t)letter->value_len));
+    (void)json_array_append_new(look->list, facts);
+    if (!look->options->common.json)
+        sp_call_print_json(look->call, facts);
+    return SP_OK;
+}
+
+static int not_found(const struct look *look)
+{
+    fprintf(look->call->err, "%s: there is no such dead letter; 'sandpiper dlq list' shows them\n",
+            look->call->path);
+    return SP_EXIT_FAILURE;
+}
+
+static int run_show(const struct sp_call *call)
+{
+    struct look look = {.call = call, .visit = show_one};
+    int code = run_look(&look);
+    return code == SP_EXIT_OK && look.seen < call->n_operands ? not_found(&look) : code;
+}
+
+/* ---- replay ---- */
+
+static bool is_consumed(const struct sp_topics *topics, const char *topic)
+{
+    for (size_t i = 0; topic && i < topics->n_requests; i++) {
+        if (strcmp(topics->requests[i], topic) == 0)
+            return true;
+    }
+    return false;
+}
+
+static enum sp_code replay(struct look *look, const struct sp_record *letter, const char *topic,
+                           struct sp_error *err)
+{
+    int64_t offset = -1;
+    if (!is_consumed(&look->session->topics, topic)) {
+        return sp_error_set(err, SP_E_INVALID,
+                            "it came from topic %s, which queue.request_topics does not name",
+                            topic ? topic : "(none)");
+    }
+    if (look->options->dry_run)
+        return SP_OK;
+    return sp_dead_letter_replay(look->letters, letter, topic, SEND_MS, &offset, err);
+}
+
+/* One that cannot be sent does not stop the others, unless Kafka is away. */
+static enum sp_code replay_one(struct look *look, const struct sp_record *letter,
+                               struct sp_error *err)
+{
+    struct sp_error why = {0};
+    char name[300];
+    json_t *facts = facts_json(look, letter);
+    (void)json_array_append_new(look->list, facts);
+    name_of(letter, name);
+    enum sp_code rc = replay(look, letter, sp_dead_letter_read(letter).topic, &why);
+    (void)json_object_set_new(facts, "replayed", json_boolean(!rc && !look->options->dry_run));
+    if (rc)
+        (void)json_object_set_new(facts, "error", json_string(why.msg));
+    *(rc ? &look->failed : &look->done) += 1;
+    if (rc) {
+        fprintf(look->call->err, "%s: %s: %s\n", look->call->path, name, why.msg);
+    } else if (!look->options->common.json) {
+        fprintf(look->call->out, "%s  %s  %s\n",
+                look->options->dry_run ? "would send again" : "sent again", name,
+                word(facts, "request_id"));
+    }
+    return rc == SP_E_UNAVAILABLE ? sp_error_wrap(err, rc, "%s", why.msg) : SP_OK;
+}
+
+static int run_replay(const struct sp_call *call)
+{
+    struct look look = {.call = call, .visit = replay_one};
+    const struct dlq_options *options = call->options;
+    struct sp_error err = {0};
+    bool filtered = options->id || options->reason || options->since_ms > 0;
+    if (call->n_operands == 0 && !options->all && !filtered) {
+        (void)sp_error_set(&err, SP_E_INVALID,
+                           "name what to send again: positions, --id, --reason, --since, or --all");
+        return sp_call_misuse(call, &err);
+    }
+    int code = run_look(&look);
+    if (code != SP_EXIT_OK)
+        return code;
+    if (look.seen < call->n_operands)
+        return not_found(&look);
+    if (!options->common.json) {
+        fprintf(call->out, "%zu %s, %zu failed\n", look.done,
+                options->dry_run ? "would be sent again" : "sent again", look.failed);
+    }
+    return look.failed ? SP_EXIT_FAILURE : SP_EXIT_OK;
+}
+
+/* ---- the commands ---- */
+
+#define FILTER_OPTIONS                                                                             \
+    SP_CONFIG_OPTIONS(struct dlq_options), SP_JSON_OPTION(struct dlq_options),                     \
+        SP_TEXT_OPTION(struct dlq_options, topic, "topic", .value = "TOPIC",                       \
+                       .help = "this DLQ only (else those of queue.request_topics)"),              \
+        SP_TEXT_OPTION(struct dlq_options, id, "id", .value = "REQUEST_ID",                        \
+                       .help = "only of this request"),                                            \
+        SP_TEXT_OPTION(struct dlq_options, reason, "reason", .value = "TEXT",                      \
+                       .help = "only with this in their reason"),                                  \
+        SP_DURATION_OPTION(struct dlq_options, since_ms, "since", .value = "DURATION",             \
+                           .help = "only of the last so many minutes: 90m, 24h"),                  \
+        SP_INT_OPTION(struct dlq_options, limit, "limit", .value = "N",                            \
+                      .help = "stop after so many; 0: all")
+
+static const struct sp_option list_options[] = {FILTER_OPTIONS};
+
+static const struct sp_option show_options[] = {
+    FILTER_OPTIONS,
+    SP_FLAG_OPTION(struct dlq_options, value, "value",
+                   .help = "also the value: the program, as it was sent"),
+};
+
+static const struct sp_option replay_options[] = {
+    FILTER_OPTIONS,
+    SP_FLAG_OPTION(struct dlq_options, all, "all", .help = "everything in the DLQ"),
+    SP_FLAG_OPTION(struct dlq_options, dry_run, "dry-run", .help = "say what would be sent again"),
+};
+
+static const struct sp_command list = {
+    .name = "list",
+    .operands = "",
+    .summary = "List dead letters: records that were not JSON, and jobs that workers died of.",
+    .options = list_options,
+    .n_options = SP_COUNT(list_options),
+    .options_size = sizeof(struct dlq_options),
+    .run = run_list,
+};
+
+static const struct sp_command show = {
+    .name = "show",
+    .operands = "POSITION...",
+    .summary = "Show dead letters whole, with their headers.",
+    .details = "POSITION is TOPIC/PARTITION/OFFSET, as 'dlq list' prints it.",
+    .min_operands = 1,
+    .max_operands = SIZE_MAX,
+    .options = show_options,
+    .n_options = SP_COUNT(show_options),
+    .options_size = sizeof(struct dlq_options),
+    .run = run_show,
+};
+
+static const struct sp_command replay_command = {
+    .name = "replay",
+    .operands = "[POSITION...]",
+    .summary = "Send dead letters again to the topic they came from, as new jobs.",
+    .details = "The reply is addressed and correlated as the first one was. What was sent again "
+               "stays in the\nDLQ until Kafka's retention takes it, and can be sent once more.",
+    .max_operands = SIZE_MAX,
+    .options = replay_options,
+    .n_options = SP_COUNT(replay_options),
+    .options_size = sizeof(struct dlq_options),
+    .run = run_replay,
+};
+
+static const struct sp_command *const commands[] = {&list, &show, &replay_command, NULL};
+
+const struct sp_command sp_command_dlq = {
+    .name = "dlq",
+    .summary = "Look after the dead letter queues.",
+    .commands = commands,
+};
