@@ -126,7 +126,7 @@ const struct chaos_case chaos_cases[] = {
     },
     {
         .name = "clock_steps",
-        .what = "the wall clock of the workers steps to and fro",
+        .what = "the wall clock of the workers steps forward and back",
         .run = case_clock_steps,
         .ci = {.jobs = 1500, .faults = 6},
         .soak = {.jobs = 30000, .faults = 120},

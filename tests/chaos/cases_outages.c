@@ -39,6 +39,8 @@ static void kill_broker(struct chaos *c, int64_t away_ms)
     chaos_fault(c, "broker");
     cr_assert(kill(chaos_broker(c), SIGKILL) == 0);
     chaos_pass(c, away_ms);
+    while (chaos_read(c)) /* what was fetched before is no sign of life */
+        ;
     chaos_broker_start(c);
     chaos_healed(c, "broker");
     until_flow(c);

@@ -355,9 +355,9 @@ static void set_the_scene(struct chaos *c)
         chaos_option(c, c->row->options[i]);
 }
 
-static void clear_the_stage(struct chaos *c, bool passed)
+static void clear_the_stage(struct chaos *c, bool keep)
 {
-    if (!passed)
+    if (keep)
         chaos_keep_logs(c);
     sp_stage_free(c->stage);
     sp_redis_server_stop(&c->redis);
@@ -365,28 +365,26 @@ static void clear_the_stage(struct chaos *c, bool passed)
         run_servers("stop", c->broker_dir, "");
     close(c->ledger);
     free(c->jobs);
-    if (passed)
-        sp_remove_tree(c->dir);
+    if (keep)
+        printf("%s: ledger and logs are in %s\n", c->row->name, c->dir);
     else
-        printf("chaos %s: ledger and logs are in %s\n", c->row->name, c->dir);
+        sp_remove_tree(c->dir);
     fflush(stdout);
 }
 
-bool chaos_run(const struct chaos_case *row, const struct chaos_size *size, uint64_t seed,
-               const char *report)
+bool chaos_run(const struct chaos_case *row, const struct chaos_order *order)
 {
-    struct chaos c = {.row = row, .size = *size, .random = seed};
-    struct checker_numbers numbers = {0};
+    struct chaos c = {.row = row, .size = order->size, .random = order->seed};
+    struct chaos_outcome outcome = {.seed = order->seed};
     int64_t from = sp_mono_ms();
     set_the_scene(&c);
     row->run(&c);
     chaos_wind_up(&c);
-    count(&c, &numbers);
-    struct chaos_outcome outcome = {
-        .numbers = numbers, .seed = seed, .seconds = (sp_mono_ms() - from + 500) / 1000};
+    count(&c, &outcome.numbers);
+    outcome.seconds = (sp_mono_ms() - from + 500) / 1000;
     snprintf(outcome.name, sizeof outcome.name, "%s", row->name);
     chaos_report_judge(&outcome, row->most);
-    chaos_report_add(report, &outcome);
-    clear_the_stage(&c, outcome.passed);
+    chaos_report_add(order->report, &outcome);
+    clear_the_stage(&c, order->keep || !outcome.passed);
     return outcome.passed;
 }

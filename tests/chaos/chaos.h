@@ -49,9 +49,14 @@ struct chaos {
     int64_t measured[CHECKER_COUNT]; /* by the case; added to the checker's numbers */
 };
 
-/* Runs one case, prints its line, and adds its numbers to the report. False: it failed. */
-bool chaos_run(const struct chaos_case *row, const struct chaos_size *size, uint64_t seed,
-               const char *report);
+struct chaos_order {
+    struct chaos_size size;
+    uint64_t seed;
+    const char *report; /* path: the outcome is added there */
+    bool keep;          /* ledger and logs, though it passes */
+};
+/* Runs one case and prints its line. False: it failed. */
+bool chaos_run(const struct chaos_case *row, const struct chaos_order *order);
 
 /* [0, below). */
 int64_t chaos_random(struct chaos *c, int64_t below);

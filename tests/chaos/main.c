@@ -2,7 +2,7 @@
  * Runs chaos cases against real servers: docs/testing.md. Each is a Criterion test in a process of
  * its own, which ends what it started however it ends.
  *
- *   chaos [--size ci|soak] [--seed N] [--jobs N] [--faults N] [--seconds N] [CASE ...]
+ *   chaos [--size ci|soak] [--seed N] [--jobs N] [--faults N] [--seconds N] [--keep 1] [CASE ...]
  *   chaos --list
  *
  * Needs SANDPIPER_TEST_SERVERS, the file that tests/support/servers wrote. Exits with 0 when all
@@ -22,6 +22,7 @@
 #define CHAOS_SIZE "CHAOS_SIZE"
 #define CHAOS_SEED "CHAOS_SEED"
 #define CHAOS_REPORT "CHAOS_REPORT"
+#define CHAOS_KEEP "CHAOS_KEEP"
 
 static size_t chosen[64], n_chosen;
 
@@ -33,6 +34,7 @@ static const struct {
     {"--jobs", "CHAOS_JOBS", "in place of the table's number"},
     {"--faults", "CHAOS_FAULTS", "in place of the table's number"},
     {"--seconds", "CHAOS_SECONDS", "in place of the table's number"},
+    {"--keep", CHAOS_KEEP, "1: the ledger and the logs of a case that has passed, too"},
 };
 
 /* 0: not given. */
@@ -67,9 +69,13 @@ ParameterizedTestParameters(chaos, one_case)
 ParameterizedTest(size_t *i, chaos, one_case)
 {
     const struct chaos_case *row = &chaos_cases[*i];
-    struct chaos_size size = size_of(row);
-    bool passed = chaos_run(row, &size, (uint64_t)number_of(CHAOS_SEED),
-                            getenv(CHAOS_REPORT)); /* NOLINT(concurrency-mt-unsafe) */
+    const struct chaos_order order = {
+        .size = size_of(row),
+        .seed = (uint64_t)number_of(CHAOS_SEED),
+        .report = getenv(CHAOS_REPORT), /* NOLINT(concurrency-mt-unsafe) */
+        .keep = number_of(CHAOS_KEEP) != 0,
+    };
+    bool passed = chaos_run(row, &order);
     cr_assert(passed, "%s", row->name);
 }
 
