@@ -14,7 +14,7 @@
 #include "queue/control_topic.h"
 
 enum {
-    RETRY_MS = 1000,    /* Kafka is away */
+    RETRY_MS = 200,     /* Kafka is away, or has only just made the topic */
     MISSING_MS = 60000, /* no topic */
     ANEW_MS = 300000,   /* the topic is read from its beginning again */
     POLL_MS = 100,      /* while an acknowledgement is waited for */
@@ -96,6 +96,32 @@ static void trouble(struct sp_control_log *log, const char *what)
     (void)snprintf(log->problem, sizeof(log->problem), "%s", what);
 }
 
+/* The topic is looked at again soon, by which it is found gone, or is read anew. */
+static void complain(struct sp_control_log *log, rd_kafka_resp_err_t error, const char *reason)
+{
+    bool denied = error == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    trouble(log, reason);
+    if (denied)
+        log->state = SP_CONTROL_MISSING;
+    log->look_at = sp_deadline_min(log->look_at, sp_deadline_in(denied ? MISSING_MS : RETRY_MS));
+}
+
+/* The simple consumer's errors come here, not as messages. Lost connections mend themselves. */
+static void on_error(rd_kafka_t *rk, int error, const char *reason, void *opaque)
+{
+    (void)rk;
+    switch (error) {
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+        complain(opaque, (rd_kafka_resp_err_t)error, reason);
+        break;
+    default:
+        sp_log(SP_DEBUG, "control_topic_error", sp_s("reason", reason));
+    }
+}
+
 static void stop_reading(struct sp_control_log *log)
 {
     for (int32_t p = 0; p < log->n_partitions; p++)
@@ -159,18 +185,6 @@ static enum sp_control_event end_reached(struct sp_control_log *log)
     return SP_CONTROL_END;
 }
 
-/* A partition's errors other than its end: the topic is looked at again, by which it is found gone,
- * or is read anew. */
-static void complain(struct sp_control_log *log, const rd_kafka_message_t *message)
-{
-    trouble(log,
-            message->payload ? rd_kafka_message_errstr(message) : rd_kafka_err2str(message->err));
-    bool denied = message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
-    if (denied)
-        log->state = SP_CONTROL_MISSING;
-    log->look_at = sp_deadline_min(log->look_at, sp_deadline_in(denied ? MISSING_MS : RETRY_MS));
-}
-
 static enum sp_control_event take(struct sp_control_log *log, rd_kafka_message_t *message,
                                   struct sp_control_record *record)
 {
@@ -182,7 +196,7 @@ static enum sp_control_event take(struct sp_control_log *log, rd_kafka_message_t
         return end_reached(log);
     }
     if (message->err) {
-        complain(log, message);
+        complain(log, message->err, rd_kafka_message_errstr(message));
         return SP_CONTROL_IDLE;
     }
     if (ours)
@@ -340,8 +354,11 @@ static enum sp_code open_consumer(struct sp_control_log *log, const char *topic,
         rc = sp_kafka_pass(conf, log->kafka, log->n_kafka, err);
     if (!rc)
         rc = set_all(conf, reader_needs, SP_COUNT(reader_needs), err);
-    if (!rc)
-        rc = sp_kafka_open(RD_KAFKA_CONSUMER, conf, &log->consumer, err);
+    if (rc)
+        return rc;
+    rd_kafka_conf_set_opaque(conf, log);
+    rd_kafka_conf_set_error_cb(conf, on_error);
+    rc = sp_kafka_open(RD_KAFKA_CONSUMER, conf, &log->consumer, err);
     if (rc)
         return rc;
     conf = NULL; /* the handle has it now */
