@@ -17,6 +17,7 @@ void sp_commits_init(struct sp_commits *commits, struct sp_assignment *assignmen
 {
     *commits = (struct sp_commits){
         .assignment = assignment,
+        .map_chars = SP_OFFSET_MAP_CHARS,
         .scratch = sp_kafka_must(calloc(SP_OFFSET_MAP_MARKS, sizeof(struct sp_mark))),
     };
 }
@@ -48,7 +49,7 @@ static void add(struct sp_commits *commits, rd_kafka_topic_partition_list_t *lis
     partition->sent_changes = partition->changes;
     partition->sent_ms = sp_mono_ms();
     size_t n = sp_tracker_marks(tracker, commits->scratch, SP_OFFSET_MAP_MARKS);
-    struct sp_buf text = SP_BUF_INIT(SP_OFFSET_MAP_CHARS);
+    struct sp_buf text = SP_BUF_INIT(commits->map_chars);
     if (n > 0)
         sp_offset_map_encode(tracker->watermark, commits->scratch, n, &text);
     if (text.len > 0)
@@ -82,6 +83,8 @@ static void refused(struct sp_commits *commits, const rd_kafka_topic_partition_t
     commits->failed++;
     if (partition)
         partition->sent_changes = -1;
+    if (err == RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE) /* offset.metadata.max.bytes */
+        commits->map_chars /= 2;
     sp_log(SP_WARN, "commit_failed", sp_s("topic", row->topic), sp_i("partition", row->partition),
            sp_i("offset", row->offset), sp_s("error", rd_kafka_err2str(err)));
 }

@@ -14,6 +14,7 @@ struct sp_commits {
     int64_t sent_ms;         /* when one was last sent */
     int64_t done, failed;    /* partitions in answers */
     int64_t last_ms;         /* when one was last answered well; 0: never */
+    size_t map_chars;        /* the broker takes with a commit */
     struct sp_mark *scratch; /* SP_OFFSET_MAP_MARKS */
 };
 

@@ -87,12 +87,22 @@ static void put_mark(struct writer *w, const struct sp_mark *mark)
     w->next = mark->offset + 1;
 }
 
+/* Bytes whose text fits into what the buffer may still take. */
+static size_t room(const struct sp_buf *out)
+{
+    size_t chars = out->max - out->len;
+    if (chars > SP_OFFSET_MAP_CHARS)
+        chars = SP_OFFSET_MAP_CHARS;
+    return chars < MAGIC_LEN ? 0 : (chars - MAGIC_LEN) / 4 * 3;
+}
+
 void sp_offset_map_encode(int64_t base, const struct sp_mark *marks, size_t n, struct sp_buf *out)
 {
     struct writer w = {.len = CRC_LEN, .next = base};
+    size_t max = room(out);
     size_t whole = 0; /* as far as the last record that is done */
     put_varint(&w, (uint64_t)base);
-    for (size_t i = 0; i < n && w.len + MARK_MAX <= sizeof(w.bytes); i++) {
+    for (size_t i = 0; i < n && w.len + MARK_MAX <= max; i++) {
         struct sp_mark mark = marks[i];
         mark.done = mark.done && mark.timestamp >= 0; /* without one it could be any */
         put_mark(&w, &mark);

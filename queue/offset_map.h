@@ -15,8 +15,9 @@
 #define SP_OFFSET_MAP_MARKS 3072 /* no text of that length holds more */
 
 /*
- * Appends the text for the commit of `base`, which marks[0] is, in rising order of offsets; what
- * does not fit is left out at the end. Nothing when none is done, or without memory.
+ * Appends the text for the commit of `base`, which marks[0] is, in rising order of offsets. What
+ * does not fit into SP_OFFSET_MAP_CHARS and the buffer is left out at the end. Nothing when none is
+ * done, or without memory.
  */
 void sp_offset_map_encode(int64_t base, const struct sp_mark *marks, size_t n, struct sp_buf *out);
 /*

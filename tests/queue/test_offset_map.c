@@ -88,15 +88,19 @@ Test(offset_map, a_full_window_loses_its_tail_but_fits_the_limit)
     expect_same(n);
 }
 
-Test(offset_map, a_limit_of_the_buffer_adds_nothing)
+Test(offset_map, the_limit_of_the_buffer_holds_too)
 {
-    struct sp_buf small = SP_BUF_INIT(16);
-    fill(0, 100);
+    fill(7, 1000);
+    for (size_t max = 0; max < 600; max++) {
+        sp_auto(sp_buf_clear) struct sp_buf text = SP_BUF_INIT(max);
 
-    sp_offset_map_encode(0, marks, 100, &small);
+        sp_offset_map_encode(7, marks, 1000, &text);
+        size_t n = decode(&text, 7);
 
-    cr_expect(eq(sz, small.len, 0));
-    sp_buf_clear(&small);
+        cr_assert(le(sz, text.len, max));
+        cr_assert(max < 100 || n > max / 3, "%zu of %zu", n, max);
+        expect_same(n);
+    }
 }
 
 /* Gaps, runs of any length, clocks that jump. */
