@@ -268,3 +268,58 @@ Test(claims_outage, a_redis_that_is_not_there_at_the_start_is_an_outage_like_any
     sp_claims_committed(a, claim);
     stop(a);
 }
+
+Test(claims_outage, an_at_most_once_reply_waits_for_redis_however_long_it_takes)
+{
+    struct sp_claims *a = start("a");
+    struct sp_claim_request once = request_of("once", 1), other = request_of("other", 2);
+    once.at_most_once = true;
+    struct sp_claim *claim = must_run(a, &once), *beside = must_run(a, &other);
+    kill_redis(a);
+    cr_assert(SP_UNTIL(PATIENCE_MS, is_degraded(a)));
+
+    cr_expect(eq(int, finish_with(a, claim, "bytes", SP_STATUS_OK), SP_E_UNAVAILABLE));
+    cr_expect(eq(int, finish_with(a, beside, "bytes", SP_STATUS_OK), SP_OK));
+    restart_redis(a);
+    cr_expect(eq(int, finish_with(a, claim, "bytes", SP_STATUS_OK), SP_OK));
+    cr_expect(not(claim->degraded));
+    sp_claims_committed(a, claim);
+    sp_claims_committed(a, beside);
+    stop(a);
+}
+
+Test(claims_outage, what_is_kept_for_later_is_bounded)
+{
+    enum { KEPT = 100000, MORE = 7 };
+    struct sp_claims *a = start("a");
+    struct sp_claim *claim = NULL;
+    kill_redis(a);
+    cr_assert(SP_UNTIL(PATIENCE_MS, is_degraded(a)));
+
+    for (int64_t i = 0; i < KEPT + MORE; i++) {
+        struct sp_claim_request request = request_of("id", i);
+        cr_assert(eq(int, sp_claims_take(a, &request, &claim), SP_CLAIM_RUN));
+        sp_claims_committed(a, claim);
+    }
+    struct sp_claims_status status = status_of(a);
+    cr_expect(eq(sz, status.pending, KEPT));
+    cr_expect(eq(i64, status.dropped, MORE));
+    cr_expect(eq(sz, status.open, 0));
+    restart_redis(a);
+    cr_expect(SP_UNTIL(PATIENCE_MS, all_written(a)));
+    stop(a);
+}
+
+Test(claims_outage, a_redis_that_refuses_writes_is_told_of_with_its_reason)
+{
+    sp_auto(freeReplyObject) redisReply *reply = ask("CONFIG SET min-replicas-to-write 1");
+    struct sp_claims *a = start_with("a", (struct sp_claims_options){0});
+
+    cr_expect(SP_UNTIL(PATIENCE_MS, strstr(status_of(a).reason, "NOREPLICAS") != NULL), "%s",
+              status_of(a).reason);
+    cr_expect(not(is_up(a)));
+    sp_auto(freeReplyObject) redisReply *again = ask("CONFIG SET min-replicas-to-write 0");
+    cr_expect(SP_UNTIL(PATIENCE_MS, is_up(a)));
+    cr_expect(eq(str, (char *)status_of(a).reason, ""));
+    stop(a);
+}
