@@ -3,7 +3,7 @@
 #define ROUND_ROBIN "kafka.partition.assignment.strategy=roundrobin"
 
 /* A worker died with jobs in hand: they run again, and a reply may come twice. */
-#define AFTER_A_DEATH [CHECKER_RERUN] = CHAOS_CUT, [CHECKER_DOUBLED] = CHAOS_ANY
+#define AFTER_A_DEATH [CHECKER_RERUN] = CHAOS_IN_HAND, [CHECKER_DOUBLED] = CHAOS_ANY
 
 const struct chaos_case chaos_cases[] = {
     {

@@ -22,12 +22,15 @@
 #define COMMIT_LIMIT_MS 15000
 #define BROKER_START_MS 60000
 
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF(x)
+
 /* What makes things quick; 1 s is the least that the test broker grants a session. */
 static const char *const usual_options[] = {
     "kafka.session.timeout.ms=3000",
     "kafka.heartbeat.interval.ms=500",
     "worker.liveness=2s",
-    "worker.concurrency=8",
+    "worker.concurrency=" TEXT(CHAOS_EXECUTORS),
     "worker.drain=10s",
     "log.level=warn",
 };

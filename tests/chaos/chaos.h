@@ -11,6 +11,7 @@
 #include "tests/support/stage.h"
 
 #define CHAOS_OPTIONS_MAX 24
+#define CHAOS_EXECUTORS 8 /* of a worker, where the case says nothing else */
 
 /* How large a case is; each one says what it makes of them. */
 struct chaos_size {

@@ -12,7 +12,11 @@ static bool is_too_much(const struct checker_numbers *numbers, enum checker_numb
 {
     if (most == CHAOS_ANY || (most == 0 && !checker_is_fault(n)))
         return false;
-    return numbers->of[n] > (most == CHAOS_CUT ? numbers->of[CHECKER_CUT] : most);
+    if (most == CHAOS_CUT)
+        most = numbers->of[CHECKER_CUT];
+    if (most == CHAOS_IN_HAND)
+        most = numbers->of[CHECKER_IN_HAND];
+    return numbers->of[n] > most;
 }
 
 void chaos_report_judge(struct chaos_outcome *outcome, const int64_t most[CHECKER_COUNT])

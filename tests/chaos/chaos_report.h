@@ -7,8 +7,9 @@
 #include "tests/chaos/checker.h"
 
 /* In place of a limit. */
-#define CHAOS_ANY (-1) /* none */
-#define CHAOS_CUT (-2) /* the number of runs cut */
+#define CHAOS_ANY (-1)     /* none */
+#define CHAOS_CUT (-2)     /* the number of runs cut */
+#define CHAOS_IN_HAND (-3) /* the number of jobs that can have been in hand */
 
 struct chaos_outcome {
     char name[32];

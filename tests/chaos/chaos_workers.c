@@ -72,6 +72,7 @@ static void note_fault(struct chaos *c, pid_t pid, const char *what)
     struct ledger_event event = {.kind = LEDGER_FAULT, .pid = pid};
     snprintf(event.what, sizeof event.what, "%s", what);
     cr_assert(ledger_add(c->ledger, &event), "%s: %s", c->ledger_path, strerror(errno));
+    c->measured[CHECKER_IN_HAND] += CHAOS_EXECUTORS;
 }
 
 void chaos_kill(struct chaos *c, int worker)

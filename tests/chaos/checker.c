@@ -5,9 +5,10 @@
 
 struct run {
     int64_t begin_us, end_us; /* end: INT64_MAX: never */
-    int64_t number, cut_us;   /* cut: 0: it was not */
+    int64_t number;
+    int64_t stopped_us; /* cut, or its worker was killed or frozen soon after it ended; 0: not */
     int pid;
-    bool cancelled;
+    bool cancelled, cut;
 };
 
 /* What is known of one key's job, for the order. */
@@ -108,18 +109,21 @@ static bool stops(const struct ledger_event *e, const struct run *run)
            run->begin_us <= e->at_us && e->at_us < run->end_us + CHECKER_SETTLE_US;
 }
 
-/* The first event that cut it. Several workers may die at once, so a cut counts until its job's
- * next run. */
-static void look_for_cut(const struct checker *c, struct run *run)
+/* By the first event that did. */
+static void look_for_stop(const struct checker *c, struct run *run)
 {
     if (run->end_us > INT64_MAX - CHECKER_SETTLE_US)
         run->end_us = INT64_MAX - CHECKER_SETTLE_US;
-    for (size_t i = 0; i < c->n_loose && !run->cut_us; i++) {
-        if (stops(&c->loose[i], run))
-            run->cut_us = c->loose[i].at_us;
+    for (size_t i = 0; i < c->n_loose && !run->stopped_us; i++) {
+        if (stops(&c->loose[i], run)) {
+            run->stopped_us = c->loose[i].at_us;
+            run->cut = run->stopped_us < run->end_us;
+        }
     }
-    if (!run->cut_us && run->cancelled)
-        run->cut_us = run->end_us;
+    if (!run->stopped_us && run->cancelled) {
+        run->stopped_us = run->end_us;
+        run->cut = true;
+    }
 }
 
 static bool was_forgotten(const struct checker *c, const struct run *run, int64_t next_us)
@@ -134,13 +138,13 @@ static bool was_forgotten(const struct checker *c, const struct run *run, int64_
 static void judge_runs(struct checker *c)
 {
     for (size_t i = 0; i < c->n_runs; i++) {
-        look_for_cut(c, &c->runs[i]);
-        c->of[CHECKER_CUT] += c->runs[i].cut_us != 0;
+        look_for_stop(c, &c->runs[i]);
+        c->of[CHECKER_CUT] += c->runs[i].cut;
     }
     for (size_t i = 1; i < c->n_runs; i++) {
         const struct run *last = &c->runs[i - 1], *next = &c->runs[i];
-        if (last->cut_us && last->cut_us <= next->begin_us) {
-            at_least(&c->of[CHECKER_TAKEOVER_MS], (next->begin_us - last->cut_us) / 1000);
+        if (last->stopped_us && last->stopped_us <= next->begin_us) {
+            at_least(&c->of[CHECKER_TAKEOVER_MS], (next->begin_us - last->stopped_us) / 1000);
             continue;
         }
         if (was_forgotten(c, last, next->begin_us))

@@ -1,11 +1,11 @@
 /*
  * What a ledger proves, in numbers. Pure: it looks at nothing but the events.
  *
- * A run is one execution of an id. It was cut when its worker was killed or frozen while the job
- * was in hand (begun, and not ended at least CHECKER_SETTLE_US before, the time to store the
- * reply), when it was cancelled by a stop past the drain time, or when its claim was lost with
- * Redis's data (begun before Redis came back). A further run of the id right after a cut one is
- * what the promise allows; any other is unexplained.
+ * A run is one execution of an id. It was cut when its worker was killed or frozen before it ended,
+ * or when it was cancelled, by a stop past the drain time. A further run of the id right after it
+ * is what the promise allows; also after one that ended in the last CHECKER_SETTLE_US before the
+ * worker was killed or frozen, whose reply may not have been stored, and after one whose claim was
+ * lost with Redis's data, as it began before Redis came back. Any other is unexplained.
  */
 #pragma once
 
@@ -25,6 +25,7 @@
     N(RUNS, "runs", false)               /* executions */                                          \
     N(RERUN, "re-run", true)             /* of them beyond one per id */                           \
     N(CUT, "cut", false)                 /* runs cut, see above */                                 \
+    N(IN_HAND, "in-hand", false)         /* executors of the workers killed or frozen */           \
     N(UNEXPLAINED, "unexplained", true)  /* re-runs after a run that was not cut */                \
     N(AT_ONCE, "at-once", true)          /* of them while the earlier run was going on */          \
     N(DOUBLED, "doubled", true)          /* replies beyond one per id */                           \

@@ -58,7 +58,7 @@ static const struct planted planted[] = {
     {"a kill between the end and the stored reply",
      {JOB("a"), RUN("a", 200, 300, 1), "400 fault - 1 0 0 kill - 0", RUN("a", 500, 600, 2),
       REPLY("a", 700)},
-     {{CHECKER_RERUN, 1}, {CHECKER_CUT, 1}}},
+     {{CHECKER_RERUN, 1}}},
     {"a kill long after the end explains nothing",
      {JOB("a"), RUN("a", 200, 300, 1), "200400 fault - 1 0 0 kill - 0", RUN("a", 200500, 200600, 2),
       REPLY("a", 200700)},

@@ -11,17 +11,19 @@
 static const struct {
     const char *name;
     enum checker_number number;
-    int64_t value, cut, most;
+    int64_t value, cut, in_hand, most;
     bool passes;
 } limits[] = {
-    {"what is no fault has no limit", CHECKER_RUNS, 1000, 0, 0, true},
-    {"unless there is one", CHECKER_ATTEMPTS, 4, 0, 3, false},
-    {"that is kept", CHECKER_ATTEMPTS, 3, 0, 3, true},
-    {"no fault is allowed", CHECKER_LOST, 1, 0, 0, false},
-    {"none has happened", CHECKER_LOST, 0, 0, 0, true},
-    {"any number is allowed", CHECKER_DOUBLED, 1000, 0, CHAOS_ANY, true},
-    {"as many as were cut", CHECKER_RERUN, 7, 7, CHAOS_CUT, true},
-    {"more than were cut", CHECKER_RERUN, 8, 7, CHAOS_CUT, false},
+    {"what is no fault has no limit", CHECKER_RUNS, 1000, 0, 0, 0, true},
+    {"unless there is one", CHECKER_ATTEMPTS, 4, 0, 0, 3, false},
+    {"that is kept", CHECKER_ATTEMPTS, 3, 0, 0, 3, true},
+    {"no fault is allowed", CHECKER_LOST, 1, 0, 0, 0, false},
+    {"none has happened", CHECKER_LOST, 0, 0, 0, 0, true},
+    {"any number is allowed", CHECKER_DOUBLED, 1000, 0, 0, CHAOS_ANY, true},
+    {"as many as were cut", CHECKER_RERUN, 7, 7, 0, CHAOS_CUT, true},
+    {"more than were cut", CHECKER_RERUN, 8, 7, 9, CHAOS_CUT, false},
+    {"as many as can have been in hand", CHECKER_RERUN, 8, 7, 8, CHAOS_IN_HAND, true},
+    {"more than can have been in hand", CHECKER_RERUN, 9, 9, 8, CHAOS_IN_HAND, false},
 };
 
 SP_TABLE_TEST(report, a_number_is_held_against_its_limit, limits, row)
@@ -29,6 +31,7 @@ SP_TABLE_TEST(report, a_number_is_held_against_its_limit, limits, row)
     struct chaos_outcome outcome = {.name = "case"};
     int64_t most[CHECKER_COUNT] = {0};
     outcome.numbers.of[CHECKER_CUT] = row->cut;
+    outcome.numbers.of[CHECKER_IN_HAND] = row->in_hand;
     outcome.numbers.of[row->number] = row->value;
     most[row->number] = row->most;
 
