@@ -1,0 +1,423 @@
+/* Partitions that move between members of a group on a real broker: what is given to whom, what is
+ * committed, and what becomes of the tickets. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "tests/support.h"
+#include "tests/support/member.h"
+
+static const char *const strategies[] = {"cooperative-sticky", "roundrobin", "range"};
+
+struct scene {
+    struct sp_stage *stage;
+    struct sp_member members[SP_MEMBERS_MAX];
+    size_t wanted; /* of a condition */
+};
+
+static void set_up(struct scene *scene, int partitions, int records_each, const char *strategy)
+{
+    *scene = (struct scene){.stage = sp_stage_new(partitions)};
+    for (int i = 0; i < records_each; i++) {
+        for (int32_t p = 0; p < partitions; p++)
+            sp_stage_send(scene->stage, p, NULL, "job", NULL, 0);
+    }
+    sp_stage_flush(scene->stage);
+    for (size_t i = 0; i < SP_MEMBERS_MAX; i++)
+        sp_member_property(&scene->members[i], "partition.assignment.strategy", strategy);
+}
+
+static void tear_down(struct scene *scene)
+{
+    for (size_t i = 0; i < SP_MEMBERS_MAX; i++)
+        sp_member_close(&scene->members[i]);
+    sp_stage_free(scene->stage);
+}
+
+static void until(struct scene *scene, bool (*condition)(void *arg), const char *what)
+{
+    sp_members_until(scene->members, SP_MEMBERS_MAX, condition, scene, what);
+}
+
+static bool first_has_all(void *arg)
+{
+    struct scene *scene = arg;
+    return scene->members[0].n_out >= scene->wanted;
+}
+
+/* The first member alone has the records of all partitions. */
+static void take_all(struct scene *scene, size_t records)
+{
+    sp_member_open(&scene->members[0], scene->stage);
+    scene->wanted = records;
+    until(scene, first_has_all, "the first member did not get all records");
+}
+
+static bool first_is_to_lose(void *arg)
+{
+    struct scene *scene = arg;
+    return sp_member_ours(&scene->members[0]) < scene->members[0].n_out;
+}
+
+static bool second_has_partitions(void *arg)
+{
+    struct scene *scene = arg;
+    return sp_member_partitions(&scene->members[1]) > 0;
+}
+
+static bool second_has_some(void *arg)
+{
+    struct scene *scene = arg;
+    return scene->members[1].n_out >= scene->wanted;
+}
+
+/* Those of a member's records whose partitions are to go (or to stay). */
+static size_t complete_where(struct sp_member *m, bool ours, struct sp_ticket_seen *tickets)
+{
+    size_t n = 0;
+    for (size_t i = m->n_out; i-- > 0;) {
+        if (sp_record_is_ours(m->out[i]) == ours)
+            sp_member_complete(m, i, &tickets[n++]);
+    }
+    return n;
+}
+
+SP_TABLE_TEST(rebalance, jobs_about_to_end_are_committed_before_their_partition_goes, strategies,
+              row)
+{
+    static struct sp_ticket_seen tickets[20];
+    struct scene scene;
+    set_up(&scene, 2, 10, *row);
+    take_all(&scene, 20);
+    struct sp_member *first = &scene.members[0], *second = &scene.members[1];
+
+    sp_member_open(second, scene.stage);
+    until(&scene, first_is_to_lose, "nothing was revoked");
+    sp_members_serve(scene.members, SP_MEMBERS_MAX, 300);
+    size_t n = complete_where(first, false, tickets);
+    cr_assert(ge(sz, n, 10));
+    until(&scene, second_has_partitions, "the second member got nothing");
+
+    for (size_t i = 0; i < n; i++) {
+        cr_expect(eq(int, tickets[i].committed, 1), "%zu of %zu", i, n);
+        cr_expect(eq(int, tickets[i].forgotten, 0));
+    }
+    sp_members_serve(scene.members, SP_MEMBERS_MAX, 1000);
+    cr_expect(eq(sz, second->given, 0));
+    tear_down(&scene);
+}
+
+static int64_t least_offset(const struct sp_member *m)
+{
+    int64_t least = INT64_MAX;
+    for (size_t i = 0; i < m->n_out; i++)
+        least = m->out[i]->offset < least ? m->out[i]->offset : least;
+    return least;
+}
+
+/* All but the given offset of each partition. */
+static size_t complete_but(struct sp_member *m, int64_t offset, struct sp_ticket_seen *tickets)
+{
+    size_t n = 0;
+    for (size_t i = m->n_out; i-- > 0;) {
+        if (m->out[i]->offset != offset)
+            sp_member_complete(m, i, &tickets[n++]);
+    }
+    return n;
+}
+
+SP_TABLE_TEST(rebalance, a_long_job_holds_nobody_up_and_only_it_is_given_again, strategies, row)
+{
+    static struct sp_ticket_seen tickets[20];
+    struct sp_ticket_seen late = {0};
+    struct scene scene;
+    set_up(&scene, 2, 10, *row);
+    take_all(&scene, 20);
+    struct sp_member *first = &scene.members[0], *second = &scene.members[1];
+    cr_assert(eq(sz, complete_but(first, 4, tickets), 18));
+
+    sp_member_open(second, scene.stage);
+    until(&scene, first_is_to_lose, "nothing was revoked");
+    int64_t lost_at = sp_mono_ms();
+    scene.wanted = 1;
+    until(&scene, second_has_some, "the second member got nothing");
+
+    cr_expect(sp_mono_ms() - lost_at < 8000);
+    sp_members_serve(scene.members, SP_MEMBERS_MAX, 1000);
+    cr_expect(eq(sz, second->given, 1));
+    cr_expect(eq(i64, least_offset(second), 4));
+    for (size_t i = 0; i < first->n_out; i++) {
+        if (first->out[i]->partition == second->out[0]->partition) {
+            cr_expect(not(sp_record_is_ours(first->out[i])));
+            sp_member_complete(first, i, &late);
+            break;
+        }
+    }
+    sp_members_serve(scene.members, SP_MEMBERS_MAX, 500);
+    cr_expect(eq(int, late.forgotten, 1));
+    sp_member_close(first);
+    for (size_t i = 0; i < 18; i++)
+        cr_expect(eq(int, tickets[i].committed + tickets[i].forgotten, 1), "%zu", i);
+    tear_down(&scene);
+}
+
+Test(rebalance, closing_while_a_partition_drains_does_not_wait, .timeout = 120)
+{
+    struct scene scene;
+    set_up(&scene, 2, 5, "cooperative-sticky");
+    take_all(&scene, 10);
+    sp_member_open(&scene.members[1], scene.stage);
+    until(&scene, first_is_to_lose, "nothing was revoked");
+
+    int64_t started = sp_mono_ms();
+    sp_member_close(&scene.members[0]);
+
+    cr_expect(sp_mono_ms() - started < 3000, "%d", (int)(sp_mono_ms() - started));
+    scene.wanted = 10;
+    until(&scene, second_has_some, "the second member did not get all records");
+    tear_down(&scene);
+}
+
+static int64_t rebalances(struct sp_member *m)
+{
+    struct sp_queue_status status;
+    sp_queue_status(m->q, &status);
+    free(status.partitions);
+    return status.rebalances;
+}
+
+/* The two may follow each other within milliseconds. */
+static bool first_lost_and_got(void *arg)
+{
+    struct scene *scene = arg;
+    return rebalances(&scene->members[0]) >= 3;
+}
+
+/* A member that was stopped for longer than the group waits gets its partitions back later. */
+SP_TABLE_TEST(rebalance, after_a_lost_assignment_what_is_out_or_done_is_not_given_again, strategies,
+              row)
+{
+    struct sp_ticket_seen tickets[5] = {0}, last = {0};
+    struct scene scene;
+    set_up(&scene, 1, 6, *row);
+    sp_member_property(&scene.members[0], "max.poll.interval.ms", "6000");
+    take_all(&scene, 6);
+    struct sp_member *first = &scene.members[0];
+    sp_member_complete(first, 5, &last);
+
+    struct timespec pause = {.tv_sec = 8};
+    (void)nanosleep(&pause, NULL); /* the behaviour that is tested: nobody serves the member */
+    until(&scene, first_lost_and_got, "the partition was not lost and given back");
+    sp_members_serve(scene.members, 1, 2000);
+
+    cr_expect(eq(sz, first->given, 6));
+    cr_expect(eq(sz, sp_member_ours(first), 5));
+    cr_expect(eq(int, last.forgotten, 1));
+    for (size_t i = 0; i < 5; i++)
+        sp_member_complete(first, 0, &tickets[i]);
+    sp_members_serve(scene.members, 1, 1000);
+    for (size_t i = 0; i < 5; i++)
+        cr_expect(eq(int, tickets[i].committed, 1));
+    cr_expect(eq(i64, sp_stage_committed(scene.stage), 6));
+    tear_down(&scene);
+}
+
+static bool both_have_two(void *arg)
+{
+    struct scene *scene = arg;
+    return sp_member_partitions(&scene->members[0]) == 2 &&
+           sp_member_partitions(&scene->members[1]) == 2;
+}
+
+SP_TABLE_TEST(rebalance, a_static_member_that_comes_back_in_time_moves_nothing, strategies, row)
+{
+    struct scene scene;
+    set_up(&scene, 4, 3, *row);
+    struct sp_member *first = &scene.members[0], *second = &scene.members[1];
+    for (int i = 0; i < 2; i++)
+        sp_member_property(&scene.members[i], "session.timeout.ms", "20000");
+    sp_member_property(first, "group.instance.id", "one");
+    sp_member_property(second, "group.instance.id", "two");
+    sp_member_open(first, scene.stage);
+    sp_member_open(second, scene.stage);
+    until(&scene, both_have_two, "the partitions were not shared out");
+    sp_members_serve(scene.members, SP_MEMBERS_MAX, 1000);
+    int64_t before = rebalances(second);
+    size_t given = second->given;
+
+    sp_member_close(first);
+    sp_members_serve(scene.members, SP_MEMBERS_MAX, 1000);
+    sp_member_open(first, scene.stage);
+    until(&scene, both_have_two, "the partitions did not come back");
+    sp_members_serve(scene.members, SP_MEMBERS_MAX, 2000);
+
+    cr_expect(eq(i64, rebalances(second), before));
+    cr_expect(eq(sz, second->given, given));
+    cr_expect(eq(sz, first->n_out, 6));
+    tear_down(&scene);
+}
+
+Test(rebalance, a_restart_gives_only_what_was_not_complete, .timeout = 120)
+{
+    struct scene scene;
+    set_up(&scene, 1, 40, "cooperative-sticky");
+    take_all(&scene, 40);
+    struct sp_member *first = &scene.members[0];
+    for (size_t i = first->n_out; i-- > 0;) {
+        if (first->out[i]->offset % 13 != 3)
+            sp_member_complete(first, i, NULL);
+    }
+
+    sp_member_close(first);
+    sp_member_open(first, scene.stage);
+    scene.wanted = 3;
+    until(&scene, first_has_all, "what was not complete did not come again");
+    sp_stage_send(scene.stage, 0, NULL, "new", NULL, 0);
+    sp_stage_flush(scene.stage);
+    scene.wanted = 4;
+    until(&scene, first_has_all, "the new one did not come");
+
+    cr_expect(eq(sz, first->n_out, 4));
+    for (size_t i = 0; i < 3; i++)
+        cr_expect(eq(i64, first->out[i]->offset % 13, 3));
+    tear_down(&scene);
+}
+
+static int64_t commit_errors(struct sp_member *m)
+{
+    struct sp_queue_status status;
+    sp_queue_status(m->q, &status);
+    free(status.partitions);
+    return status.commit_errors;
+}
+
+/* The broker takes no more than 4,096 characters with a commit. */
+Test(rebalance, a_full_window_behind_one_job_is_committed_with_as_much_as_fits, .timeout = 180)
+{
+    struct scene scene;
+    set_up(&scene, 1, 10000, "cooperative-sticky");
+    take_all(&scene, 10000);
+    struct sp_member *first = &scene.members[0];
+    for (size_t i = first->n_out; i-- > 0;) {
+        if (first->out[i]->offset != 0)
+            sp_member_complete(first, i, NULL);
+    }
+
+    sp_members_serve(scene.members, 1, 2000);
+    cr_expect(eq(i64, commit_errors(first), 0));
+    sp_member_close(first);
+    first->given = 0;
+    sp_member_open(first, scene.stage);
+    scene.wanted = 1;
+    until(&scene, first_has_all, "the one that was not complete did not come");
+    cr_expect(eq(i64, first->out[0]->offset, 0));
+    scene.wanted = 2;
+    until(&scene, first_has_all, "what did not fit did not come");
+    cr_expect(first->out[1]->offset > 1500, "%d", (int)first->out[1]->offset);
+    tear_down(&scene);
+}
+
+static void commit_as_others(struct scene *scene, int64_t offset, const char *metadata)
+{
+    char group[96], reason[200];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    (void)snprintf(group, sizeof(group), "%s.workers", scene->stage->prefix);
+    (void)rd_kafka_conf_set(conf, "bootstrap.servers", scene->stage->kafka, reason, sizeof(reason));
+    (void)rd_kafka_conf_set(conf, "group.id", group, reason, sizeof(reason));
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, reason, sizeof(reason));
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t *row =
+        rd_kafka_topic_partition_list_add(list, scene->stage->requests, 0);
+    row->offset = offset;
+    row->metadata = strdup(metadata);
+    row->metadata_size = strlen(metadata);
+    cr_assert(rd_kafka_commit(rk, list, 0) == 0);
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_destroy(rk);
+}
+
+/* What the group committed for partition 0; the metadata is the caller's. */
+static int64_t committed_metadata(struct scene *scene, char **metadata)
+{
+    char group[96], reason[200];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    (void)snprintf(group, sizeof(group), "%s.workers", scene->stage->prefix);
+    (void)rd_kafka_conf_set(conf, "bootstrap.servers", scene->stage->kafka, reason, sizeof(reason));
+    (void)rd_kafka_conf_set(conf, "group.id", group, reason, sizeof(reason));
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, reason, sizeof(reason));
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, scene->stage->requests, 0);
+    cr_assert(rd_kafka_committed(rk, list, 10000) == 0);
+    *metadata = calloc(1, list->elems[0].metadata_size + 1);
+    if (list->elems[0].metadata)
+        memcpy(*metadata, list->elems[0].metadata, list->elems[0].metadata_size);
+    int64_t offset = list->elems[0].offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_destroy(rk);
+    return offset;
+}
+
+static const char *const foreign[] = {"", "{\"by\":\"another tool\"}", "S1AAAAAAAAAA", "AQAAAYk="};
+
+SP_TABLE_TEST(rebalance, metadata_of_others_skips_nothing, foreign, row)
+{
+    struct scene scene;
+    set_up(&scene, 1, 10, "cooperative-sticky");
+    commit_as_others(&scene, 3, *row);
+
+    take_all(&scene, 7);
+
+    cr_expect(eq(i64, least_offset(&scene.members[0]), 3));
+    tear_down(&scene);
+}
+
+static bool map_is_committed(void *arg)
+{
+    struct scene *scene = arg;
+    char *metadata = NULL;
+    int64_t offset = committed_metadata(scene, &metadata);
+    bool is = offset == 0 && strncmp(metadata, "S1", 2) == 0;
+    free(metadata);
+    return is;
+}
+
+static void delete_topic(struct scene *scene)
+{
+    rd_kafka_t *rk = scene->stage->producer;
+    rd_kafka_DeleteTopic_t *topic = rd_kafka_DeleteTopic_new(scene->stage->requests);
+    rd_kafka_queue_t *answers = rd_kafka_queue_new(rk);
+    rd_kafka_DeleteTopics(rk, &topic, 1, NULL, answers);
+    rd_kafka_event_t *answer = rd_kafka_queue_poll(answers, 30000);
+    cr_assert(answer && rd_kafka_event_error(answer) == 0);
+    rd_kafka_event_destroy(answer);
+    rd_kafka_queue_destroy(answers);
+    rd_kafka_DeleteTopic_destroy(topic);
+}
+
+/* The head is out, so only the map says what is done; the same offsets are other records then. */
+Test(rebalance, a_topic_made_anew_loses_no_record_to_an_old_map, .timeout = 180)
+{
+    char *metadata = NULL;
+    static struct sp_ticket_seen tickets[10];
+    struct scene scene;
+    set_up(&scene, 1, 10, "cooperative-sticky");
+    take_all(&scene, 10);
+    cr_assert(eq(sz, complete_but(&scene.members[0], 0, tickets), 9));
+    until(&scene, map_is_committed, "no map was committed while the head was out");
+    (void)committed_metadata(&scene, &metadata);
+    sp_member_close(&scene.members[0]);
+
+    delete_topic(&scene);
+    sp_stage_topic(scene.stage, scene.stage->requests, 1, NULL);
+    for (int i = 0; i < 10; i++)
+        sp_stage_send(scene.stage, 0, NULL, "another job", NULL, 0);
+    sp_stage_flush(scene.stage);
+    commit_as_others(&scene, 0, metadata); /* as a worker does that has not seen the change */
+    take_all(&scene, 10);
+
+    cr_expect(eq(sz, scene.members[0].n_out, 10));
+    free(metadata);
+    tear_down(&scene);
+}
