@@ -135,6 +135,39 @@ Test(producer, a_cloud_event_is_answered_in_binary_mode_and_a_request_without_ke
     end(&mock, &rig, record);
 }
 
+Test(producer, a_repeated_reply_names_its_first_worker_and_a_degraded_one_says_so)
+{
+    struct mock mock;
+    struct rig rig = {0};
+    struct sp_record *record = request(&mock, &rig);
+    struct sp_envelope env = {
+        .reply_topic = (char *)MOCK_RESULTS, .reply_partition = -1, .cloud_event = true};
+    struct sp_send send = {
+        .record = record,
+        .env = &env,
+        .request_id = "r1",
+        .result_id = "0123456789abcdef0123456789abcdef",
+        .status = "ok",
+        .worker = "first",
+        .attempt = 1,
+        .degraded = true,
+        .value = "{}",
+        .len = 2,
+        .ticket = &first_ticket,
+    };
+
+    cr_assert(eq(int, sp_queue_reply(rig.q, &send, NULL), SP_OK));
+    (void)rig_ticket(&rig, SP_QUEUE_DELIVERED);
+
+    rd_kafka_message_t *message = only_message(&mock, MOCK_RESULTS);
+    const char *text = headers_text(message);
+    cr_expect(strstr(text, ";sandpiper_worker=first;") != NULL, "%s", text);
+    cr_expect(strstr(text, ";sandpiper_dedupe=degraded;") != NULL, "%s", text);
+    cr_expect(strstr(text, ";ce_source=/sandpiper/first;") != NULL, "%s", text);
+    rd_kafka_message_destroy(message);
+    end(&mock, &rig, record);
+}
+
 Test(producer, an_unknown_reply_topic_falls_back_to_the_default_one)
 {
     struct mock mock;

@@ -1,7 +1,8 @@
 /*
  * What several threads touch of the queue: executors look at records, reply, and ask for the
- * status, while the consumer thread serves and completes; then everything is closed. librdkafka
- * is not instrumented, so what passes through it is ordered by atomics of ours.
+ * status, while the consumer thread serves, completes and commits; then everything is closed, and
+ * every ticket is back. librdkafka is not instrumented, so what passes through it is ordered by
+ * atomics of ours.
  */
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
@@ -20,6 +21,8 @@
 
 static struct sp_queue *queue;
 static atomic_int given, answered;
+static int settled; /* tickets: committed or forgotten */
+static char tickets[RECORDS];
 static atomic_bool stop;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards ready */
 static struct sp_record *ready[RECORDS];
@@ -117,16 +120,27 @@ static void consume(void)
             (void)atomic_fetch_add(&given, 1);
             break;
         case SP_QUEUE_DELIVERED:
-            sp_queue_complete(queue, ticket, NULL);
-            (void)atomic_fetch_add(&answered, 1);
+            sp_queue_complete(queue, ticket, &tickets[atomic_fetch_add(&answered, 1)]);
             break;
-        case SP_QUEUE_TOO_LARGE:
         case SP_QUEUE_COMMITTED:
         case SP_QUEUE_FORGOTTEN:
+            settled++;
+            break;
+        case SP_QUEUE_TOO_LARGE:
         case SP_QUEUE_IDLE:
             break;
         }
     }
+}
+
+/* The tickets that were not back before the end. */
+static void settle(void)
+{
+    struct sp_record *record = NULL;
+    void *ticket = NULL;
+    sp_queue_leave(queue, 1000);
+    while (sp_queue_next(queue, false, 0, &record, &ticket) != SP_QUEUE_IDLE)
+        settled++;
 }
 
 int main(void)
@@ -150,9 +164,11 @@ int main(void)
     atomic_store(&stop, true);
     for (int i = 0; i < EXECUTORS; i++)
         (void)pthread_join(threads[i], NULL);
-    sp_queue_close(queue, 1000);
+    settle();
+    sp_queue_close(queue, 0);
     rd_kafka_mock_cluster_destroy(cluster);
     rd_kafka_destroy(rk);
-    (void)printf("%d given, %d answered\n", atomic_load(&given), atomic_load(&answered));
-    return atomic_load(&answered) == RECORDS ? 0 : 1;
+    (void)printf("%d given, %d answered, %d settled\n", atomic_load(&given), atomic_load(&answered),
+                 settled);
+    return atomic_load(&answered) == RECORDS && settled == RECORDS ? 0 : 1;
 }
