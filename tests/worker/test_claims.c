@@ -78,6 +78,21 @@ Test(claims, delivered_is_written_when_no_commit_follows)
     stop(b);
 }
 
+Test(claims, a_record_that_comes_again_while_it_runs_here_waits_for_that_run)
+{
+    struct sp_claims *a = start("a");
+    struct sp_claim_request request = request_of("id", 1);
+    struct sp_claim *claim = must_run(a, &request), *again = NULL;
+
+    cr_expect(eq(int, sp_claims_take(a, &request, &again), SP_CLAIM_PARK));
+    cr_assert(eq(int, finish_with(a, claim, "bytes", SP_STATUS_OK), SP_OK));
+    cr_expect(eq(int, sp_claims_take(a, &request, &again), SP_CLAIM_PARK));
+    sp_claims_forgotten(a, claim);
+    cr_expect(eq(int, sp_claims_take(a, &request, &again), SP_CLAIM_SKIP));
+    sp_claims_committed(a, again);
+    stop(a);
+}
+
 Test(claims, a_partition_lost_before_the_commit_leaves_the_job_done)
 {
     struct sp_claims *a = start("a");

@@ -105,8 +105,8 @@ static void restore(struct sp_claims *claims)
 {
     struct sp_claim_entry *entry = NULL;
     claims->urgent |= !TAILQ_EMPTY(&claims->failed);
-    TAILQ_FOREACH(entry, &claims->failed, in_line)
-    entry->line = SP_LINE_CLOSINGS;
+    for (entry = TAILQ_FIRST(&claims->failed); entry; entry = TAILQ_NEXT(entry, in_line))
+        entry->line = SP_LINE_CLOSINGS;
     TAILQ_CONCAT(&claims->failed, &claims->closings, in_line);
     TAILQ_CONCAT(&claims->closings, &claims->failed, in_line);
 }
@@ -132,8 +132,7 @@ void sp_closings_collect(struct sp_claims *claims, int64_t now, struct sp_claim_
     if (!due && !claims->urgent && claims->n_waiting < BATCH)
         return;
     struct sp_claim_entry *entry = NULL;
-    TAILQ_FOREACH(entry, &claims->closings, in_line)
-    {
+    for (entry = TAILQ_FIRST(&claims->closings); entry; entry = TAILQ_NEXT(entry, in_line)) {
         entry->line = SP_LINE_FLYING;
         entry->writing = entry->closing;
     }
@@ -270,7 +269,6 @@ static bool settle(struct sp_claims *claims, struct sp_claim_entry *entry)
     return entry->closing != SP_CLOSING_DELIVERED;
 }
 
-/* A refused script (SP_E_INVALID) counts as written: it would be refused again. */
 static void batch_answered(struct sp_pipe_call *call)
 {
     struct batch *batch = (struct batch *)call;

@@ -5,8 +5,8 @@
 #include "worker/claims/value.h"
 
 enum sp_claim_owner {
-    SP_OWNER_OURS,  /* this incarnation */
-    SP_OWNER_ALIVE, /* another one that lives, or cannot be judged yet */
+    SP_OWNER_OURS,  /* this incarnation, where nobody holds it any more */
+    SP_OWNER_ALIVE, /* somebody has it: a job of ours, or one that lives or cannot be judged yet */
     SP_OWNER_DEAD,
 };
 

@@ -55,7 +55,7 @@ struct sp_claims {
 
     /* The thread's. */
     bool told_away, told_degraded, was_up;
-    int64_t renew_at, flushed_at;
+    int64_t renew_at, flushed_at, back_at;
     struct sp_pipe pipe;
 
     pthread_mutex_t lock; /* guards all below */
@@ -94,7 +94,8 @@ bool sp_claims_goes_on_without(struct sp_claims *claims, bool at_most_once);
 
 /*
  * serve.c. One command and its answer. SP_E_UNAVAILABLE: Redis is away, and it may have run.
- * SP_E_INVALID: it was refused. SP_E_NOMEM. Blocks: 2 s. Thread: any but the claims thread.
+ * SP_E_INVALID: the key has another type. SP_E_NOMEM. Blocks: 2 s. Thread: any but the claims
+ * thread.
  */
 SP_MUST_CHECK enum sp_code sp_claims_ask(struct sp_claims *claims, int argc, const char **argv,
                                          const size_t *len, redisReply **out);

@@ -1,5 +1,7 @@
 #include "worker/claims/pipe.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 
 enum { CALL_MS = 2000 }; /* then the connection is given up */
@@ -72,15 +74,22 @@ enum sp_code sp_pipe_send(struct sp_pipe *pipe, struct sp_pipe_calls *calls, str
     return rc == REDIS_OK ? SP_OK : sp_redis_accept(pipe->redis, NULL, NULL, err);
 }
 
-/* A refusal (a key of another type) is the call's own trouble; all else is the connection's. */
+static bool is_wrong_type(const redisReply *reply)
+{
+    return reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "WRONGTYPE", 9) == 0;
+}
+
+/* A key of another type is the call's own trouble; every other error is the connection's. */
 static enum sp_code give_answer(struct sp_pipe *pipe, redisReply *reply, struct sp_error *err)
 {
     struct sp_pipe_call *call = take_first(&pipe->flying);
+    bool wrong_type = is_wrong_type(reply);
     enum sp_code rc = sp_redis_accept(pipe->redis, reply, &call->reply, err);
-    call->rc = rc == SP_OK || rc == SP_E_INVALID ? rc : SP_E_UNAVAILABLE;
-    rc = call->rc;
+    if (rc)
+        rc = wrong_type ? SP_E_INVALID : SP_E_UNAVAILABLE;
+    call->rc = rc;
     call->answered(call);
-    return rc == SP_E_UNAVAILABLE ? rc : SP_OK;
+    return wrong_type ? SP_OK : rc;
 }
 
 enum sp_code sp_pipe_read(struct sp_pipe *pipe, struct sp_error *err)

@@ -15,7 +15,8 @@ struct sp_pipe_call {
     size_t len;
     int64_t deadline;  /* monotonic; from its formatting on */
     redisReply *reply; /* the answer, which is the sender's; NULL with: */
-    enum sp_code rc;   /* SP_E_UNAVAILABLE: no answer, and it may have run; SP_E_INVALID: refused */
+    enum sp_code
+        rc; /* SP_E_UNAVAILABLE: none, and it may have run; SP_E_INVALID: wrong type of key */
     void (*answered)(struct sp_pipe_call *call);
 };
 

@@ -135,6 +135,7 @@ static int64_t grace_ms(const struct sp_claims *claims, int64_t uptime_ms)
 static void come_back(struct sp_claims *claims, int64_t uptime_ms)
 {
     int64_t now = sp_mono_ms();
+    claims->back_at = now;
     claims->renew_at = now + claims->liveness_ms / 3;
     pthread_mutex_lock(&claims->lock);
     int64_t away_ms = now - claims->away_since;
@@ -182,18 +183,26 @@ static void drain_wakeups(const struct sp_claims *claims)
     (void)eventfd_read(claims->wake_fd, &seen);
 }
 
+static void pause_until(struct sp_claims *claims, int64_t at)
+{
+    struct pollfd wake = {.fd = claims->wake_fd, .events = POLLIN};
+    if (poll(&wake, 1, sp_deadline_left(at)) > 0)
+        drain_wakeups(claims);
+}
+
+/* At once after a connection that worked for a while; one that ends with its first calls must not
+ * keep us busy. */
 static void try_to_connect(struct sp_claims *claims)
 {
     struct sp_error err = {0};
     int64_t uptime_ms = -1;
+    pause_until(claims, claims->back_at + RETRY_MS);
     if (!connect_redis(claims, &uptime_ms, &err)) {
         come_back(claims, uptime_ms);
         return;
     }
     be_away(claims, &err);
-    struct pollfd wake = {.fd = claims->wake_fd, .events = POLLIN};
-    if (poll(&wake, 1, RETRY_MS) > 0)
-        drain_wakeups(claims);
+    pause_until(claims, sp_deadline_in(RETRY_MS));
 }
 
 static void free_call(struct sp_pipe_call *call)

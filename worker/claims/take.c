@@ -50,12 +50,15 @@ static enum sp_code replace(struct sp_claims *claims, const struct sp_claim_entr
     return rc;
 }
 
+/* key NULL: there was no memory for it. */
 static enum sp_code key_command(struct sp_claims *claims, const char *command, const char *key,
                                 redisReply **out)
 {
+    if (!key)
+        return SP_E_NOMEM;
     const char *argv[] = {command, key};
     const size_t len[] = {strlen(command), strlen(key)};
-    return key ? sp_claims_ask(claims, SP_COUNT(argv), argv, len, out) : SP_E_NOMEM;
+    return sp_claims_ask(claims, SP_COUNT(argv), argv, len, out);
 }
 
 static bool may_judge(struct sp_claims *claims)
@@ -71,20 +74,31 @@ static bool bytes_are(struct sp_bytes bytes, const char *text)
     return bytes.len == strlen(text) && memcmp(bytes.data, text, bytes.len) == 0;
 }
 
-static enum sp_code judge_owner(struct sp_claims *claims, const struct sp_claim_value *found,
-                                enum sp_claim_owner *out)
+/* Another job of this worker holds it: the record came again while it was being run. */
+static bool is_open(struct sp_claims *claims, const char *key)
 {
-    *out = SP_OWNER_OURS;
-    if (bytes_are(found->owner, claims->incarnation))
-        return SP_OK;
+    pthread_mutex_lock(&claims->lock);
+    const struct sp_claim_entry *entry = TAILQ_FIRST(&claims->open);
+    while (entry && strcmp(entry->key, key) != 0)
+        entry = TAILQ_NEXT(entry, among_open);
+    pthread_mutex_unlock(&claims->lock);
+    return entry != NULL;
+}
+
+static enum sp_code judge_owner(struct sp_claims *claims, const struct sp_claim_value *found,
+                                const char *key, enum sp_claim_owner *out)
+{
+    bool ours = bytes_are(found->owner, claims->incarnation);
     *out = SP_OWNER_ALIVE;
-    if (!may_judge(claims))
+    if (ours && !is_open(claims, key))
+        *out = SP_OWNER_OURS;
+    if (ours || !may_judge(claims))
         return SP_OK;
     char owner[SP_INCARNATION_SIZE] = "";
     memcpy(owner, found->owner.data, found->owner.len);
-    sp_auto(sp_free_str) char *key = sp_claims_key(claims, "alive", owner);
+    sp_auto(sp_free_str) char *alive = sp_claims_key(claims, "alive", owner);
     sp_auto(freeReplyObject) redisReply *reply = NULL;
-    enum sp_code rc = key_command(claims, "EXISTS", key, &reply);
+    enum sp_code rc = key_command(claims, "EXISTS", alive, &reply);
     if (!rc && reply->integer == 0)
         *out = SP_OWNER_DEAD;
     return rc;
@@ -118,7 +132,7 @@ static enum sp_code decide(struct taking *t, const struct sp_claim_value *found)
         t->decision = take_anew;
         return SP_OK;
     }
-    enum sp_code rc = judge_owner(t->claims, found, &c.owner);
+    enum sp_code rc = judge_owner(t->claims, found, t->entry->key, &c.owner);
     if (!rc)
         t->decision = sp_claim_decide(&c);
     return rc;
