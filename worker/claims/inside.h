@@ -68,7 +68,8 @@ struct sp_claims {
     struct sp_claims_status totals;
     char reason[160];
     bool up, stopping;
-    bool sleeping; /* the thread wants to be woken for a call */
+    bool sleeping; /* the thread wants to be woken for a call, */
+    bool resting;  /* and for a claim that is delivered or closed */
     bool urgent;   /* a closing must go before the next call */
 };
 
