@@ -142,6 +142,34 @@ Test(claims, a_reply_that_died_with_its_worker_goes_out_again_byte_for_byte)
     stop(b);
 }
 
+Test(claims, a_repeated_reply_renews_its_attachments)
+{
+    struct sp_claims *a = start("a"), *b = start_judge("b");
+    struct sp_claim_request request = request_of("id", 1);
+    struct sp_claim *claim = must_run(a, &request);
+    static const char bytes[] =
+        "{\"attachments\":[{\"part\":\"stdout\",\"ref\":\"redis:sp:blob:1\"},7,{\"ref\":8},"
+        "{\"ref\":\"redis:sp:blob:gone\"},{\"ref\":\"redis:other\"},{\"ref\":\"sp:blob:3\"},"
+        "{\"part\":\"artifacts/a\",\"ref\":\"redis:sp:blob:\\u0032\"}]}";
+    for (int i = 1; i <= 3; i++) {
+        sp_auto(freeReplyObject) redisReply *part = ask("SET sp:blob:%d x PX 30000", i);
+        (void)part;
+    }
+    sp_auto(freeReplyObject) redisReply *other = ask("SET other x PX 30000");
+    (void)other;
+    cr_assert(eq(int, finish_with(a, claim, bytes, SP_STATUS_OK), SP_OK));
+    die(a);
+
+    cr_assert(eq(int, settle(b, &request, &claim), SP_CLAIM_REPUBLISH));
+
+    cr_expect(lt(i64, 40000, number_of("PTTL", "sp:blob:1")));
+    cr_expect(lt(i64, 40000, number_of("PTTL", "sp:blob:2")));
+    cr_expect(number_of("PTTL", "sp:blob:3") <= 30000);
+    cr_expect(number_of("PTTL", "other") <= 30000, "no key but a blob's");
+    cr_expect(eq(i64, number_of("EXISTS", "sp:blob:gone"), 0));
+    stop(b);
+}
+
 Test(claims, a_large_reply_is_kept_apart_and_lives_as_long_as_its_claim)
 {
     struct sp_claims *a = start("a"), *b = start_judge("b");

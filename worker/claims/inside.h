@@ -103,6 +103,9 @@ SP_MUST_CHECK enum sp_code sp_claims_ask(struct sp_claims *claims, int argc, con
 /* The thread's body; `of` is the struct sp_claims. */
 void *sp_claims_main(void *of);
 
+/* parts.c. Renews what a reply that is repeated refers to. Blocks: a round trip for each. */
+void sp_claims_renew_parts(struct sp_claims *claims, const struct sp_stored_reply *stored);
+
 /* closing.c. Under the lock: frees the place of the suspect, if it is this one's. */
 void sp_claims_end_suspect(struct sp_claims *claims, const struct sp_claim_entry *entry);
 /* Under the lock: moves what is to be written now to `line`. Thread: claims, as for the others. */
