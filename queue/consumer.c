@@ -104,11 +104,13 @@ static bool broker_up(json_t *stats)
 /* How much is behind the watermark. librdkafka's own figure knows only what it committed itself. */
 static int64_t lag_of(const struct sp_partition *partition, json_t *row)
 {
-    json_t *end = json_object_get(row, "ls_offset"), *lag = json_object_get(row, "consumer_lag");
-    if (partition->tracker.watermark < 0)
-        return lag ? (int64_t)json_integer_value(lag) : -1;
-    int64_t last = (int64_t)json_integer_value(end);
-    return last >= partition->tracker.watermark ? last - partition->tracker.watermark : 0;
+    int64_t end = (int64_t)json_integer_value(json_object_get(row, "ls_offset"));
+    int64_t watermark = partition->tracker.watermark;
+    if (end < 0) /* of the last stable record; some brokers have the last one only */
+        end = (int64_t)json_integer_value(json_object_get(row, "hi_offset"));
+    if (!row || end < 0 || watermark < 0)
+        return -1;
+    return end > watermark ? end - watermark : 0;
 }
 
 static int on_stats(rd_kafka_t *rk, char *json, size_t len, void *opaque)
