@@ -157,11 +157,15 @@ static void mark_replied(struct chaos *c, const struct ledger_event *event)
  * shown. */
 static void look_at_error(struct chaos *c, const rd_kafka_message_t *m, const char *status)
 {
-    bool clear = !c->clear || strcmp(status, "error") != 0 || !m->payload ||
-                 memmem(m->payload, m->len, c->clear, strlen(c->clear));
-    if (!clear && c->measured[CHECKER_UNCLEAR]++ == 0)
-        printf("%s: no \"%s\" in %.*s\n", c->row->name, c->clear, (int)m->len,
-               (const char *)m->payload);
+    static const char member[] = "\"error\":{";
+    if (!c->clear || strcmp(status, "error") != 0 ||
+        memmem(m->payload, m->len, c->clear, strlen(c->clear)))
+        return;
+    const char *text = m->payload, *at = memmem(text, m->len, member, sizeof member - 1);
+    size_t len = at ? m->len - (size_t)(at - text) : 0;
+    if (c->measured[CHECKER_UNCLEAR]++ == 0)
+        printf("%s: no \"%s\" in %.*s\n", c->row->name, c->clear, len < 200 ? (int)len : 200,
+               at ? at : "");
 }
 
 static void take_reply(struct chaos *c, const rd_kafka_message_t *m)
