@@ -72,6 +72,8 @@ static void close_claim(struct sp_claims *claims, struct sp_claim *claim, enum s
     struct sp_claim_entry *entry = (struct sp_claim_entry *)claim;
     if (!entry)
         return;
+    freeReplyObject(SP_TAKE(entry->kept)); /* closings may wait for long, and be many */
+    sp_buf_clear(&entry->expected);
     pthread_mutex_lock(&claims->lock);
     bool kept = add_closing(claims, entry, closing);
     bool wake = must_wake(claims);

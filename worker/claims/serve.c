@@ -253,9 +253,7 @@ static void collect(struct sp_claims *claims, int64_t now, struct sp_pipe_calls 
 
 static int64_t next_look(struct sp_claims *claims, int64_t now)
 {
-    int64_t at = claims->renew_at;
-    if (claims->pipe.flying.head)
-        at = sp_deadline_min(at, claims->pipe.flying.head->deadline);
+    int64_t at = sp_deadline_min(claims->renew_at, sp_pipe_deadline(&claims->pipe));
     pthread_mutex_lock(&claims->lock);
     claims->resting = claims->n_open + claims->n_closings == 0;
     if (!claims->resting)
@@ -281,7 +279,7 @@ static enum sp_code serve(struct sp_claims *claims, struct sp_error *err)
         drain_wakeups(claims);
     if (fds[0].revents)
         return sp_pipe_read(pipe, err);
-    if (pipe->flying.head && sp_mono_ms() >= pipe->flying.head->deadline) {
+    if (sp_mono_ms() >= sp_pipe_deadline(pipe)) {
         return sp_error_set(err, SP_E_UNAVAILABLE, "redis %s: no answer in time",
                             sp_redis_name(pipe->redis));
     }
