@@ -7,6 +7,7 @@
 #include "tests/chaos/cases.h"
 #include "tests/support.h"
 
+#define WORKERS 2
 #define REPLIES_LIMIT_MS 90000
 
 static bool has_dead_letter(struct chaos *c, int64_t n)
@@ -18,7 +19,7 @@ static bool has_dead_letter(struct chaos *c, int64_t n)
 void case_poison(struct chaos *c)
 {
     c->revive = true;
-    chaos_workers(c, 2);
+    chaos_workers(c, WORKERS);
     chaos_send_sleeps(c, c->size.jobs / 2, 100, 400);
     int64_t poison =
         chaos_send(c, &(struct chaos_request){.code = "sleep 50 kill-worker", .want = "error"});
@@ -95,8 +96,15 @@ static void cancel(struct chaos *c, int64_t n)
 static void send_endless(struct chaos *c, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
-        chaos_send(c, &(struct chaos_request){.code = "sleep 300000", .want = "cancelled"});
+        chaos_send(c, &(struct chaos_request){.code = "sleep 300000",
+                                              .want = "cancelled",
+                                              .members = "\"timeout\":\"10m\""});
     chaos_flush(c);
+}
+
+static bool have_begun(struct chaos *c, int64_t n)
+{
+    return chaos_runs(c, NULL) >= n;
 }
 
 /* First those that wait behind the running ones, then these: else each would have its turn. */
@@ -106,7 +114,8 @@ static void cancel_what_a_worker_has(struct chaos *c)
     int64_t *at_us = calloc((size_t)n, sizeof *at_us);
     cr_assert(at_us != NULL);
     send_endless(c, n);
-    cr_assert(chaos_until(c, has_begun, first, REPLIES_LIMIT_MS));
+    int64_t busy = WORKERS * CHAOS_EXECUTORS;
+    cr_assert(chaos_until(c, have_begun, first + (n < busy ? n : busy), REPLIES_LIMIT_MS));
     for (int64_t i = n - 1; i >= 0; i--) {
         cancel(c, first + i);
         at_us[i] = sp_mono_us();
@@ -133,7 +142,7 @@ static void cancel_before_they_arrive(struct chaos *c)
 
 void case_cancel(struct chaos *c)
 {
-    chaos_workers(c, 2);
+    chaos_workers(c, WORKERS);
     chaos_send_sleeps(c, 1, 1, 1);
     cr_assert(chaos_until_replied(c, c->n_jobs, REPLIES_LIMIT_MS), "the worker runs nothing");
     cancel_what_a_worker_has(c);
@@ -142,7 +151,7 @@ void case_cancel(struct chaos *c)
 
 void case_key_order(struct chaos *c)
 {
-    chaos_workers(c, 2);
+    chaos_workers(c, WORKERS);
     for (int64_t i = 0; i < c->size.jobs; i++) {
         char code[32], key[16];
         snprintf(code, sizeof code, "sleep %d", (int)(5 + chaos_random(c, 40)));
