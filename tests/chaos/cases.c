@@ -106,6 +106,7 @@ const struct chaos_case chaos_cases[] = {
         .ci = {.jobs = 2000},
         .soak = {.jobs = 10000},
         .partitions = 1,
+        .options = {"worker.concurrency=16"},
         .most = {[CHECKER_P99_PERCENT] = 200},
     },
     {

@@ -278,8 +278,9 @@ bool checker_count(struct ledger *ledger, struct checker_numbers *out)
 int64_t checker_runs_of(const struct ledger *ledger, const char *id)
 {
     int64_t n = 0;
-    for (size_t i = 0; i < ledger->n; i++)
-        n += ledger->events[i].kind == LEDGER_BEGIN &&
-             (!id || strcmp(ledger->events[i].id, id) == 0);
+    for (size_t i = 0; i < ledger->n; i++) {
+        const struct ledger_event *e = &ledger->events[i];
+        n += e->kind == LEDGER_BEGIN && (!id || strcmp(e->id, id) == 0);
+    }
     return n;
 }
