@@ -9,6 +9,7 @@
 
 #define WORKERS 2
 #define BUSY ((int64_t)WORKERS * CHAOS_EXECUTORS)
+#define TAKEN_MAX 400 /* jobs that the workers surely take in at once: the rest stays in Kafka */
 #define REPLIES_LIMIT_MS 90000
 
 static bool has_dead_letter(struct chaos *c, int64_t n)
@@ -110,9 +111,9 @@ static bool have_begun(struct chaos *c, int64_t n)
 }
 
 /* First those that wait behind the running ones, then these: else each would have its turn. */
-static void cancel_what_a_worker_has(struct chaos *c)
+static void cancel_what_a_worker_has(struct chaos *c, int64_t n)
 {
-    int64_t first = c->n_jobs, n = c->size.jobs;
+    int64_t first = c->n_jobs;
     int64_t *at_us = calloc((size_t)n, sizeof *at_us);
     cr_assert(at_us != NULL);
     send_endless(c, n);
@@ -132,9 +133,9 @@ static void cancel_what_a_worker_has(struct chaos *c)
     free(at_us);
 }
 
-static void cancel_before_they_arrive(struct chaos *c)
+static void cancel_before_they_arrive(struct chaos *c, int64_t n)
 {
-    int64_t first = c->n_jobs, n = c->size.jobs / 4;
+    int64_t first = c->n_jobs;
     for (int64_t i = 0; i < n; i++)
         cancel(c, first + i);
     send_endless(c, n);
@@ -143,11 +144,14 @@ static void cancel_before_they_arrive(struct chaos *c)
 
 void case_cancel(struct chaos *c)
 {
+    int64_t taken = c->size.jobs * 4 / 5;
+    if (taken > TAKEN_MAX)
+        taken = TAKEN_MAX;
     chaos_workers(c, WORKERS);
     chaos_send_sleeps(c, 1, 1, 1);
     cr_assert(chaos_until_replied(c, c->n_jobs, REPLIES_LIMIT_MS), "the worker runs nothing");
-    cancel_what_a_worker_has(c);
-    cancel_before_they_arrive(c);
+    cancel_what_a_worker_has(c, taken);
+    cancel_before_they_arrive(c, c->size.jobs - taken);
 }
 
 void case_key_order(struct chaos *c)
