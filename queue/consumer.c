@@ -29,6 +29,7 @@ struct sp_consumer {
     size_t headers_cap;
     int64_t looked_ms; /* when every partition's queue was last looked at */
     bool up;
+    bool fatal; /* the handle reads nothing any more, as where another static member took its id */
     char problem[300], problem_topic[256];
     int64_t consumed, redeliveries;
 };
@@ -62,17 +63,24 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
     sp_rebalance_on(&consumer->rebalance, err, list);
 }
 
+static void on_fatal(struct sp_consumer *consumer)
+{
+    char text[256] = "";
+    (void)rd_kafka_fatal_error(consumer->rk, text, sizeof(text));
+    (void)snprintf(consumer->problem, sizeof(consumer->problem), "consumer: %s", text);
+    consumer->problem_topic[0] = '\0';
+    consumer->fatal = true;
+    sp_log(SP_ERROR, "consumer_fatal", sp_s("error", text));
+}
+
 static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
 {
     struct sp_consumer *consumer = opaque;
-    char text[256] = "";
+    (void)rk;
     if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
         consumer->up = false;
     if (err == RD_KAFKA_RESP_ERR__FATAL) {
-        (void)rd_kafka_fatal_error(rk, text, sizeof(text));
-        (void)snprintf(consumer->problem, sizeof(consumer->problem), "consumer: %s", text);
-        consumer->problem_topic[0] = '\0';
-        sp_log(SP_ERROR, "consumer_fatal", sp_s("error", text));
+        on_fatal(consumer);
         return;
     }
     /* librdkafka logs the single brokers itself; these are information, not a reason to end. */
@@ -96,11 +104,13 @@ static bool broker_up(json_t *stats)
 /* How much is behind the watermark. librdkafka's own figure knows only what it committed itself. */
 static int64_t lag_of(const struct sp_partition *partition, json_t *row)
 {
-    json_t *end = json_object_get(row, "ls_offset"), *lag = json_object_get(row, "consumer_lag");
-    if (partition->tracker.watermark < 0)
-        return lag ? (int64_t)json_integer_value(lag) : -1;
-    int64_t last = (int64_t)json_integer_value(end);
-    return last >= partition->tracker.watermark ? last - partition->tracker.watermark : 0;
+    int64_t end = (int64_t)json_integer_value(json_object_get(row, "ls_offset"));
+    int64_t watermark = partition->tracker.watermark;
+    if (end < 0) /* of the last stable record; some brokers have the last one only */
+        end = (int64_t)json_integer_value(json_object_get(row, "hi_offset"));
+    if (!row || end < 0 || watermark < 0)
+        return -1;
+    return end > watermark ? end - watermark : 0;
 }
 
 static int on_stats(rd_kafka_t *rk, char *json, size_t len, void *opaque)
@@ -127,6 +137,10 @@ static void on_consumer_error(struct sp_consumer *consumer, const rd_kafka_messa
     const char *topic = message->rkt ? rd_kafka_topic_name(message->rkt) : "";
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
         return;
+    if (message->err == RD_KAFKA_RESP_ERR__FATAL) {
+        on_fatal(consumer);
+        return;
+    }
     if (message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
         message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
         (void)snprintf(consumer->problem_topic, sizeof(consumer->problem_topic), "%s", topic);
@@ -213,6 +227,12 @@ static void look_at_all(struct sp_consumer *consumer)
         atomic_store(&consumer->assignment.partitions[i]->ready, true);
 }
 
+static void drop_all(struct sp_consumer *consumer)
+{
+    while (consumer->assignment.n > 0)
+        sp_assignment_remove(&consumer->assignment, consumer->assignment.partitions[0]);
+}
+
 void sp_consumer_serve(struct sp_consumer *consumer)
 {
     rd_kafka_message_t *message;
@@ -222,6 +242,8 @@ void sp_consumer_serve(struct sp_consumer *consumer)
             on_consumer_error(consumer, message);
         rd_kafka_message_destroy(message);
     }
+    if (consumer->fatal)
+        drop_all(consumer); /* librdkafka revokes nothing then */
     look_at_all(consumer);
     sp_rebalance_serve(&consumer->rebalance);
     sp_commits_serve(&consumer->commits);
@@ -384,10 +406,13 @@ static void leave_group(struct sp_consumer *consumer, int64_t limit_ms)
 {
     rd_kafka_queue_t *events = rd_kafka_queue_new(consumer->rk);
     int64_t until = sp_deadline_in(limit_ms);
+    /* A failure means that it is not a member any more. */
     rd_kafka_error_t *failed = rd_kafka_consumer_close_queue(consumer->rk, events);
     if (failed) {
-        sp_log(SP_ERROR, "consumer_close_failed", sp_s("error", rd_kafka_error_string(failed)));
+        sp_log(SP_WARN, "consumer_close_failed", sp_s("error", rd_kafka_error_string(failed)));
         rd_kafka_error_destroy(failed);
+        rd_kafka_queue_destroy(events);
+        return;
     }
     while (!rd_kafka_consumer_closed(consumer->rk) && sp_deadline_left(until) > 0)
         (void)rd_kafka_queue_poll_callback(events, 20);
@@ -403,8 +428,7 @@ void sp_consumer_leave(struct sp_consumer *consumer, int64_t limit_ms)
     await_assignment(consumer, limit_ms);
     if (consumer->rebalance.count > 0)
         leave_group(consumer, limit_ms);
-    while (consumer->assignment.n > 0)
-        sp_assignment_remove(&consumer->assignment, consumer->assignment.partitions[0]);
+    drop_all(consumer);
     sp_waker_watch(NULL, consumer->queue);
     rd_kafka_queue_destroy(consumer->queue);
     if (is_joining(consumer)) {

@@ -35,7 +35,8 @@ bool sp_consumer_next_ticket(struct sp_consumer *consumer, void **ticket, bool *
 /* The record is taken again should it come again. Does not free it. */
 void sp_consumer_hand_back(struct sp_consumer *consumer, const struct sp_record *record);
 /* Fills kafka_up, problem, partitions (out's own, which grow), consumed, commits, commit_errors,
- * rebalances, redeliveries and last_commit_ms. */
+ * rebalances, redeliveries and last_commit_ms. Call it a few times a second: it also looks whether
+ * each partition gets on. */
 void sp_consumer_status(struct sp_consumer *consumer, struct sp_queue_status *out);
 /* Commits, leaves the group, gives all tickets back. Blocks: a few times limit_ms at most. */
 void sp_consumer_leave(struct sp_consumer *consumer, int64_t limit_ms);

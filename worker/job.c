@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/text.h"
@@ -64,6 +65,7 @@ void sp_job_free(struct sp_job *job)
     sp_envelope_clear(&job->env);
     sp_result_clear(&job->result);
     free(job->refusal);
+    free(job->found);
     free(job);
 }
 
@@ -162,8 +164,10 @@ enum sp_fate sp_job_unavailable(struct sp_job *job, enum sp_sb why, const char *
     if (own_expiry || now < job->hold_until) /* the claim is what finds an expiry passed */
         return SP_FATE_HOLD;
     char message[sizeof job->answer.message];
-    snprintf(message, sizeof message, "%s: %s",
-             why == SP_SB008_RATE_LIMITED ? "rate limited" : "provider unavailable", reason);
+    bool met_more = job->found && strcmp(job->found, reason) != 0;
+    snprintf(message, sizeof message, "%s: %s%s%s",
+             why == SP_SB008_RATE_LIMITED ? "rate limited" : "provider unavailable", reason,
+             met_more ? "; this one: " : "", met_more ? job->found : "");
     return sp_job_refuse(job, why, message);
 }
 
@@ -214,7 +218,11 @@ static enum sp_fate conclude_error(struct sp_job *job, enum sp_code rc, const st
     if (passed)
         return sp_job_refuse(job, SP_SB010_EXPIRED, passed);
     bool held = sb == SP_SB008_RATE_LIMITED || sb == SP_SB009_UNAVAILABLE;
-    return held ? sp_job_unavailable(job, sb, err->msg, hold_ms) : sp_job_refuse(job, sb, err->msg);
+    if (!held)
+        return sp_job_refuse(job, sb, err->msg);
+    free(job->found);
+    job->found = sp_strdup(err->msg);
+    return sp_job_unavailable(job, sb, err->msg, hold_ms);
 }
 
 enum sp_fate sp_job_conclude(struct sp_job *job, enum sp_code rc, const struct sp_error *err,

@@ -66,6 +66,7 @@ struct sp_job {
     bool sending, dead_lettered;
 
     enum sp_fate fate;  /* while among the held: why */
+    char *found;        /* what its own try at the provider met; NULL: it is not held for that */
     int64_t held_since; /* monotonic, as are the two below; 0: never held */
     int64_t hold_until; /* the request's own expiry, else worker.hold after held_since */
     int64_t retry_at;
@@ -97,7 +98,7 @@ enum sp_fate sp_job_conclude(struct sp_job *job, enum sp_code rc, const struct s
 /*
  * No provider can take it now: SP_FATE_HOLD, or, when the job has been held for long enough,
  * _ANSWER with `why`, the code of this last reason: SP_SB009_UNAVAILABLE ("provider unavailable:
- * <reason>") or SP_SB008_RATE_LIMITED ("rate limited: <reason>").
+ * <reason>") or SP_SB008_RATE_LIMITED ("rate limited: <reason>"), and with what it met itself.
  */
 enum sp_fate sp_job_unavailable(struct sp_job *job, enum sp_sb why, const char *reason,
                                 int64_t hold_ms);

@@ -259,6 +259,32 @@ SP_TABLE_TEST(rebalance, a_static_member_that_comes_back_in_time_moves_nothing, 
     tear_down(&scene);
 }
 
+static bool first_has_a_problem(void *arg)
+{
+    struct scene *scene = arg;
+    struct sp_queue_status status;
+    sp_queue_status(scene->members[0].q, &status);
+    free(status.partitions);
+    return strstr(status.problem, "consumer: ") != NULL;
+}
+
+Test(rebalance, of_two_members_with_one_id_the_older_one_says_so, .timeout = 120)
+{
+    struct scene scene;
+    set_up(&scene, 1, 2, "cooperative-sticky");
+    for (size_t i = 0; i < 2; i++)
+        sp_member_property(&scene.members[i], "group.instance.id", "one");
+    take_all(&scene, 2);
+
+    sp_member_open(&scene.members[1], scene.stage);
+    until(&scene, first_has_a_problem, "nothing was said of the second member");
+    cr_expect(eq(sz, sp_member_ours(&scene.members[0]), 0));
+
+    scene.wanted = 2;
+    until(&scene, second_has_some, "the second member got no records");
+    tear_down(&scene);
+}
+
 Test(rebalance, a_restart_gives_only_what_was_not_complete, .timeout = 120)
 {
     struct scene scene;

@@ -21,7 +21,7 @@ enum {
     WORKERS = 2,
     THREADS = 8,
     JOBS = 20000,
-    CUT_EVERY_MS = 100,
+    CUT_EVERY_MS = 300,
     LIVENESS_MS = 10000,
     STOP_MS = 10000
 };

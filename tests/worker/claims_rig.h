@@ -70,11 +70,24 @@ static inline bool is_up(struct sp_claims *claims)
     return status_of(claims).up;
 }
 
-static inline struct sp_claims *start(const char *worker_id)
+static inline struct sp_claims *start_up(const char *worker_id, int64_t liveness_ms)
 {
-    struct sp_claims *claims = start_with(worker_id, (struct sp_claims_options){0});
+    struct sp_claims_options options = {.liveness_ms = liveness_ms};
+    struct sp_claims *claims = start_with(worker_id, options);
     cr_assert(SP_UNTIL(PATIENCE_MS, is_up(claims)), "%s", status_of(claims).reason);
     return claims;
+}
+
+/* One that lives on however busy the machine is, and finds nobody dead. */
+static inline struct sp_claims *start(const char *worker_id)
+{
+    return start_up(worker_id, LONG_MS);
+}
+
+/* One that finds others dead soon. */
+static inline struct sp_claims *start_judge(const char *worker_id)
+{
+    return start_up(worker_id, LIVENESS_MS);
 }
 
 static inline void stop(struct sp_claims *claims)

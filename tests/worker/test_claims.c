@@ -112,7 +112,7 @@ Test(claims, a_partition_lost_before_the_commit_leaves_the_job_done)
 
 Test(claims, a_reply_that_died_with_its_worker_goes_out_again_byte_for_byte)
 {
-    struct sp_claims *a = start("a"), *b = start("b");
+    struct sp_claims *a = start("a"), *b = start_judge("b");
     struct sp_claim_request request = request_of("id", 1);
     struct sp_claim *again = NULL;
     static const char bytes[] = "{\"x\":\n\"\0\"}";
@@ -142,9 +142,37 @@ Test(claims, a_reply_that_died_with_its_worker_goes_out_again_byte_for_byte)
     stop(b);
 }
 
+Test(claims, a_repeated_reply_renews_its_attachments)
+{
+    struct sp_claims *a = start("a"), *b = start_judge("b");
+    struct sp_claim_request request = request_of("id", 1);
+    struct sp_claim *claim = must_run(a, &request);
+    static const char bytes[] =
+        "{\"attachments\":[{\"part\":\"stdout\",\"ref\":\"redis:sp:blob:1\"},7,{\"ref\":8},"
+        "{\"ref\":\"redis:sp:blob:gone\"},{\"ref\":\"redis:other\"},{\"ref\":\"sp:blob:3\"},"
+        "{\"part\":\"artifacts/a\",\"ref\":\"redis:sp:blob:\\u0032\"}]}";
+    for (int i = 1; i <= 3; i++) {
+        sp_auto(freeReplyObject) redisReply *part = ask("SET sp:blob:%d x PX 30000", i);
+        (void)part;
+    }
+    sp_auto(freeReplyObject) redisReply *other = ask("SET other x PX 30000");
+    (void)other;
+    cr_assert(eq(int, finish_with(a, claim, bytes, SP_STATUS_OK), SP_OK));
+    die(a);
+
+    cr_assert(eq(int, settle(b, &request, &claim), SP_CLAIM_REPUBLISH));
+
+    cr_expect(lt(i64, 40000, number_of("PTTL", "sp:blob:1")));
+    cr_expect(lt(i64, 40000, number_of("PTTL", "sp:blob:2")));
+    cr_expect(number_of("PTTL", "sp:blob:3") <= 30000);
+    cr_expect(number_of("PTTL", "other") <= 30000, "no key but a blob's");
+    cr_expect(eq(i64, number_of("EXISTS", "sp:blob:gone"), 0));
+    stop(b);
+}
+
 Test(claims, a_large_reply_is_kept_apart_and_lives_as_long_as_its_claim)
 {
-    struct sp_claims *a = start("a"), *b = start("b");
+    struct sp_claims *a = start("a"), *b = start_judge("b");
     struct sp_claim_request request = request_of("id", 1);
     struct sp_claim *again = NULL;
     size_t len = 900000;
@@ -191,7 +219,7 @@ Test(claims, a_large_reply_that_is_not_remembered_leaves_nothing)
 
 Test(claims, a_large_reply_whose_bytes_are_gone_counts_as_absent)
 {
-    struct sp_claims *a = start("a"), *b = start("b");
+    struct sp_claims *a = start("a"), *b = start_judge("b");
     struct sp_claim_request request = request_of("id", 1);
     size_t len = 300000;
     sp_auto(sp_free_str) char *bytes = malloc(len + 1);
@@ -218,19 +246,19 @@ Test(claims, a_dead_workers_attempts_count_and_end)
     struct sp_claim *claim = NULL;
 
     for (int64_t attempt = 1; attempt <= 3; attempt++) {
-        struct sp_claims *a = start("a");
+        struct sp_claims *a = start_judge("a");
         claim = must_run(a, &request);
         cr_assert(eq(i64, claim->attempt, attempt));
         cr_assert(eq(i64, claim->died, attempt - 1));
         die(a);
     }
 
-    struct sp_claims *b = start("b"), *c = NULL;
+    struct sp_claims *b = start_judge("b"), *c = NULL;
     cr_assert(eq(int, settle(b, &request, &claim), SP_CLAIM_DIED));
     cr_expect(eq(i64, claim->died, 3));
     cr_expect(eq(i64, claim->attempt, 3));
     die(b); /* before it could answer */
-    c = start("c");
+    c = start_judge("c");
     cr_assert(eq(int, settle(c, &request, &claim), SP_CLAIM_DIED));
     cr_expect(eq(i64, claim->died, 3));
     sp_claims_release(c, claim);
@@ -244,7 +272,7 @@ Test(claims, a_dead_workers_attempts_count_and_end)
 
 Test(claims, at_most_once_ends_with_the_first_death)
 {
-    struct sp_claims *a = start("a"), *b = start("b");
+    struct sp_claims *a = start("a"), *b = start_judge("b");
     struct sp_claim_request request = request_of("id", 1);
     struct sp_claim *claim = NULL;
 
@@ -260,7 +288,7 @@ Test(claims, at_most_once_ends_with_the_first_death)
 
 Test(claims, a_release_does_not_count)
 {
-    struct sp_claims *a = start("a"), *b = start("b");
+    struct sp_claims *a = start("a"), *b = start_judge("b");
     struct sp_claim_request request = request_of("id", 1);
 
     for (int i = 0; i < 5; i++) {
@@ -284,7 +312,7 @@ Test(claims, a_release_does_not_count)
 
 Test(claims, a_worker_runs_one_suspect_at_a_time_beside_its_other_jobs)
 {
-    struct sp_claims *a = start("a"), *b = start("b");
+    struct sp_claims *a = start("a"), *b = start_judge("b");
     struct sp_claim_request first = request_of("1", 1), second = request_of("2", 2),
                             fresh = request_of("3", 3);
     struct sp_claim *claim = NULL;
@@ -308,16 +336,14 @@ Test(claims, a_worker_runs_one_suspect_at_a_time_beside_its_other_jobs)
 Test(claims, a_worker_that_was_stopped_for_too_long_finds_its_claim_lost)
 {
     /* Its liveness key goes, as if it had not renewed it; it would do so in 20 s only. */
-    struct sp_claims *a = start_with("a", (struct sp_claims_options){.liveness_ms = LONG_MS});
-    struct sp_claims *b = NULL;
+    struct sp_claims *a = start("a"), *b = NULL;
     struct sp_claim_request request = request_of("id", 1);
     struct sp_error err = {0};
-    cr_assert(SP_UNTIL(PATIENCE_MS, is_up(a)));
     struct sp_claim *late = must_run(a, &request);
     sp_auto(freeReplyObject) redisReply *alive = ask("KEYS sp:alive:*");
     cr_assert(eq(sz, alive->elements, 1));
     cr_assert(eq(i64, number_of("DEL", alive->element[0]->str), 1));
-    b = start("b");
+    b = start_judge("b");
 
     struct sp_claim *claim = must_run(b, &request);
     cr_expect(eq(i64, claim->attempt, 2));
@@ -338,10 +364,11 @@ Test(claims, a_worker_that_was_stopped_for_too_long_finds_its_claim_lost)
 
 Test(claims, while_the_owner_lives_its_claim_is_left_alone)
 {
-    struct sp_claims *a = start("a"), *b = start("b");
+    enum { RENEWED_MS = 1500 };
+    struct sp_claims *a = start_up("a", RENEWED_MS), *b = start_judge("b");
     struct sp_claim_request request = request_of("id", 1);
     struct sp_claim *claim = must_run(a, &request), *none = NULL;
-    int64_t until = sp_deadline_in(3 * LIVENESS_MS); /* longer than an unrenewed key lives */
+    int64_t until = sp_deadline_in(3 * RENEWED_MS); /* longer than an unrenewed key lives */
 
     while (sp_mono_ms() < until)
         cr_assert(eq(int, sp_claims_take(b, &request, &none), SP_CLAIM_PARK));
@@ -365,8 +392,7 @@ Test(claims, after_a_start_of_redis_nobody_is_found_dead_for_one_liveness)
            SP_OK));
     freeReplyObject(reply);
 
-    struct sp_claims *a = start_with("a", (struct sp_claims_options){.liveness_ms = 3000});
-    cr_assert(SP_UNTIL(PATIENCE_MS, is_up(a)));
+    struct sp_claims *a = start_up("a", 3000);
     int64_t up = sp_mono_ms();
 
     cr_expect(eq(int, sp_claims_take(a, &request, &claim), SP_CLAIM_PARK));
@@ -437,7 +463,7 @@ Test(claims, another_record_of_the_id_gets_the_same_bytes_once)
 
 Test(claims, a_repeat_that_died_undelivered_goes_out_by_its_own_claim)
 {
-    struct sp_claims *a = start("a"), *b = start("b");
+    struct sp_claims *a = start("a"), *b = start_judge("b");
     struct sp_claim_request first = request_of("id", 1), second = request_of("id", 2);
     struct sp_claim *claim = NULL;
     complete(b, &first, "bytes", SP_STATUS_OK);
@@ -475,7 +501,7 @@ Test(claims, other_content_under_the_id_is_a_conflict_by_its_own_claim)
 
 Test(claims, a_conflict_whose_worker_died_is_one_again)
 {
-    struct sp_claims *a = start("a"), *b = start("b");
+    struct sp_claims *a = start("a"), *b = start_judge("b");
     struct sp_claim_request first = request_of("id", 1), second = request_of("id", 2);
     struct sp_claim *claim = must_run(b, &first), *conflict = NULL;
     memcpy(second.digest, DIGEST_B, sizeof second.digest);
@@ -517,7 +543,7 @@ Test(claims, a_replay_is_a_new_job_with_new_attempts)
 
     claim = must_run(a, &replay);
     cr_expect(eq(i64, claim->attempt, 1));
-    b = start("b");
+    b = start_judge("b");
     cr_expect(eq(int, sp_claims_take(b, &replay, &claim), SP_CLAIM_PARK));
     die(a);
     claim = must_run(b, &replay);
@@ -527,7 +553,7 @@ Test(claims, a_replay_is_a_new_job_with_new_attempts)
 
 Test(claims, a_reply_made_smaller_is_stored_in_place_of_the_first)
 {
-    struct sp_claims *a = start("a"), *b = start("b");
+    struct sp_claims *a = start("a"), *b = start_judge("b");
     struct sp_claim_request request = request_of("id", 1);
     size_t len = 400000;
     sp_auto(sp_free_str) char *bytes = malloc(len + 1);
@@ -592,7 +618,7 @@ static void *steal(void *arg)
 Test(claims, of_two_that_want_a_dead_ones_job_one_has_it)
 {
     struct sp_claims *dead = start("dead");
-    struct thief thieves[] = {{.claims = start("b")}, {.claims = start("c")}};
+    struct thief thieves[] = {{.claims = start_judge("b")}, {.claims = start_judge("c")}};
     for (int64_t i = 0; i < 50; i++) {
         char id[16];
         snprintf(id, sizeof id, "%lld", (long long)i);

@@ -330,6 +330,23 @@ SP_TABLE_TEST(job, a_job_without_an_expiry_is_answered_after_worker_hold, held, 
     cr_expect(not(job->answer.ran));
 }
 
+/* Others hold it back later on, but only its own try knows what is the matter. */
+Test(job, a_job_that_was_held_is_answered_with_what_it_met_itself)
+{
+    sp_auto(job_drop) struct sp_job *job = job_of("{\"code\":\"x\"}", 1000);
+    struct sp_run run = no_limits();
+    const struct sp_error err = {.msg = "no space"};
+
+    enum sp_fate first = sp_job_conclude(job, SP_E_UNAVAILABLE, &err, &run, HOLD_MS);
+    job->hold_until = sp_mono_ms();
+    enum sp_fate last = sp_job_unavailable(job, SP_SB009_UNAVAILABLE, "its check failed", HOLD_MS);
+
+    cr_expect(eq(int, first, SP_FATE_HOLD));
+    cr_expect(eq(int, last, SP_FATE_ANSWER));
+    cr_expect(eq(str, job->answer.message,
+                 (char *)"provider unavailable: its check failed; this one: no space"));
+}
+
 Test(job, a_job_with_an_expiry_is_held_until_it_and_no_longer)
 {
     sp_auto(job_drop) struct sp_job *job =

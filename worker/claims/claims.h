@@ -69,7 +69,7 @@ struct sp_stored_reply {
 
 enum sp_claim_verdict {
     SP_CLAIM_RUN,
-    SP_CLAIM_REPUBLISH, /* send claim->stored again */
+    SP_CLAIM_REPUBLISH, /* send claim->stored again; its attachments were renewed */
     SP_CLAIM_SKIP,      /* its reply was delivered: complete the record */
     SP_CLAIM_PARK,      /* another worker has this record: ask again in 0.25 to 1 s */
     SP_CLAIM_WAIT,      /* another record of the id is unfinished: as PARK; where this one may wait

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #include "base/text.h"
 #include "worker/claims/inside.h"
@@ -33,6 +34,14 @@ static void move_to_closings(struct sp_claims *claims, struct sp_claim_entry *en
     entry->line = SP_LINE_CLOSINGS;
     TAILQ_INSERT_TAIL(&claims->closings, entry, in_line);
     claims->n_waiting++;
+}
+
+/* Under the lock: whether the thread, which expects nothing for long, must be woken. */
+static bool must_wake(struct sp_claims *claims)
+{
+    bool wake = claims->resting;
+    claims->resting = false;
+    return wake;
 }
 
 /* Under the lock. False: there is no room for it, and nothing is lost but what others might have
@@ -65,7 +74,10 @@ static void close_claim(struct sp_claims *claims, struct sp_claim *claim, enum s
         return;
     pthread_mutex_lock(&claims->lock);
     bool kept = add_closing(claims, entry, closing);
+    bool wake = must_wake(claims);
     pthread_mutex_unlock(&claims->lock);
+    if (wake)
+        (void)eventfd_write(claims->wake_fd, 1);
     if (!kept)
         sp_claim_entry_free(entry);
 }
@@ -97,7 +109,10 @@ void sp_claims_delivered(struct sp_claims *claims, struct sp_claim *claim)
         entry->due = due;
         TAILQ_INSERT_TAIL(&claims->delivered, entry, in_line);
     }
+    bool wake = must_wake(claims);
     pthread_mutex_unlock(&claims->lock);
+    if (wake)
+        (void)eventfd_write(claims->wake_fd, 1);
 }
 
 /* What could not be written comes first again. */

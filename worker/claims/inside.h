@@ -68,7 +68,8 @@ struct sp_claims {
     struct sp_claims_status totals;
     char reason[160];
     bool up, stopping;
-    bool sleeping; /* the thread wants to be woken for a call */
+    bool sleeping; /* the thread wants to be woken for a call, */
+    bool resting;  /* and for a claim that is delivered or closed */
     bool urgent;   /* a closing must go before the next call */
 };
 
@@ -101,6 +102,9 @@ SP_MUST_CHECK enum sp_code sp_claims_ask(struct sp_claims *claims, int argc, con
                                          const size_t *len, redisReply **out);
 /* The thread's body; `of` is the struct sp_claims. */
 void *sp_claims_main(void *of);
+
+/* parts.c. Renews what a reply that is repeated refers to. Blocks: a round trip for each. */
+void sp_claims_renew_parts(struct sp_claims *claims, const struct sp_stored_reply *stored);
 
 /* closing.c. Under the lock: frees the place of the suspect, if it is this one's. */
 void sp_claims_end_suspect(struct sp_claims *claims, const struct sp_claim_entry *entry);

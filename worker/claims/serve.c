@@ -257,7 +257,8 @@ static int64_t next_look(struct sp_claims *claims, int64_t now)
     if (claims->pipe.flying.head)
         at = sp_deadline_min(at, claims->pipe.flying.head->deadline);
     pthread_mutex_lock(&claims->lock);
-    if (claims->n_open + claims->n_closings > 0)
+    claims->resting = claims->n_open + claims->n_closings == 0;
+    if (!claims->resting)
         at = sp_deadline_min(at, now + TICK_MS);
     pthread_mutex_unlock(&claims->lock);
     return at;

@@ -317,6 +317,8 @@ enum sp_claim_verdict sp_claims_take(struct sp_claims *claims,
     } else if (verdict != SP_CLAIM_HOLD && t.decision.under_record) {
         verdict = answer_under_record(claims, request, verdict, &entry);
     }
+    if (verdict == SP_CLAIM_REPUBLISH)
+        sp_claims_renew_parts(claims, &entry->seen.stored);
     bool held = verdict != SP_CLAIM_HOLD && verdict != SP_CLAIM_PARK && verdict != SP_CLAIM_WAIT;
     note(claims, verdict, held ? entry : NULL);
     *out = held ? &SP_TAKE(entry)->seen : NULL;
