@@ -136,7 +136,7 @@ static enum sp_code make_record(const struct sp_publisher *p, const struct sp_ch
                                 struct sp_error *err)
 {
     enum sp_code rc = write_record(p, change, text, err);
-    if (rc)
+    if (!*text)
         return rc;
     return sp_control_settings_read(*text, strlen(*text), NULL, &p->admin->doc, settings, err);
 }

@@ -387,7 +387,7 @@ void sp_consumer_status(struct sp_consumer *consumer, struct sp_queue_status *ou
  * where a handle is closed or destroyed then. */
 static bool is_joining(const struct sp_consumer *consumer)
 {
-    return consumer->rebalance.count == 0 &&
+    return rd_kafka_version() < 0x02030000 && consumer->rebalance.count == 0 &&
            strcmp(rd_kafka_rebalance_protocol(consumer->rk), "COOPERATIVE") == 0;
 }
 

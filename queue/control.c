@@ -290,9 +290,10 @@ static enum sp_code refused(const struct sp_control_log *log, rd_kafka_resp_err_
                             "max.message.bytes",
                             topic);
     }
-    if (error == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+    if (error == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
         return sp_error_set(err, SP_E_DENIED, "topic %s: Kafka does not allow us to write to it",
                             topic);
+    }
     return sp_error_set(err, SP_E_UNAVAILABLE, "topic %s: %s", topic, rd_kafka_err2str(error));
 }
 
@@ -375,15 +376,18 @@ enum sp_code sp_control_log_open(const struct sp_queue_property *kafka, size_t n
                                  const char *topic, struct sp_control_log **out,
                                  struct sp_error *err)
 {
-    sp_auto(sp_control_log_close) struct sp_control_log *log = calloc(1, sizeof(*log));
+    struct sp_control_log *log = calloc(1, sizeof(*log));
     if (!log)
         return sp_error_set(err, SP_E_NOMEM, "no memory for the control topic");
     log->kafka = kafka;
     log->n_kafka = n_kafka;
     enum sp_code rc = open_consumer(log, topic, err);
-    if (!rc)
-        *out = SP_TAKE(log);
-    return rc;
+    if (rc) {
+        sp_control_log_close(log);
+        return rc;
+    }
+    *out = log;
+    return SP_OK;
 }
 
 void sp_control_log_close(struct sp_control_log *log)

@@ -168,7 +168,7 @@ static enum sp_queue_event next_ticket(struct sp_queue *q, void **ticket)
 enum sp_queue_event sp_queue_next(struct sp_queue *q, bool want_records, int64_t timeout_ms,
                                   struct sp_record **record, void **ticket)
 {
-    int64_t until_ms = sp_deadline_in(timeout_ms);
+    int64_t until_ms = 0;
     bool idle = false; /* nothing was found since the callbacks were last served */
     if (q->left)
         return next_ticket(q, ticket);
@@ -186,6 +186,7 @@ enum sp_queue_event sp_queue_next(struct sp_queue *q, bool want_records, int64_t
         }
         if (!idle) {
             idle = true;
+            until_ms = sp_deadline_in(timeout_ms);
             continue;
         }
         if (atomic_exchange(&q->woken, false) || sp_deadline_left(until_ms) == 0)

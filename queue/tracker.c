@@ -75,7 +75,9 @@ void sp_tracker_take(struct sp_tracker *tracker, int64_t offset, int64_t timesta
  * from the head as the offset is. */
 static size_t place_of(const struct sp_tracker *tracker, int64_t offset)
 {
-    if (tracker->count == 0 || offset <= offset_at(tracker, 0))
+    if (tracker->count == 0 || offset >= tracker->next)
+        return tracker->count;
+    if (offset <= offset_at(tracker, 0))
         return 0;
     size_t low = 0, high = (size_t)(offset - offset_at(tracker, 0));
     if (high < tracker->count && offset_at(tracker, high) == offset)

@@ -212,15 +212,16 @@ enum sp_code sp_document_provider(const struct sp_document *doc, const char *nam
 enum sp_code sp_document_copy(const struct sp_document *doc, struct sp_document *out,
                               struct sp_error *err)
 {
-    sp_auto(sp_document_clear) struct sp_document copy = *doc;
+    struct sp_document copy = *doc;
     copy.provider_type = doc->provider_type ? sp_strdup(doc->provider_type) : NULL;
     copy.author = doc->author ? sp_strdup(doc->author) : NULL;
     copy.comment = doc->comment ? sp_strdup(doc->comment) : NULL;
     copy.providers = json_deep_copy(doc->providers);
     if (!copy.providers || !copy.provider_type != !doc->provider_type ||
-        !copy.author != !doc->author || !copy.comment != !doc->comment)
+        !copy.author != !doc->author || !copy.comment != !doc->comment) {
+        sp_document_clear(&copy);
         return no_memory(err);
+    }
     *out = copy;
-    copy = (struct sp_document){0};
     return SP_OK;
 }

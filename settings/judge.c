@@ -422,7 +422,8 @@ void sp_judge_control(struct sp_judge *j, int64_t offset, const char *message)
     struct sp_settings_status *status = &j->status;
 
     pthread_mutex_lock(&j->lock);
-    bool changed = status->control_offset != offset || strcmp(status->control_message, message);
+    bool changed =
+        status->control_offset != offset || strcmp(status->control_message, message) != 0;
     status->control_offset = offset;
     snprintf(status->control_message, sizeof status->control_message, "%s", message);
     pthread_mutex_unlock(&j->lock);

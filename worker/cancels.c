@@ -24,7 +24,7 @@ struct sp_cancels {
     atomic_size_t n;      /* changed under the lock, read without */
     pthread_mutex_t lock; /* guards the rest */
     void *by_id;
-    TAILQ_HEAD(, cancellation) by_age;
+    TAILQ_HEAD(cancellation_list, cancellation) by_age;
     bool overflow_logged;
 };
 

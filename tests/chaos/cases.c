@@ -106,6 +106,7 @@ const struct chaos_case chaos_cases[] = {
         .ci = {.jobs = 2000},
         .soak = {.jobs = 10000},
         .partitions = 1,
+        .options = {"worker.concurrency=16"},
         .most = {[CHECKER_P99_PERCENT] = 200},
     },
     {
@@ -143,15 +144,15 @@ const struct chaos_case chaos_cases[] = {
         .name = "full_work_dir",
         .what = "no room for the files of a local job",
         .run = case_full_work_dir,
-        .ci = {.jobs = 20},
-        .soak = {.jobs = 200},
+        .ci = {.jobs = 2},
+        .soak = {.jobs = 20},
         .options = {"worker.hold=8s"}, /* a full disk is a reason to wait, and then to say so */
     },
     {
         .name = "few_descriptors",
         .what = "more local jobs at once than there are descriptors for",
         .run = case_few_descriptors,
-        .ci = {.jobs = 60},
+        .ci = {.jobs = 30},
         .soak = {.jobs = 600},
         .options = {"worker.concurrency=24"},
     },

@@ -91,22 +91,27 @@ void case_freeze_workers(struct chaos *c)
     at_each_turn(c, freeze_for_long);
 }
 
-/* Another member of the group, which takes partitions and does nothing with them. */
-static rd_kafka_t *join_group(struct chaos *c)
+/* The one of the workers, as all of a group must have it. */
+static const char *strategy_of(const struct chaos *c)
 {
-    char group[96], text[256];
-    snprintf(group, sizeof group, "%s.workers", c->stage->prefix);
     const char *strategy = "cooperative-sticky";
     for (size_t i = 0; c->options[i]; i++) {
         if (strstr(c->options[i], "assignment.strategy="))
             strategy = strchr(c->options[i], '=') + 1;
     }
+    return strategy;
+}
+
+static rd_kafka_t *guest_of(struct chaos *c)
+{
+    char group[96], text[256];
+    snprintf(group, sizeof group, "%s.workers", c->stage->prefix);
     const char *const properties[][2] = {
         {"bootstrap.servers", c->stage->kafka},
         {"group.id", group},
         {"session.timeout.ms", "3000"},
         {"heartbeat.interval.ms", "500"},
-        {"partition.assignment.strategy", strategy},
+        {"partition.assignment.strategy", strategy_of(c)},
         {"enable.auto.commit", "false"},
         {"log_level", "3"},
     };
@@ -116,8 +121,15 @@ static rd_kafka_t *join_group(struct chaos *c)
                   RD_KAFKA_CONF_OK);
     }
     rd_kafka_t *guest = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
+    cr_assert(guest != NULL, "%s", text);
+    return guest;
+}
+
+/* Another member of the group, which takes partitions and does nothing with them. */
+static rd_kafka_t *join_group(struct chaos *c)
+{
+    rd_kafka_t *guest = guest_of(c);
     rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
-    cr_assert(guest != NULL);
     rd_kafka_topic_partition_list_add(topics, c->stage->requests, RD_KAFKA_PARTITION_UA);
     cr_assert(rd_kafka_subscribe(guest, topics) == 0);
     rd_kafka_topic_partition_list_destroy(topics);
@@ -142,20 +154,22 @@ static void be_a_guest(struct chaos *c)
 static void toggle_worker(struct chaos *c)
 {
     int worker = WORKERS + (int)chaos_random(c, 2);
-    if (worker >= c->stage->n_workers)
+    if (worker >= c->stage->n_workers) {
         sp_stage_worker_start(c->stage, c->options);
-    else if (chaos_is_up(c, worker))
+    } else if (chaos_is_up(c, worker)) {
         chaos_stop(c, worker);
-    else
+    } else {
         chaos_start(c, worker);
+    }
 }
 
 static void storm(struct chaos *c)
 {
-    if (chaos_random(c, 3) == 0)
+    if (chaos_random(c, 3) == 0) {
         toggle_worker(c);
-    else
+    } else {
         be_a_guest(c);
+    }
 }
 
 void case_rebalance_storm(struct chaos *c)

@@ -107,7 +107,7 @@ bool chaos_until_replied(struct chaos *c, int64_t n, int64_t limit_ms);
 /* Until it is so. False: not within the limit. */
 bool chaos_until(struct chaos *c, bool (*cond)(struct chaos *c, int64_t arg), int64_t arg,
                  int64_t limit_ms);
-/* The executions of one id that the ledger tells of by now. */
+/* The executions of one id (NULL: of all) that the ledger tells of by now. */
 int64_t chaos_runs(struct chaos *c, const char *id);
 
 /* The broker of its own: its process, and starting it anew on its ports with its data. */

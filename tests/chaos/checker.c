@@ -22,6 +22,7 @@ struct checker {
     size_t n_loose;
     struct run *runs; /* of the id that is looked at */
     size_t n_runs, cap_runs;
+    bool degraded; /* one of its replies */
     struct turn *turns;
     size_t n_turns;
     int64_t *of;
@@ -147,7 +148,7 @@ static void judge_runs(struct checker *c)
             at_least(&c->of[CHECKER_TAKEOVER_MS], (next->begin_us - last->stopped_us) / 1000);
             continue;
         }
-        if (was_forgotten(c, last, next->begin_us))
+        if (c->degraded || was_forgotten(c, last, next->begin_us))
             continue;
         c->of[CHECKER_UNEXPLAINED]++;
         c->of[CHECKER_AT_ONCE] += next->begin_us < last->end_us;
@@ -176,6 +177,7 @@ static void judge_replies(struct checker *c, const struct ledger_event *events, 
         if (e->kind != LEDGER_REPLY)
             continue;
         at_least(&c->of[CHECKER_ATTEMPTS], e->attempt);
+        c->of[CHECKER_DEGRADED] += e->run != 0;
         wrong |= sent && strcmp(sent->what, "any") != 0 && strcmp(sent->what, e->what) != 0;
         if (first) {
             c->of[CHECKER_DOUBLED]++;
@@ -194,6 +196,7 @@ static bool judge(struct checker *c, const struct ledger_event *events, size_t n
 {
     const struct ledger_event *sent = NULL;
     c->n_runs = 0;
+    c->degraded = false;
     for (size_t i = 0; i < n; i++) {
         if (events[i].kind == LEDGER_SENT && !sent)
             sent = &events[i];
@@ -202,6 +205,7 @@ static bool judge(struct checker *c, const struct ledger_event *events, size_t n
         if (events[i].kind == LEDGER_END)
             end_run(c, &events[i]);
         c->of[CHECKER_DLQ] += events[i].kind == LEDGER_DLQ;
+        c->degraded |= events[i].kind == LEDGER_REPLY && events[i].run;
     }
     c->of[CHECKER_JOBS] += sent != NULL;
     c->of[CHECKER_STRAY] += !sent;
@@ -274,7 +278,9 @@ bool checker_count(struct ledger *ledger, struct checker_numbers *out)
 int64_t checker_runs_of(const struct ledger *ledger, const char *id)
 {
     int64_t n = 0;
-    for (size_t i = 0; i < ledger->n; i++)
-        n += ledger->events[i].kind == LEDGER_BEGIN && strcmp(ledger->events[i].id, id) == 0;
+    for (size_t i = 0; i < ledger->n; i++) {
+        const struct ledger_event *e = &ledger->events[i];
+        n += e->kind == LEDGER_BEGIN && (!id || strcmp(e->id, id) == 0);
+    }
     return n;
 }

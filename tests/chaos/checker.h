@@ -30,13 +30,13 @@
     N(AT_ONCE, "at-once", true)          /* of them while the earlier run was going on */          \
     N(DOUBLED, "doubled", true)          /* replies beyond one per id */                           \
     N(DIFFERENT, "different", true)      /* of them with other bytes or another result id */       \
+    N(DEGRADED, "degraded", true)        /* replies that promise no dedupe */                      \
     N(REORDERED, "reordered", true)      /* jobs begun before an earlier of their key had ended */ \
     N(ATTEMPTS, "attempts", false)       /* the highest in a reply */                              \
     N(DLQ, "dlq", true)                  /* dead letters */                                        \
     N(RECOVERY_MS, "recovery_ms", false) /* longest from a heal to the next reply */               \
     N(TAKEOVER_MS, "takeover_ms", false) /* longest from a cut to the next run of its job */       \
     N(UNCOMMITTED, "uncommitted", true)  /* 1: an offset was not, though all is replied */         \
-    N(DEGRADED, "degraded", true)        /* replies that promise no dedupe */                      \
     N(UNCLEAR, "unclear", true)          /* errors that do not name their reason */                \
     N(SLOWEST_MS, "slowest_ms", false)   /* what the case is about took so long at most */         \
     N(P99_PERCENT, "p99_percent", false) /* the case's 99th percentile, of that without a fault */
@@ -57,5 +57,5 @@ const char *checker_name(enum checker_number number);
 bool checker_is_fault(enum checker_number number);
 /* Sorts the ledger's events. False: no memory. */
 bool checker_count(struct ledger *ledger, struct checker_numbers *out);
-/* Executions of one id. */
+/* Executions of one id; NULL: of all. */
 int64_t checker_runs_of(const struct ledger *ledger, const char *id);

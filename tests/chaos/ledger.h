@@ -10,7 +10,8 @@
  *           run: its number in the order of sending; key: where the order of its key counts
  *   begin   an execution begins in worker pid; run: its number within that worker
  *   end     it has ended; what: exited, cancelled, timeout
- *   reply   a reply as read from its topic; what: status, key: result id, digest: of all its bytes
+ *   reply   a reply as read from its topic; what: status, key: result id, digest: of all its bytes;
+ *           run: 1 where it says that its claim could not be recorded
  *   dlq     the same on the dead-letter topic; attempt: sandpiper_dlq_attempts
  *   fault   what: kill, freeze (of worker pid), redis, broker, provider, ...
  *   healed  what was broken by the fault of this name works again

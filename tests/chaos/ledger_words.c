@@ -22,10 +22,11 @@ static void do_sleep(struct program *p, int64_t ms)
     int64_t until = sp_deadline_in(ms);
     struct pollfd cancel = {.fd = p->run->cancel_fd, .events = POLLIN};
     int got = poll(&cancel, 1, sp_deadline_left(sp_deadline_min(until, p->end)));
-    if (got > 0)
+    if (got > 0) {
         p->out->outcome = SP_OUTCOME_CANCELLED;
-    else if (until > p->end)
+    } else if (until > p->end) {
         p->out->outcome = SP_OUTCOME_TIMEOUT;
+    }
     p->over = p->out->outcome != SP_OUTCOME_EXITED;
     if (p->over)
         p->out->exit_code = -1;

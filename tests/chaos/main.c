@@ -41,7 +41,7 @@ static const struct {
 static int64_t number_of(const char *variable)
 {
     int64_t number = 0;
-    const char *text = getenv(variable); /* NOLINT(concurrency-mt-unsafe): the one thread */
+    const char *text = getenv(variable);
     return text && sp_parse_i64(text, 1, INT64_MAX, &number) ? number : 0;
 }
 
@@ -52,7 +52,7 @@ static int64_t or_else(int64_t number, int64_t other)
 
 static struct chaos_size size_of(const struct chaos_case *row)
 {
-    const char *name = getenv(CHAOS_SIZE); /* NOLINT(concurrency-mt-unsafe) */
+    const char *name = getenv(CHAOS_SIZE);
     const struct chaos_size *size = name && strcmp(name, "soak") == 0 ? &row->soak : &row->ci;
     return (struct chaos_size){
         .jobs = or_else(number_of("CHAOS_JOBS"), size->jobs),
@@ -72,7 +72,7 @@ ParameterizedTest(size_t *i, chaos, one_case)
     const struct chaos_order order = {
         .size = size_of(row),
         .seed = (uint64_t)number_of(CHAOS_SEED),
-        .report = getenv(CHAOS_REPORT), /* NOLINT(concurrency-mt-unsafe) */
+        .report = getenv(CHAOS_REPORT),
         .keep = number_of(CHAOS_KEEP) != 0,
     };
     bool passed = chaos_run(row, &order);
@@ -101,9 +101,10 @@ static bool is_value(const char *variable, const char *value)
 static bool take_option(const char *name, const char *value)
 {
     for (size_t i = 0; i < SP_COUNT(options); i++) {
-        if (strcmp(options[i].option, name) == 0)
+        if (strcmp(options[i].option, name) == 0) {
             return value && is_value(options[i].variable, value) &&
-                   setenv(options[i].variable, value, 1) == 0; /* NOLINT(concurrency-mt-unsafe) */
+                   setenv(options[i].variable, value, 1) == 0;
+        }
     }
     return false;
 }
@@ -131,8 +132,8 @@ static int run(void)
     char report[] = "/tmp/sandpiper-chaos-report-XXXXXX", seed[24];
     close(mkstemp(report));
     snprintf(seed, sizeof seed, "%lld", (long long)(sp_wall_ms() % 1000000 + 1));
-    setenv(CHAOS_SEED, seed, 0);     /* NOLINT(concurrency-mt-unsafe) */
-    setenv(CHAOS_REPORT, report, 1); /* NOLINT(concurrency-mt-unsafe) */
+    setenv(CHAOS_SEED, seed, 0);
+    setenv(CHAOS_REPORT, report, 1);
     struct criterion_test_set *tests = criterion_initialize();
     criterion_options.jobs = 1;
     bool ran = criterion_run_all_tests(tests) != 0;

@@ -23,7 +23,7 @@ static struct stage stage;
 
 static void set_up(void)
 {
-    strcpy(stage.dir, "/tmp/sandpiper-chaos-XXXXXX");
+    snprintf(stage.dir, sizeof stage.dir, "/tmp/sandpiper-chaos-XXXXXX");
     cr_assert(mkdtemp(stage.dir) != NULL);
     snprintf(stage.ledger, sizeof stage.ledger, "%s/ledger", stage.dir);
     snprintf(stage.outage, sizeof stage.outage, "%s/outage", stage.dir);

@@ -1,6 +1,7 @@
 /* settings, providers and workers against a private Redis. */
 #include <hiredis/hiredis.h>
 #include <jansson.h>
+#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -429,38 +430,36 @@ Test(settings, without_redis_the_address_is_named_and_providers_are_still_listed
     tool_clear(&t);
 }
 
-/* Sets one key again and again, and looks each time whether it is still there. */
-static int keep_setting(const char *key)
+/* Begins to set one key, in a process of its own. */
+static pid_t begin_setting(const char *assignment)
 {
-    for (int i = 0; i < 25; i++) {
-        char word[32], expected[32];
-        snprintf(word, sizeof(word), "%s=v%d", key, i);
-        snprintf(expected, sizeof(expected), "\"%s\":\"v%d\"", key, i);
-        struct tool t = TOOL("settings", "set", REDIS, "fake", word);
-        tool_clear(&t);
-        if (t.code || !stored("sandbox.fake", expected))
-            return 1;
-    }
-    return 0;
+    const char *words[] = {SP_BINARY, "settings", "set", REDIS, "local", assignment, NULL};
+    pid_t pid = 0;
+    cr_assert(eq(int, posix_spawn(&pid, SP_BINARY, NULL, NULL, (char **)words, environ), 0));
+    return pid;
 }
 
 Test(settings, administrators_who_set_different_keys_lose_nothing)
 {
-    static const char *const keys[] = {"fails", "token"};
-    pid_t pids[SP_COUNT(keys)];
-    int status = 0;
+    static const char *const keys[] = {"timeout", "max_memory_mb"};
+    quiet(0, TOOL("settings", "set", REDIS, "local", "isolation=none"));
 
-    for (size_t i = 0; i < SP_COUNT(keys); i++) {
-        pids[i] = fork();
-        if (pids[i] == 0) {
-            redis = redisConnectUnix(server.socket);
-            _exit(keep_setting(keys[i]));
+    for (int round = 0; round < 10; round++) {
+        pid_t pids[SP_COUNT(keys)];
+        char word[32], expected[32];
+        int status = 0;
+        for (size_t i = 0; i < SP_COUNT(keys); i++) {
+            snprintf(word, sizeof(word), "%s=%d", keys[i], 100 + round);
+            pids[i] = begin_setting(word);
         }
-    }
-
-    for (size_t i = 0; i < SP_COUNT(keys); i++) {
-        cr_assert(eq(int, waitpid(pids[i], &status, 0), pids[i]));
-        cr_expect(eq(int, status, 0), "%s was lost", keys[i]);
+        for (size_t i = 0; i < SP_COUNT(keys); i++) {
+            cr_assert(eq(int, waitpid(pids[i], &status, 0), pids[i]));
+            cr_expect(eq(int, status, 0), "%s failed", keys[i]);
+        }
+        for (size_t i = 0; i < SP_COUNT(keys); i++) {
+            snprintf(expected, sizeof(expected), "\"%s\":%d", keys[i], 100 + round);
+            cr_expect(stored("sandbox.local", expected), "%s was lost", expected);
+        }
     }
 }
 
@@ -521,5 +520,176 @@ Test(settings, a_test_has_the_members_of_ragflows)
     cr_expect(
         eq(str, (char *)json_string_value(json_object_get(details, "stdout")), "TEST_PASSED\n"));
     cr_expect(eq(str, (char *)json_string_value(json_object_get(details, "stderr")), ""));
+    tool_clear(&t);
+}
+
+/* ---- the control topic ---- */
+
+/* The value of the n-th record of the control topic, which has this key. New reference. */
+static json_t *control_json(int n, const char *key)
+{
+    rd_kafka_t *reader = mock_reader(&mock, "sandpiper.control", 1);
+    json_t *json = NULL;
+    for (int i = 0; i <= n; i++) {
+        rd_kafka_message_t *message = mock_read(reader, MOCK_LIMIT_MS);
+        cr_assert(ne(ptr, message, NULL), "record %d", i);
+        if (i == n) {
+            cr_expect(message->key_len == strlen(key) &&
+                      !memcmp(message->key, key, message->key_len));
+            json = json_loadb(message->payload, message->len, 0, NULL);
+        }
+        rd_kafka_message_destroy(message);
+    }
+    rd_kafka_destroy(reader);
+    return json;
+}
+
+static void publish(const char *value)
+{
+    mock_send(&mock, &(struct mock_record){
+                         .topic = "sandpiper.control", .key = "settings", .value = value});
+}
+
+Test(settings, a_change_is_a_record_of_the_whole_document_first)
+{
+    quiet(0, TOOL("settings", "set", REDIS, "fake", "token=env:TOKEN"));
+    quiet(0, TOOL("settings", "set", REDIS, "local", "isolation=none", "--activate", "--author",
+                  "ann", "--comment", "why"));
+
+    json_auto_t *json = control_json(1, "settings");
+
+    cr_expect(eq(str, (char *)json_string_value(json_object_get(json, "provider_type")), "local"));
+    cr_expect(eq(str, (char *)json_string_value(json_object_get(json, "author")), "ann"));
+    cr_expect(eq(str, (char *)json_string_value(json_object_get(json, "comment")), "why"));
+    json_t *fake = json_object_get(json_object_get(json, "providers"), "fake");
+    cr_expect(eq(str, (char *)json_string_value(json_object_get(fake, "token")), "env:TOKEN"));
+    cr_expect(stored("control_position", "1:"));
+    cr_expect(zero(strncmp(json_string_value(json_object_get(json, "base")), "0:", 2)));
+    cr_expect(stored("version", "2"), "once, though this command and its record say it");
+}
+
+Test(settings, a_mask_is_replaced_before_the_record_is_written)
+{
+    quiet(0, TOOL("settings", "set", REDIS, "e2b", "api_key=env:KEY"));
+    quiet(0, TOOL("settings", "set", REDIS, "e2b", "api_key=********", "timeout=20"));
+
+    json_auto_t *json = control_json(1, "settings");
+
+    json_t *e2b = json_object_get(json_object_get(json, "providers"), "e2b");
+    cr_expect(eq(str, (char *)json_string_value(json_object_get(e2b, "api_key")), "env:KEY"));
+}
+
+Test(settings, a_secret_that_is_no_reference_is_warned_about)
+{
+    struct tool t = CALL(0, "settings", "set", REDIS, "e2b", "api_key=sk-1");
+
+    cr_expect(ne(ptr, strstr(t.err, "warning: e2b.api_key is on the control topic"), NULL), "%s",
+              t.err);
+    cr_expect(eq(ptr, strstr(t.err, "sk-1"), NULL), "%s", t.err);
+    tool_clear(&t);
+
+    t = CALL(0, "settings", "set", REDIS, "e2b", "api_key=env:KEY");
+    cr_expect(eq(str, t.err, ""));
+    tool_clear(&t);
+}
+
+/* No worker runs that could have applied the record. */
+Test(settings, a_change_is_made_from_the_topics_last_record)
+{
+    publish(
+        "{\"provider_type\":\"local\",\"providers\":{\"local\":{\"isolation\":\"none\",\"timeout\":"
+        "7}}}");
+    publish("{\"provider_type\":\"nobody\",\"providers\":{}}"); /* not valid, so none */
+
+    quiet(0, TOOL("settings", "set", REDIS, "local", "max_memory_mb=99"));
+
+    cr_expect(stored("sandbox.local", "\"timeout\":7"));
+    cr_expect(stored("sandbox.local", "99"));
+    cr_expect(stored("sandbox.provider_type", "local"));
+}
+
+Test(settings, an_import_if_absent_leaves_what_the_topic_has)
+{
+    publish("{\"provider_type\":\"local\",\"providers\":{\"local\":{\"isolation\":\"none\"}}}");
+    write_file("all.json", "{\"sandbox.provider_type\": \"fake\"}");
+
+    struct tool t = CALL(0, "settings", "import", REDIS, "--if-absent", "all.json");
+
+    cr_expect(ne(ptr, strstr(t.out, "nothing was changed"), NULL), "%s", t.out);
+    cr_expect(stored("sandbox.provider_type", "local"));
+    tool_clear(&t);
+}
+
+Test(settings, with_redis_only_no_record_is_written_and_that_is_warned_about)
+{
+    struct tool t =
+        CALL(0, "settings", "set", REDIS, "--redis-only", "local", "isolation=none", "--activate");
+    cr_expect(ne(ptr, strstr(t.err, "warning: only Redis was changed"), NULL), "%s", t.err);
+    cr_expect(stored("sandbox.local", "none"));
+    cr_expect(not(stored("control_position", "")));
+    tool_clear(&t);
+
+    quiet(0, TOOL("settings", "activate", REDIS, "local"));
+    json_auto_t *json = control_json(0, "settings");
+    cr_expect(eq(str, (char *)json_string_value(json_object_get(json, "base")), "none"));
+}
+
+Test(settings, with_kafka_away_a_change_fails_and_stores_nothing)
+{
+    rd_kafka_mock_broker_set_down(mock.cluster, -1);
+
+    struct tool t = CALL(1, "settings", "set", REDIS, "local", "isolation=none");
+
+    cr_expect(ne(ptr, strstr(t.err, "kafka.bootstrap.servers"), NULL), "%s", t.err);
+    cr_expect(not(stored("version", "")));
+    tool_clear(&t);
+    quiet(0, TOOL("settings", "set", REDIS, "--redis-only", "local", "isolation=none"));
+    cr_expect(stored("version", "1"));
+}
+
+Test(settings, watch_shows_author_and_comment_and_the_fleet)
+{
+    quiet(0, TOOL("settings", "set", REDIS, "local", "isolation=none", "--activate", "--author",
+                  "ann", "--comment", "first"));
+    put("sandpiper:worker:a", WORKER("a", "1", "null"));
+    put("sandpiper:worker:b", WORKER("b", "0", "null"));
+
+    struct tool t = CALL(0, "settings", "watch", REDIS, "--for", "100ms");
+    cr_expect(
+        eq(str, t.out, "version 1: local, by ann (first)\n  1 of 2 workers have version 1\n"));
+    tool_clear(&t);
+
+    t = CALL(0, "settings", "watch", REDIS, "--for", "100ms", "--json");
+    cr_expect(eq(str, t.out,
+                 "{\"event\":\"change\",\"version\":1,\"provider\":\"local\",\"author\":\"ann\","
+                 "\"comment\":\"first\"}\n"
+                 "{\"event\":\"fleet\",\"version\":1,\"applied\":1,\"workers\":2}\n"));
+    tool_clear(&t);
+}
+
+/* ---- cancel ---- */
+
+Test(settings, cancel_publishes_a_record)
+{
+    struct tool t = CALL(0, "cancel", "-X", brokers, "job 1", "--reason", "why \"so\"", "--by",
+                         "ann", "--json");
+    cr_expect(ne(ptr, strstr(t.out, "\"position\": 0"), NULL), "%s", t.out);
+    tool_clear(&t);
+
+    json_auto_t *json = control_json(0, "cancel:job 1");
+
+    cr_expect(eq(str, (char *)json_string_value(json_object_get(json, "reason")), "why \"so\""));
+    cr_expect(eq(str, (char *)json_string_value(json_object_get(json, "by")), "ann"));
+}
+
+static const struct {
+    const char *id;
+} impossible_ids[] = {{""}, {"a\nb"}, {"\xff"}};
+
+SP_TABLE_TEST(settings, an_id_that_no_request_can_have_is_refused, impossible_ids, row)
+{
+    struct tool t = CALL(2, "cancel", "-X", brokers, row->id);
+
+    cr_expect(ne(ptr, strstr(t.err, "no request can have this id"), NULL), "%s", t.err);
     tool_clear(&t);
 }

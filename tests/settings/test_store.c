@@ -302,3 +302,146 @@ Test(store, redis_without_memory_counts_as_away_and_nothing_is_written)
     sp_auto(sp_document_clear) struct sp_document doc = read_now();
     cr_expect(eq(str, doc.provider_type, "local"));
 }
+
+static const struct {
+    struct sp_position position, made_from;
+    bool from_any; /* made_from does not matter */
+    enum sp_stored outcome;
+} positions[] = {
+    /* The hash holds 10:1000. */
+    {{11, 1001}, {0, 0}, true, SP_STORED},
+    {{11, 900}, {0, 0}, true, SP_STORED},          /* the writer's clock is behind */
+    {{3, 1001}, {0, 0}, true, SP_STORED},          /* a topic that was made anew */
+    {{10, 1000}, {0, 0}, true, SP_STORED_ALREADY}, /* somebody was faster */
+    {{10, 1000}, {2, 2}, false, SP_STORED_ALREADY},
+    {{9, 999}, {0, 0}, true, SP_STORED_NOT},
+    {{10, 999}, {0, 0}, true, SP_STORED_NOT},
+    {{11, 1001}, {10, 1000}, false, SP_STORED},
+    {{11, 1001}, {9, 900}, false, SP_STORED_NOT}, /* another record came between */
+    {{11, 1001}, {-1, -1}, false, SP_STORED_NOT},
+    {{12, 1002}, {11, 1001}, false, SP_STORED}, /* Redis is behind both */
+};
+
+SP_TABLE_TEST(store, only_a_newer_record_is_applied, positions, row)
+{
+    json_auto_t *providers = json_pack("{s:{s:i}}", "local", "timeout", 9);
+    struct sp_change c = {.provider_type = "local",
+                          .providers = providers,
+                          .replace = true,
+                          .position = &row->position,
+                          .made_from = row->from_any ? NULL : &row->made_from};
+    enum sp_stored outcome = SP_STORED_NOT;
+    struct sp_error err = {0};
+    int64_t version = 0;
+    run("HSET sandpiper:settings version 4 sandbox.e2b {} control_position 10:1000");
+
+    cr_assert(eq(int, sp_store_change(redis, "sandpiper", &c, &version, &outcome, &err), SP_OK),
+              "%s", err.msg);
+
+    sp_auto(sp_document_clear) struct sp_document doc = read_now();
+    bool done = row->outcome == SP_STORED;
+    cr_expect(eq(int, outcome, row->outcome));
+    cr_expect(eq(i64, version, done ? 5 : 4));
+    cr_expect(eq(i64, doc.version, version));
+    cr_expect(eq(i64, doc.position.offset, done ? row->position.offset : 10));
+    cr_expect(eq(i64, doc.position.timestamp_ms, done ? row->position.timestamp_ms : 1000));
+    cr_expect(eq(int, stored(&doc, "local") != NULL, done));
+}
+
+static const struct {
+    const char *command;
+} older_hashes[] = {
+    {"DEL sandpiper:settings"},
+    {"HSET sandpiper:settings control_position 10:1000 sandbox.e2b {}"},
+    {"HSET sandpiper:settings version 3 sandbox.e2b {}"},
+    {"HSET sandpiper:settings version 3 control_position soon"},
+    {"HSET sandpiper:settings version 3 control_position 4:5"},
+};
+
+SP_TABLE_TEST(store, a_redis_that_lost_its_settings_or_has_old_ones_is_filled, older_hashes, row)
+{
+    struct sp_position position = {7, 7};
+    struct sp_change c = {.provider_type = "local", .replace = true, .position = &position};
+    run(row->command);
+
+    change(&c);
+
+    sp_auto(sp_document_clear) struct sp_document doc = read_now();
+    cr_expect(eq(i64, doc.position.offset, 7));
+    cr_expect(eq(ptr, (void *)stored(&doc, "e2b"), NULL));
+}
+
+Test(store, a_document_makes_the_hash_what_it_was)
+{
+    json_auto_t *providers = json_pack("{s:{s:s}, s:{}}", "e2b", "api_key", "ü", "local");
+    struct sp_position position = {5, 1700000000000};
+    struct sp_document copy = {0};
+    change(&(struct sp_change){.provider_type = "e2b",
+                               .providers = providers,
+                               .author = "ann",
+                               .comment = "why",
+                               .position = &position});
+    sp_auto(sp_document_clear) struct sp_document before = read_now();
+    cr_assert(eq(int, sp_document_copy(&before, &copy, NULL), SP_OK));
+    run("FLUSHALL");
+
+    struct sp_change again = sp_document_change(&copy);
+    change(&again);
+
+    sp_auto(sp_document_clear) struct sp_document after = read_now();
+    cr_expect(eq(str, after.digest, before.digest));
+    cr_expect(eq(str, after.author, "ann"));
+    cr_expect(eq(str, after.comment, "why"));
+    cr_expect(eq(i64, after.position.timestamp_ms, 1700000000000));
+    sp_document_clear(&copy);
+}
+
+Test(store, a_preview_is_what_redis_will_hold)
+{
+    json_auto_t *providers = json_pack("{s:{s:i}, s:{}}", "local", "timeout", 5, "e2b");
+    struct sp_position position = {5, 6};
+    struct sp_change c = {.provider_type = "local",
+                          .providers = providers,
+                          .replace = true,
+                          .author = "ann",
+                          .position = &position};
+    sp_auto(sp_document_clear) struct sp_document expected = {0};
+    cr_assert(eq(int, sp_store_preview(&c, &expected, NULL), SP_OK));
+
+    change(&c);
+
+    sp_auto(sp_document_clear) struct sp_document doc = read_now();
+    cr_expect(eq(str, doc.digest, expected.digest));
+    cr_expect(eq(str, (char *)stored(&expected, "local"), "{\"timeout\":5}"));
+    cr_expect(expected.present && expected.has_position);
+    cr_expect(eq(str, expected.author, "ann"));
+}
+
+static const struct {
+    const char *text;
+    bool good;
+} position_texts[] = {
+    {"0:0", true},
+    {"12:1700000000000", true},
+    {"12", false},
+    {":1", false},
+    {"1:", false},
+    {"-1:5", false},
+    {"1:2:3", false},
+    {" 1:2", false},
+    {"1 :2", false},
+    {"", false},
+    {"99999999999999999999:1", false},
+    {"1:99999999999999999999999999999999999999999999", false},
+};
+
+SP_TABLE_TEST(position, is_read_as_it_is_written, position_texts, row)
+{
+    struct sp_position position = {-7, -7};
+    char text[SP_POSITION_SIZE];
+
+    cr_assert(eq(int, sp_position_parse(row->text, &position), row->good));
+
+    sp_position_text(&position, text);
+    cr_expect(eq(str, text, (char *)(row->good ? row->text : "-7:-7")));
+}

@@ -142,9 +142,8 @@ static int64_t set(const char *json)
     enum sp_stored stored;
 
     json_object_set_new(providers, "e2b", json_loads(json, 0, NULL));
-    cr_assert(
-        eq(int, sp_store_change(redis, "sandpiper", &change, &version, &stored, &err), SP_OK),
-        "%s", err.msg);
+    cr_assert(eq(int, sp_store_change(redis, "sandpiper", &change, &version, &stored, &err), SP_OK),
+              "%s", err.msg);
     return version;
 }
 
@@ -640,4 +639,92 @@ Test(watcher_start, redis_may_be_down)
     wait_for_version(1);
 
     expect_key("one");
+}
+
+/* A document as the control topic would give it. */
+static struct sp_document offer_of(const char *json, int64_t offset)
+{
+    json_auto_t *settings = json_loads(json, 0, NULL);
+    json_auto_t *providers = json_pack("{s:O}", "e2b", settings);
+    struct sp_position position = {offset, 1};
+    struct sp_change change = {
+        .provider_type = "e2b", .providers = providers, .replace = true, .position = &position};
+    struct sp_document doc = {0};
+
+    cr_assert(eq(int, sp_store_preview(&change, &doc, NULL), SP_OK));
+    return doc;
+}
+
+static void offer(const char *json, int64_t offset)
+{
+    struct sp_document doc = offer_of(json, offset);
+
+    sp_watcher_offer(watcher, &doc);
+    cr_expect(not(doc.present), "it is taken");
+}
+
+Test(watcher_start, what_the_control_topic_offers_is_in_force_until_redis_answers)
+{
+    signal(SIGPIPE, SIG_IGN);
+    cr_assert(sp_redis_server_start(&server, NULL));
+    sp_redis_server_kill(&server);
+    start_watcher();
+
+    offer("{\"colour\":1}", 3);
+    wait_until((struct want){
+        .state = SP_SETTINGS_INVALID, .redis_down = true, .message = "api_key: required"});
+    offer("{\"api_key\":\"one\"}", 4);
+    wait_until((struct want){.state = SP_SETTINGS_IN_FORCE, .redis_down = true, .message = ""});
+    expect_key("one");
+
+    cr_assert(sp_redis_server_start(&server, NULL));
+    redis = new_redis();
+    set("{\"api_key\":\"one\"}");
+    wait_for_version(1);
+    cr_expect(eq(int, opened, 1), "the same settings keep their provider");
+    offer("{\"api_key\":\"other\"}", 5);
+    set("{\"api_key\":\"two\"}");
+    wait_for_version(2);
+
+    expect_key("two");
+}
+
+Test(watcher, the_document_in_force_can_be_had)
+{
+    sp_auto(sp_document_clear) struct sp_document doc = {0};
+    cr_expect(not(sp_watcher_document(watcher, &doc)));
+    set("{\"api_key\":\"one\"}");
+    run("HSET sandpiper:settings author ann control_position %s", "5:6");
+    wait_for_version(1);
+    set("{\"api_key\":\"two\"}");
+    wait_for_version(2);
+    set("{}"); /* refused */
+    wait_until((struct want){.state = SP_SETTINGS_IN_FORCE, .version = 2, .error_version = 3});
+
+    cr_assert(sp_watcher_document(watcher, &doc));
+
+    cr_expect(eq(i64, doc.version, 2));
+    cr_expect(eq(str, doc.author, "ann"));
+    cr_expect(eq(i64, doc.position.offset, 5));
+    cr_expect(
+        ne(ptr, strstr(json_string_value(json_object_get(doc.providers, "e2b")), "two"), NULL));
+}
+
+Test(watcher, what_is_wrong_with_the_control_topic_is_shown_beside_the_settings)
+{
+    struct sp_settings_status s;
+    set("{\"api_key\":\"one\"}");
+    wait_for_version(1);
+
+    sp_watcher_control(watcher, 7, "provider_type: required");
+    set("{\"api_key\":\"two\"}");
+    wait_for_version(2);
+
+    sp_watcher_status(watcher, &s);
+    cr_expect(eq(i64, s.control_offset, 7));
+    cr_expect(eq(str, s.control_message, "provider_type: required"));
+
+    sp_watcher_control(watcher, -1, "");
+    sp_watcher_status(watcher, &s);
+    cr_expect(eq(str, s.control_message, ""));
 }

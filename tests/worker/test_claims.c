@@ -78,6 +78,32 @@ Test(claims, delivered_is_written_when_no_commit_follows)
     stop(b);
 }
 
+Test(claims, many_delivered_ones_are_written_a_little_later)
+{
+    enum { MANY = 200 };
+    struct sp_claims *a = start("a");
+    struct sp_claim *claims[MANY];
+    char ids[MANY][8];
+    for (int64_t i = 0; i < MANY; i++) {
+        snprintf(ids[i], sizeof ids[i], "%d", (int)i);
+        struct sp_claim_request request = request_of(ids[i], i);
+        claims[i] = must_run(a, &request);
+        cr_assert(eq(int, finish_with(a, claims[i], "bytes", SP_STATUS_OK), SP_OK));
+    }
+
+    for (size_t i = 0; i < MANY; i++)
+        sp_claims_delivered(a, claims[i]);
+    for (size_t i = 0; i < MANY; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "sp:job:%s", ids[i]);
+        cr_assert(SP_UNTIL(PATIENCE_MS, state_of(key) == 'D'), "%s", key);
+    }
+
+    for (size_t i = 0; i < MANY; i++)
+        sp_claims_committed(a, claims[i]);
+    stop(a);
+}
+
 Test(claims, a_record_that_comes_again_while_it_runs_here_waits_for_that_run)
 {
     struct sp_claims *a = start("a");

@@ -237,7 +237,7 @@ Test(claims_outage, a_redis_without_memory_counts_as_away)
     sp_auto(freeReplyObject) redisReply *full = ask("CONFIG SET maxmemory 1");
 
     cr_expect(eq(int, finish_with(a, claim, "bytes", SP_STATUS_OK), SP_E_UNAVAILABLE));
-    cr_expect(not(is_up(a)));
+    cr_expect(SP_UNTIL(PATIENCE_MS, is_away(a)));
     cr_expect(ne(ptr, strstr(status_of(a).reason, "OOM"), NULL), "%s", status_of(a).reason);
     sp_claims_release(a, claim);
     cr_assert(eq(int, settle(a, &next, &claim), SP_CLAIM_RUN));

@@ -1,5 +1,6 @@
 #include "worker/control_record.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -202,4 +203,41 @@ static const struct {
 SP_TABLE_TEST(control_record, a_cancellation_is_an_object, cancels, row)
 {
     cr_expect(eq(int, sp_control_cancel_check(row->json, strlen(row->json), NULL), row->rc));
+}
+
+/* ---- the schema; SYSTEM_PYTHON and SOURCE_DIR come from the build ---- */
+
+static const struct {
+    const char *json;
+    bool valid;
+} schema_samples[] = {
+    {"{\"provider_type\":\"local\"," LOCAL "}", true},
+    {"{\"provider_type\":\"local\",\"author\":null,\"base\":\"none\"," LOCAL "}", true},
+    {"{\"provider_type\":\"local\",\"comment\":\"c\",\"base\":\"4:5\"," LOCAL "}", true},
+    {"{\"provider_type\":\"local\",\"base\":\"4\"," LOCAL "}", false},
+    {"{\"provider_type\":null," LOCAL "}", false},
+    {"{" LOCAL "}", false},
+    {"{\"provider_type\":\"local\"}", false},
+    {"{\"provider_type\":\"local\",\"providers\":{\"local\":1}}", false},
+    {"{\"provider_type\":\"local\",\"version\":1," LOCAL "}", false},
+    {"{\"provider_type\":\"local\",\"author\":1," LOCAL "}", false},
+    {"[]", false},
+};
+
+SP_TABLE_TEST(control_record, the_schema_agrees_with_the_reader, schema_samples, row)
+{
+    sp_auto(sp_control_settings_clear) struct sp_control_settings s = {0};
+    char command[1024], verdict[256] = "";
+    snprintf(command, sizeof(command),
+             "f=$(mktemp) && echo '%s' >$f && '%s' '%s/tests/queue/validate.py' "
+             "'%s/conf/schema/control.json' $f; rm -f $f",
+             row->json, SYSTEM_PYTHON, SOURCE_DIR, SOURCE_DIR);
+
+    FILE *pipe = popen(command, "r");
+    cr_assert(ne(ptr, pipe, NULL));
+    cr_assert(ne(ptr, fgets(verdict, sizeof(verdict), pipe), NULL));
+    cr_assert(eq(int, pclose(pipe), 0));
+
+    cr_expect(eq(int, strcmp(verdict, "valid\n") == 0, row->valid), "%s", verdict);
+    cr_expect(eq(int, read_settings(row->json, NULL, &s, NULL) == SP_OK, row->valid));
 }

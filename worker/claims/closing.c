@@ -17,8 +17,7 @@
 
 enum {
     BATCH = 64,         /* claims in one call: a fraction of a millisecond of Redis's time */
-    FLUSH_MS = 50,      /* closings wait so long for others */
-    DELIVERED_MS = 250, /* and delivered ones for their commit, which makes this write needless */
+    DELIVERED_MS = 250, /* many delivered ones wait for their commit, which makes it needless */
     KEPT_MAX = 100000,
 };
 
@@ -34,6 +33,13 @@ static void move_to_closings(struct sp_claims *claims, struct sp_claim_entry *en
     entry->line = SP_LINE_CLOSINGS;
     TAILQ_INSERT_TAIL(&claims->closings, entry, in_line);
     claims->n_waiting++;
+}
+
+/* Under the lock. */
+static void take_from_delivered(struct sp_claims *claims, struct sp_claim_entry *entry)
+{
+    TAILQ_REMOVE(&claims->delivered, entry, in_line);
+    claims->n_delivered--;
 }
 
 /* Under the lock: whether the thread, which expects nothing for long, must be woken. */
@@ -55,7 +61,7 @@ static bool add_closing(struct sp_claims *claims, struct sp_claim_entry *entry,
     entry->closing = closing;
     claims->urgent |= closing != SP_CLOSING_COMMITTED;
     if (entry->line == SP_LINE_DELIVERED)
-        TAILQ_REMOVE(&claims->delivered, entry, in_line);
+        take_from_delivered(claims, entry);
     if (entry->line == SP_LINE_CLOSINGS || entry->line == SP_LINE_FLYING)
         return true;
     if (claims->n_closings >= KEPT_MAX) {
@@ -72,6 +78,8 @@ static void close_claim(struct sp_claims *claims, struct sp_claim *claim, enum s
     struct sp_claim_entry *entry = (struct sp_claim_entry *)claim;
     if (!entry)
         return;
+    freeReplyObject(SP_TAKE(entry->kept)); /* closings may wait for long, and be many */
+    sp_buf_clear(&entry->expected);
     pthread_mutex_lock(&claims->lock);
     bool kept = add_closing(claims, entry, closing);
     bool wake = must_wake(claims);
@@ -108,6 +116,7 @@ void sp_claims_delivered(struct sp_claims *claims, struct sp_claim *claim)
         entry->line = SP_LINE_DELIVERED;
         entry->due = due;
         TAILQ_INSERT_TAIL(&claims->delivered, entry, in_line);
+        claims->n_delivered++;
     }
     bool wake = must_wake(claims);
     pthread_mutex_unlock(&claims->lock);
@@ -126,12 +135,14 @@ static void restore(struct sp_claims *claims)
     TAILQ_CONCAT(&claims->closings, &claims->failed, in_line);
 }
 
-/* Delivered claims whose commit is not soon in coming. */
+/* A worker that dies now has these replies sent again. So a few are written at once; many only
+ * where their commit, which says the same, is long in coming. */
 static void collect_delivered(struct sp_claims *claims, int64_t now)
 {
+    bool few = claims->n_delivered <= BATCH || claims->stopping;
     struct sp_claim_entry *entry = NULL;
-    while ((entry = TAILQ_FIRST(&claims->delivered)) && (entry->due <= now || claims->stopping)) {
-        TAILQ_REMOVE(&claims->delivered, entry, in_line);
+    while ((entry = TAILQ_FIRST(&claims->delivered)) && (few || entry->due <= now)) {
+        take_from_delivered(claims, entry);
         entry->closing = SP_CLOSING_DELIVERED;
         claims->n_closings++;
         move_to_closings(claims, entry);
@@ -140,7 +151,7 @@ static void collect_delivered(struct sp_claims *claims, int64_t now)
 
 void sp_closings_collect(struct sp_claims *claims, int64_t now, struct sp_claim_line *line)
 {
-    bool due = now >= claims->flushed_at + FLUSH_MS || claims->stopping;
+    bool due = now >= claims->flushed_at + SP_FLUSH_MS || claims->stopping;
     restore(claims);
     if (due)
         collect_delivered(claims, now);

@@ -9,6 +9,8 @@
 #include "worker/claims/scripts.h"
 #include "worker/claims/value.h"
 
+enum { SP_FLUSH_MS = 5 }; /* what is to be written waits so long for more */
+
 /* What is still to be written about a claim. */
 enum sp_closing {
     SP_CLOSING_NONE,
@@ -77,7 +79,8 @@ struct sp_claims {
     const struct sp_claim_entry *suspect;    /* the one that runs */
     /* Claims in order: held; delivered, but not committed; to be written; what could not be. */
     struct sp_claim_line open, delivered, closings, failed;
-    size_t n_open, n_waiting, n_closings; /* waiting in `closings`; not yet written in all */
+    size_t n_open, n_delivered;
+    size_t n_waiting, n_closings; /* in `closings`; not yet written in all */
     struct sp_claims_status totals;
     char reason[160];
     bool up, stopping;

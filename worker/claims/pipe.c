@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 
-enum { CALL_MS = 2000 }; /* then the connection is given up */
+enum { SILENCE_MS = 2000 };
 
 enum sp_code sp_pipe_call_format(struct sp_pipe_call *call, int argc, const char **argv,
                                  const size_t *len)
@@ -13,7 +13,6 @@ enum sp_code sp_pipe_call_format(struct sp_pipe_call *call, int argc, const char
     if (size < 0)
         return SP_E_NOMEM;
     call->len = (size_t)size;
-    call->deadline = sp_deadline_in(CALL_MS);
     return SP_OK;
 }
 
@@ -68,6 +67,8 @@ enum sp_code sp_pipe_send(struct sp_pipe *pipe, struct sp_pipe_calls *calls, str
     int done = 0, rc = REDIS_OK;
     for (const struct sp_pipe_call *call = calls->head; call && rc == REDIS_OK; call = call->next)
         rc = redisAppendFormattedCommand(pipe->ctx, call->command, call->len);
+    if (!pipe->flying.head)
+        pipe->waits_since = sp_mono_ms();
     sp_pipe_calls_move(&pipe->flying, calls);
     while (rc == REDIS_OK && !done)
         rc = redisBufferWrite(pipe->ctx, &done);
@@ -96,6 +97,7 @@ enum sp_code sp_pipe_read(struct sp_pipe *pipe, struct sp_error *err)
 {
     if (redisBufferRead(pipe->ctx) != REDIS_OK)
         return sp_redis_accept(pipe->redis, NULL, NULL, err);
+    pipe->waits_since = sp_mono_ms();
     for (;;) {
         void *reply = NULL;
         int status = redisReaderGetReply(pipe->ctx->reader, &reply);
@@ -110,6 +112,11 @@ enum sp_code sp_pipe_read(struct sp_pipe *pipe, struct sp_error *err)
         if (rc)
             return rc;
     }
+}
+
+int64_t sp_pipe_deadline(const struct sp_pipe *pipe)
+{
+    return pipe->flying.head ? pipe->waits_since + SILENCE_MS : SP_NEVER;
 }
 
 void sp_pipe_close(struct sp_pipe *pipe)

@@ -13,7 +13,6 @@ struct sp_pipe_call {
     struct sp_pipe_call *next;
     char *command; /* formatted by hiredis */
     size_t len;
-    int64_t deadline;  /* monotonic; from its formatting on */
     redisReply *reply; /* the answer, which is the sender's; NULL with: */
     enum sp_code
         rc; /* SP_E_UNAVAILABLE: none, and it may have run; SP_E_INVALID: wrong type of key */
@@ -41,6 +40,7 @@ struct sp_pipe {
     struct sp_redis *redis;
     redisContext *ctx;           /* NULL: not connected */
     struct sp_pipe_calls flying; /* sent, not answered */
+    int64_t waits_since;         /* when they were sent, or the last answer came */
 };
 
 /* Writes them; they are flying then, whatever comes of it. Blocks: 2 s. SP_E_UNAVAILABLE. */
@@ -51,5 +51,8 @@ SP_MUST_CHECK enum sp_code sp_pipe_send(struct sp_pipe *pipe, struct sp_pipe_cal
  * readable. SP_E_UNAVAILABLE: the connection broke, or Redis says that it cannot work now.
  */
 SP_MUST_CHECK enum sp_code sp_pipe_read(struct sp_pipe *pipe, struct sp_error *err);
+/* When the connection is to be given up, because nothing was heard for 2 s; SP_NEVER while nothing
+ * flies. A Redis that is slow, but answers, is not given up. */
+int64_t sp_pipe_deadline(const struct sp_pipe *pipe);
 /* Disconnects; what flies is given back without an answer. */
 void sp_pipe_close(struct sp_pipe *pipe);

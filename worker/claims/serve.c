@@ -23,7 +23,6 @@
 
 enum {
     RETRY_MS = 250,      /* between attempts to connect */
-    TICK_MS = 100,       /* between looks at the claims that wait to be closed */
     REDIS_MAJOR_MIN = 7, /* SET with both NX and GET */
 };
 
@@ -259,13 +258,11 @@ static void collect(struct sp_claims *claims, int64_t now, struct sp_pipe_calls 
 
 static int64_t next_look(struct sp_claims *claims, int64_t now)
 {
-    int64_t at = claims->renew_at;
-    if (claims->pipe.flying.head)
-        at = sp_deadline_min(at, claims->pipe.flying.head->deadline);
+    int64_t at = sp_deadline_min(claims->renew_at, sp_pipe_deadline(&claims->pipe));
     pthread_mutex_lock(&claims->lock);
-    claims->resting = claims->n_open + claims->n_closings == 0;
+    claims->resting = claims->n_delivered + claims->n_closings == 0;
     if (!claims->resting)
-        at = sp_deadline_min(at, now + TICK_MS);
+        at = sp_deadline_min(at, now + SP_FLUSH_MS);
     pthread_mutex_unlock(&claims->lock);
     return at;
 }
@@ -287,7 +284,7 @@ static enum sp_code serve(struct sp_claims *claims, struct sp_error *err)
         drain_wakeups(claims);
     if (fds[0].revents)
         return sp_pipe_read(pipe, err);
-    if (pipe->flying.head && sp_mono_ms() >= pipe->flying.head->deadline) {
+    if (sp_mono_ms() >= sp_pipe_deadline(pipe)) {
         return sp_error_set(err, SP_E_UNAVAILABLE, "redis %s: no answer in time",
                             sp_redis_name(pipe->redis));
     }
@@ -298,7 +295,7 @@ static enum sp_code serve(struct sp_claims *claims, struct sp_error *err)
 static bool is_over(struct sp_claims *claims)
 {
     pthread_mutex_lock(&claims->lock);
-    bool left = claims->n_closings > 0 || !TAILQ_EMPTY(&claims->delivered);
+    bool left = claims->n_closings + claims->n_delivered > 0;
     bool over = claims->stopping && (!left || sp_mono_ms() >= claims->stop_at);
     pthread_mutex_unlock(&claims->lock);
     return over;
