@@ -87,10 +87,19 @@ static enum sp_fate without_redis(const struct sp_admission *with, struct sp_job
                               with->hold_ms);
 }
 
+bool sp_admit_soon(const struct sp_admission *with, struct sp_job *job,
+                   void (*taken)(void *ctx, struct sp_claim *claim))
+{
+    const struct sp_claim_request request = request_of(job);
+    return sp_claims_take_soon(with->claims, &request, taken, job);
+}
+
 enum sp_fate sp_admit(const struct sp_admission *with, struct sp_job *job)
 {
     if (!sp_record_is_ours(job->record))
         return SP_FATE_HAND_BACK;
+    if (job->claim)
+        return admit(with, job);
     switch (take(with, job)) {
     case SP_CLAIM_RUN:
         return admit(with, job);

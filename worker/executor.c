@@ -85,7 +85,7 @@ static enum sp_fate run_on(struct executor *e, struct sp_job *job,
 }
 
 /* From here on a cancellation reaches the job. False: it is cancelled already. */
-static bool begin(struct executor *e, struct sp_job *job)
+static bool begin_run(struct executor *e, struct sp_job *job)
 {
     struct sp_executors *pool = e->pool;
     pthread_mutex_lock(&pool->lock);
@@ -95,14 +95,14 @@ static bool begin(struct executor *e, struct sp_job *job)
 }
 
 /* The descriptor is for the next job now, unless all are to end. */
-static void end(struct executor *e)
+static void end_run(struct executor *e)
 {
     struct sp_executors *pool = e->pool;
     eventfd_t seen = 0;
     pthread_mutex_lock(&pool->lock);
-    e->job = NULL;
-    if (!pool->ended)
+    if (atomic_load(&e->job->cancelled) && !pool->ended)
         (void)eventfd_read(e->cancel_fd, &seen);
+    e->job = NULL;
     pthread_mutex_unlock(&pool->lock);
 }
 
@@ -111,12 +111,12 @@ static enum sp_fate run_job(struct executor *e, struct sp_job *job,
 {
     enum sp_fate fate = SP_FATE_ANSWER;
     atomic_fetch_add_explicit(&e->pool->running, 1, memory_order_relaxed);
-    if (begin(e, job)) {
+    if (begin_run(e, job)) {
         fate = run_on(e, job, snapshot);
     } else {
         fate = sp_job_admit(job, true, sp_wall_ms());
     }
-    end(e);
+    end_run(e);
     atomic_fetch_sub_explicit(&e->pool->running, 1, memory_order_relaxed);
     return fate;
 }
@@ -153,45 +153,113 @@ static void log_done(const struct sp_job *job)
            sp_i("stdout_bytes", result->out.bytes), sp_i("stderr_bytes", result->err.bytes));
 }
 
-static enum sp_fate send_answer(struct executor *e, struct sp_job *job)
+/* ---- the steps ---- */
+
+/* Thread: claims. */
+static void on_taken(void *ctx, struct sp_claim *claim)
 {
-    struct sp_error err = {0};
-    if (!job->answered && !job->republished)
-        log_done(job);
-    job->answered = true;
-    enum sp_fate fate = sp_finish(&e->pool->with.finish, job, &e->reply, &err);
-    if (e->reply.cap > BUF_KEEP_BYTES)
-        sp_buf_clear(&e->reply);
-    if (fate == SP_FATE_HOLD)
-        sp_log(SP_WARN, "reply_postponed", sp_s("task_id", job->req.id), sp_s("error", err.msg));
-    if (fate == SP_FATE_PARK)
-        sp_job_reopen(job);
-    return fate;
+    struct sp_job *job = ctx;
+    job->claim = claim;
+    job->step = SP_STEP_RUN;
+    sp_ready_push_next(job->home, job);
+}
+
+/* Thread: claims. */
+static void on_stored(void *ctx, bool done)
+{
+    struct sp_job *job = ctx;
+    job->stored = done;
+    job->step = SP_STEP_SEND;
+    sp_ready_push_next(job->home, job);
+}
+
+/* After the reply is on its way to Redis: what is begun then comes behind it. */
+static void free_slot(struct sp_ready *home, bool had_slot)
+{
+    if (had_slot)
+        sp_ready_free_slot(home);
 }
 
 /* Without an answer the job begins anew, here or elsewhere; its claim is free for that. */
 static void put_aside(struct executor *e, struct sp_job *job, enum sp_fate fate)
 {
     struct sp_executors *pool = e->pool;
+    bool had_slot = job->has_slot;
     if (!job->answered && fate != SP_FATE_SKIP) {
         sp_claims_release(pool->with.finish.claims, SP_TAKE(job->claim));
         sp_result_clear(&job->result);
         if (atomic_load(pool->with.stopping))
             fate = SP_FATE_HAND_BACK;
     }
+    job->has_slot = false;
+    job->step = job->answered ? SP_STEP_SEND : SP_STEP_BEGIN;
     job->fate = fate;
     sp_hold_put(pool->with.hold, job);
     sp_queue_wake(pool->with.finish.queue);
+    free_slot(e->source, had_slot);
 }
 
-static void process(struct executor *e, struct sp_job *job)
+static void send_answer(struct executor *e, struct sp_job *job)
 {
-    enum sp_fate fate = job->answered ? SP_FATE_ANSWER : admit_and_run(e, job);
-    if (fate == SP_FATE_ANSWER)
-        fate = send_answer(e, job);
-    if (fate != SP_FATE_SENT)
-        put_aside(e, job, fate);
+    struct sp_error err = {0};
+    bool had_slot = job->has_slot;
+    job->has_slot = false;
+    job->step = SP_STEP_SEND; /* should it come back */
+    enum sp_fate fate = sp_finish(&e->pool->with.finish, job, &e->reply, &err);
+    free_slot(e->source, had_slot);
+    if (fate == SP_FATE_SENT)
+        return;
+    if (fate == SP_FATE_HOLD)
+        sp_log(SP_WARN, "reply_postponed", sp_s("task_id", job->req.id), sp_s("error", err.msg));
+    if (fate == SP_FATE_PARK)
+        sp_job_reopen(job);
+    put_aside(e, job, fate);
 }
+
+static void store_answer(struct executor *e, struct sp_job *job)
+{
+    bool had_slot = job->has_slot;
+    if (!job->republished)
+        log_done(job);
+    job->answered = true;
+    job->has_slot = false; /* not to be touched once it is on its way */
+    bool soon = sp_finish_soon(&e->pool->with.finish, job, &e->reply, on_stored);
+    if (e->reply.cap > BUF_KEEP_BYTES)
+        sp_buf_clear(&e->reply);
+    if (!soon) {
+        job->has_slot = had_slot;
+        send_answer(e, job);
+        return;
+    }
+    free_slot(e->source, had_slot);
+}
+
+static void run(struct executor *e, struct sp_job *job)
+{
+    enum sp_fate fate = admit_and_run(e, job);
+    if (fate == SP_FATE_ANSWER) {
+        store_answer(e, job);
+    } else {
+        put_aside(e, job, fate);
+    }
+}
+
+static void begin(struct executor *e, struct sp_job *job)
+{
+    bool goes_on = !atomic_load(e->pool->with.stopping) && sp_record_is_ours(job->record);
+    job->home = e->source;
+    if (!goes_on) {
+        put_aside(e, job, SP_FATE_HAND_BACK);
+    } else if (!sp_admit_soon(&e->pool->with.admission, job, on_taken)) {
+        run(e, job);
+    }
+}
+
+static void (*const steps[])(struct executor *e, struct sp_job *job) = {
+    [SP_STEP_BEGIN] = begin,
+    [SP_STEP_RUN] = run,
+    [SP_STEP_SEND] = send_answer,
+};
 
 static void *executor_main(void *arg)
 {
@@ -202,7 +270,7 @@ static void *executor_main(void *arg)
     while ((job = sp_ready_take(e->source, &room))) {
         if (room)
             sp_queue_wake(with->finish.queue);
-        process(e, job);
+        steps[job->step](e, job);
     }
     return NULL;
 }

@@ -56,17 +56,35 @@ static bool is_remembered(const struct sp_job_answer *answer)
            answer->status == SP_STATUS_TIMEOUT || answer->sb == SP_SB014_CRASHED;
 }
 
-static enum sp_code make_stored(const struct sp_finish *finish, struct sp_job *job,
-                                struct sp_buf *buf, struct sp_stored_reply *out)
+static enum sp_code write_once(const struct sp_finish *finish, struct sp_job *job,
+                               struct sp_buf *buf)
 {
+    if (job->reply)
+        return SP_OK;
     if (!job->result_id[0])
         make_result_id(job->result_id);
     enum sp_code rc = write_reply(finish, job, buf);
     if (rc)
         return rc;
+    job->reply = sp_memdup(buf->data, buf->len);
+    job->reply_len = buf->len;
+    return job->reply ? SP_OK : SP_E_NOMEM;
+}
+
+/* The reply as it is stored and sent; borrows from the job. */
+static enum sp_code prepare(const struct sp_finish *finish, struct sp_job *job, struct sp_buf *buf,
+                            struct sp_stored_reply *out)
+{
+    if (job->republished) {
+        *out = job->claim->stored;
+        return SP_OK;
+    }
+    enum sp_code rc = write_once(finish, job, buf);
+    if (rc)
+        return rc;
     *out = (struct sp_stored_reply){
-        .bytes = buf->data,
-        .len = buf->len,
+        .bytes = job->reply,
+        .len = job->reply_len,
         .status = job->answer.status,
         .worker = finish->worker_id,
         .attempt = attempt_of(job),
@@ -113,23 +131,42 @@ static enum sp_code send(const struct sp_finish *finish, struct sp_job *job,
     return sp_queue_reply(finish->queue, &send, err);
 }
 
+/* The bytes are not the job's while they are sent: it may be gone then. */
+static enum sp_code send_and_forget(const struct sp_finish *finish, struct sp_job *job,
+                                    const struct sp_stored_reply *reply, struct sp_error *err)
+{
+    char *bytes = SP_TAKE(job->reply);
+    enum sp_code rc = send(finish, job, reply, err);
+    if (rc) {
+        job->reply = bytes;
+    } else {
+        free(bytes);
+    }
+    return rc;
+}
+
+bool sp_finish_soon(const struct sp_finish *finish, struct sp_job *job, struct sp_buf *buf,
+                    void (*stored)(void *ctx, bool done))
+{
+    struct sp_stored_reply reply = {0};
+    if (!job->claim || job->republished || prepare(finish, job, buf, &reply))
+        return false;
+    return sp_claims_finish_soon(finish->claims, job->claim, &reply, stored, job);
+}
+
 enum sp_fate sp_finish(const struct sp_finish *finish, struct sp_job *job, struct sp_buf *buf,
                        struct sp_error *err)
 {
     struct sp_stored_reply reply = {0};
-    enum sp_code rc = SP_OK;
-    if (job->republished) {
-        reply = job->claim->stored;
-    } else {
-        rc = make_stored(finish, job, buf, &reply);
-        if (rc)
-            sp_error_set(err, rc, "no memory for a reply");
-    }
-    if (!rc && job->claim)
+    enum sp_code rc = prepare(finish, job, buf, &reply);
+    if (rc)
+        sp_error_set(err, rc, "no memory for a reply");
+    if (!rc && job->claim && !job->stored)
         rc = sp_claims_finish(finish->claims, job->claim, &reply, err);
     if (rc == SP_E_CANCELLED)
         return SP_FATE_PARK;
+    job->stored = !rc;
     if (!rc)
-        rc = send(finish, job, &reply, err);
+        rc = send_and_forget(finish, job, &reply, err);
     return rc ? SP_FATE_HOLD : SP_FATE_SENT;
 }

@@ -126,6 +126,7 @@ static void shrink(struct sp_intake *in, struct sp_job *job)
            sp_i("limit_bytes", (int64_t)job->reply_limit));
     if (job->reply_limit > REPLY_MIN_BYTES)
         job->reply_limit /= 2;
+    sp_job_drop_reply(job);
     job->fate = SP_FATE_HOLD;
     sp_hold_put(in->with.hold, job); /* its pauses keep a hopeless one from spinning */
 }

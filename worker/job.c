@@ -65,6 +65,7 @@ void sp_job_free(struct sp_job *job)
     sp_envelope_clear(&job->env);
     sp_result_clear(&job->result);
     free(job->refusal);
+    free(job->reply);
     free(job->found);
     free(job);
 }
@@ -77,8 +78,15 @@ enum sp_fate sp_job_refuse(struct sp_job *job, enum sp_sb sb, const char *messag
     return SP_FATE_ANSWER;
 }
 
+void sp_job_drop_reply(struct sp_job *job)
+{
+    free(SP_TAKE(job->reply));
+    job->stored = false;
+}
+
 void sp_job_reopen(struct sp_job *job)
 {
+    sp_job_drop_reply(job);
     job->answered = job->republished = false;
     job->result_id[0] = '\0';
     job->dead_letter = job->verdict == SP_VERDICT_UNPARSEABLE ? job->refusal : NULL;

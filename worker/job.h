@@ -24,6 +24,13 @@ enum sp_fate {
     SP_FATE_SENT,      /* the queue has the answer, and with it the job: not to be touched */
 };
 
+/* The steps of a job in an executor. Between them it waits for Redis, and no thread for it. */
+enum sp_step {
+    SP_STEP_BEGIN,
+    SP_STEP_RUN,  /* its claim was asked for; job->claim NULL: that is not as simple */
+    SP_STEP_SEND, /* its reply was to be stored; job->stored says whether it is */
+};
+
 /* The terminal reply, short of the result that goes with it. */
 struct sp_job_answer {
     enum sp_status status;
@@ -35,6 +42,8 @@ struct sp_job_answer {
     bool ran;       /* job->result goes along */
     int64_t queue_us;
 };
+
+struct sp_ready;
 
 /* There are thousands, made and freed on one thread: kept under the 1032 bytes up to which glibc's
  * malloc() has a list of its own for each thread. */
@@ -53,6 +62,9 @@ struct sp_job {
     char *refusal;      /* NULL: none */
     int64_t arrived_wall_ms;
 
+    enum sp_step step;
+    struct sp_ready *home;  /* where an executor takes it from */
+    bool has_slot;          /* there */
     struct sp_claim *claim; /* ours to end; NULL: none yet, or answered without Redis */
     atomic_bool cancelled;  /* told while it ran */
 
@@ -60,7 +72,10 @@ struct sp_job {
     char result_id[33]; /* of the answer; "" before */
     struct sp_job_answer answer;
     struct sp_result result;
-    bool republished;        /* it is the claim's stored one */
+    bool republished; /* it is the claim's stored one */
+    char *reply;      /* written; NULL: not yet, or republished */
+    size_t reply_len;
+    bool stored;             /* under the claim */
     const char *dead_letter; /* why the record goes to the DLQ, too; NULL: it does not */
     size_t reply_limit;      /* bytes; halved each time that Kafka finds the reply too large */
     bool sending, dead_lettered;
@@ -102,6 +117,8 @@ enum sp_fate sp_job_conclude(struct sp_job *job, enum sp_code rc, const struct s
  */
 enum sp_fate sp_job_unavailable(struct sp_job *job, enum sp_sb why, const char *reason,
                                 int64_t hold_ms);
+/* Its reply is to be written anew. */
+void sp_job_drop_reply(struct sp_job *job);
 /* Its answer is void: another worker has the job now, and this one asks again. */
 void sp_job_reopen(struct sp_job *job);
 /* SP_FATE_ANSWER with this error. */

@@ -11,26 +11,33 @@
 
 #include "worker/job.h"
 
+struct lane {
+    struct sp_job *head, **tail;
+};
+
 struct sp_ready {
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t filled;
-    struct sp_job *head, **tail;
-    atomic_size_t len; /* changed under the lock, read without it */
+    struct lane fresh, next; /* new jobs; those whose next step can be made */
+    atomic_size_t len;       /* of new jobs; changed under the lock, read without it */
+    size_t slots;            /* free ones */
     size_t capacity, sleepers;
     bool waking;  /* a sleeper is being woken and has not looked yet */
     bool starved; /* the intake waits for room */
     bool closed;
 };
 
-struct sp_ready *sp_ready_new(size_t capacity)
+struct sp_ready *sp_ready_new(size_t capacity, size_t slots)
 {
     struct sp_ready *ready = calloc(1, sizeof *ready);
     if (!ready)
         return NULL;
     pthread_mutex_init(&ready->lock, NULL);
     pthread_cond_init(&ready->filled, NULL);
-    ready->tail = &ready->head;
+    ready->fresh.tail = &ready->fresh.head;
+    ready->next.tail = &ready->next.head;
     ready->capacity = capacity;
+    ready->slots = slots;
     return ready;
 }
 
@@ -43,10 +50,15 @@ void sp_ready_free(struct sp_ready *ready)
     free(ready);
 }
 
+static bool has_work(const struct sp_ready *ready)
+{
+    return ready->next.head || (ready->fresh.head && ready->slots > 0);
+}
+
 /* Under the lock: whether the caller is to signal after it let go. */
 static bool must_wake(struct sp_ready *ready)
 {
-    if (!ready->head || ready->sleepers == 0 || ready->waking)
+    if (ready->sleepers == 0 || ready->waking || !has_work(ready))
         return false;
     ready->waking = true;
     return true;
@@ -59,13 +71,30 @@ static void unlock_and_wake(struct sp_ready *ready, bool wake)
         pthread_cond_signal(&ready->filled);
 }
 
+static void append(struct lane *lane, struct sp_job *job)
+{
+    job->next = NULL;
+    *lane->tail = job;
+    lane->tail = &job->next;
+}
+
+static struct sp_job *remove_first(struct lane *lane)
+{
+    struct sp_job *job = lane->head;
+    lane->head = job->next;
+    if (!lane->head)
+        lane->tail = &lane->head;
+    job->next = NULL;
+    return job;
+}
+
 static struct sp_job *pop(struct sp_ready *ready, bool *room)
 {
-    struct sp_job *job = ready->head;
-    ready->head = job->next;
-    if (!ready->head)
-        ready->tail = &ready->head;
-    job->next = NULL;
+    if (ready->next.head)
+        return remove_first(&ready->next);
+    struct sp_job *job = remove_first(&ready->fresh);
+    job->has_slot = true;
+    ready->slots--;
     size_t left = atomic_fetch_sub_explicit(&ready->len, 1, memory_order_relaxed) - 1;
     /* Half empty, so that the intake comes back for more than one record. */
     *room = ready->starved && left <= ready->capacity / 2;
@@ -76,11 +105,23 @@ static struct sp_job *pop(struct sp_ready *ready, bool *room)
 
 void sp_ready_push(struct sp_ready *ready, struct sp_job *job)
 {
-    job->next = NULL;
     pthread_mutex_lock(&ready->lock);
-    *ready->tail = job;
-    ready->tail = &job->next;
+    append(&ready->fresh, job);
     atomic_fetch_add_explicit(&ready->len, 1, memory_order_relaxed);
+    unlock_and_wake(ready, must_wake(ready));
+}
+
+void sp_ready_push_next(struct sp_ready *ready, struct sp_job *job)
+{
+    pthread_mutex_lock(&ready->lock);
+    append(&ready->next, job);
+    unlock_and_wake(ready, must_wake(ready));
+}
+
+void sp_ready_free_slot(struct sp_ready *ready)
+{
+    pthread_mutex_lock(&ready->lock);
+    ready->slots++;
     unlock_and_wake(ready, must_wake(ready));
 }
 
@@ -88,7 +129,7 @@ struct sp_job *sp_ready_take(struct sp_ready *ready, bool *room)
 {
     *room = false;
     pthread_mutex_lock(&ready->lock);
-    while (!ready->head && !ready->closed) {
+    while (!has_work(ready) && !ready->closed) {
         ready->sleepers++;
         pthread_cond_wait(&ready->filled, &ready->lock);
         ready->sleepers--;
@@ -102,7 +143,7 @@ struct sp_job *sp_ready_take(struct sp_ready *ready, bool *room)
 struct sp_job *sp_ready_withdraw(struct sp_ready *ready,
                                  bool (*wanted)(void *ctx, const struct sp_job *job), void *ctx)
 {
-    struct sp_job *out = NULL, **at = &ready->head;
+    struct sp_job *out = NULL, **at = &ready->fresh.head;
     pthread_mutex_lock(&ready->lock);
     while (*at) {
         struct sp_job *job = *at;
@@ -115,7 +156,7 @@ struct sp_job *sp_ready_withdraw(struct sp_ready *ready,
             at = &job->next;
         }
     }
-    ready->tail = at;
+    ready->fresh.tail = at;
     pthread_mutex_unlock(&ready->lock);
     return out;
 }

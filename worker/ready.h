@@ -2,6 +2,9 @@
  * Jobs that an executor may take, first in, first out. Bounded by its caller: the intake reads no
  * further records while sp_ready_room() is 0; a job that comes back (held, to be sent again)
  * always finds a place, since the window of the queue bounds those.
+ *
+ * A job goes on its way in steps, with others between them. No more are begun than there are slots,
+ * so that each that has been begun finds an executor; the steps that follow go before new jobs.
  */
 #pragma once
 
@@ -11,20 +14,25 @@
 struct sp_job;
 struct sp_ready;
 
-/* capacity: of new jobs. NULL without memory. */
-struct sp_ready *sp_ready_new(size_t capacity);
+/* capacity: of new jobs; slots: those that may be under way. NULL without memory. */
+struct sp_ready *sp_ready_new(size_t capacity, size_t slots);
 /* No thread uses it any more; jobs still inside stay their owner's. */
 void sp_ready_free(struct sp_ready *ready);
 
-/* Thread: any. Does not block. */
+/* A new job. Thread: any. Does not block. */
 void sp_ready_push(struct sp_ready *ready, struct sp_job *job);
+/* A job whose next step can be made. Thread: any. Does not block. */
+void sp_ready_push_next(struct sp_ready *ready, struct sp_job *job);
+/* A job that was taken as a new one needs its slot no more. Thread: any. */
+void sp_ready_free_slot(struct sp_ready *ready);
 /*
- * The next job; waits for one. NULL once closed. *room: the intake was told that there is no room
- * and there is some now, so it wants to be woken. Thread: any.
+ * The next job; waits for one. A new one has a slot until sp_ready_free_slot(). NULL once closed.
+ * *room: the intake was told that there is no room and there is some now, so it wants to be woken.
+ * Thread: any.
  */
 struct sp_job *sp_ready_take(struct sp_ready *ready, bool *room);
-/* Takes out the jobs for which `wanted` says so, linked by `next`. It is asked under the queue's
- * lock. Thread: any. */
+/* Takes out the new jobs for which `wanted` says so, linked by `next`. It is asked under the
+ * queue's lock. Thread: any. */
 struct sp_job *sp_ready_withdraw(struct sp_ready *ready,
                                  bool (*wanted)(void *ctx, const struct sp_job *job), void *ctx);
 /* How many new jobs have room. After a 0, one sp_ready_take() reports room. Thread: intake. */

@@ -61,8 +61,9 @@ static enum sp_code start_state(struct sp_worker *w, struct sp_error *err)
     const struct sp_config *config = w->config;
     size_t capacity = (size_t)config->worker.concurrency * 2;
     w->metrics = sp_metrics_new();
-    w->ready = sp_ready_new(capacity > READY_MIN ? capacity : READY_MIN);
-    w->urgent = sp_ready_new(1); /* nobody asks it for room */
+    w->ready = sp_ready_new(capacity > READY_MIN ? capacity : READY_MIN,
+                            (size_t)config->worker.concurrency);
+    w->urgent = sp_ready_new(1, 1); /* nobody asks it for room */
     w->cancels = sp_cancels_new(SP_CANCELS_MAX);
     w->hold = sp_hold_new(w->cancels);
     bool by_key = strcmp(config->worker.order, "key") == 0;

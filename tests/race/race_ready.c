@@ -77,7 +77,7 @@ static bool all_taken(void)
 int main(void)
 {
     pthread_t executors[EXECUTORS];
-    ready = sp_ready_new(CAPACITY);
+    ready = sp_ready_new(CAPACITY, SIZE_MAX);
     hold = sp_hold_new(NULL);
     for (int i = 0; i < SLOTS; i++)
         atomic_store(&idle[i], 1);

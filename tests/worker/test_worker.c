@@ -386,7 +386,8 @@ Test(worker, a_stop_ends_a_check_at_once_and_blames_nobody)
 static const struct {
     const char *settings, *code, *sb, *message;
 } held[] = {
-    {"{}", "away", "SB009", "provider unavailable: a job found it unavailable"},
+    {"{}", "away", "SB009",
+     "provider unavailable: a job found it unavailable; this one: nobody there"},
     {"{}", "busy", "SB008", "rate limited: too many requests"},
     {"{\"fails\":\"check\"}", "ok", "SB009", "provider unavailable: fake: check broke"},
     {"{\"fails\":\"throttle\"}", "ok", "SB008", "rate limited: fake: too many requests"},

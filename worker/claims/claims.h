@@ -107,6 +107,20 @@ SP_MUST_CHECK enum sp_code sp_claims_finish(struct sp_claims *claims, struct sp_
                                             const struct sp_stored_reply *stored,
                                             struct sp_error *err);
 
+/*
+ * The same two without waiting, for the usual case. False: not asked; call sp_claims_take() or
+ * sp_claims_finish(). Else `taken` or `stored` is called once, on the claims thread, and must be
+ * short: with a claim that has RUN and is the first attempt, or with true. NULL and false: it is
+ * not as simple, or Redis is away; call the other one. sp_claims_stop() calls those that are left,
+ * too. Thread: any.
+ */
+SP_MUST_CHECK bool sp_claims_take_soon(struct sp_claims *claims,
+                                       const struct sp_claim_request *request,
+                                       void (*taken)(void *ctx, struct sp_claim *claim), void *ctx);
+SP_MUST_CHECK bool sp_claims_finish_soon(struct sp_claims *claims, struct sp_claim *claim,
+                                         const struct sp_stored_reply *reply,
+                                         void (*stored)(void *ctx, bool done), void *ctx);
+
 /* The following do not block; what they write goes out soon, or when Redis is back. Thread: any;
  * for one claim, one at a time. All but sp_claims_delivered() take the claim; NULL is nothing. */
 

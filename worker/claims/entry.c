@@ -41,7 +41,7 @@ struct sp_claim_entry *sp_claim_entry_new(const struct sp_claims *claims,
     struct sp_claim_entry *entry = calloc(1, sizeof *entry);
     if (!entry)
         return NULL;
-    entry->stem = entry->expected = SP_BUF_INIT(SP_BUF_UNBOUNDED);
+    entry->stem = entry->expected = entry->head = SP_BUF_INIT(SP_BUF_UNBOUNDED);
     entry->at_most_once = request->at_most_once;
     memcpy(entry->digest, request->digest, sizeof entry->digest);
     if (make_names(claims, request, by_record, entry)) {
@@ -68,6 +68,7 @@ void sp_claim_entry_free(struct sp_claim_entry *entry)
     free(entry->key);
     sp_buf_clear(&entry->stem);
     sp_buf_clear(&entry->expected);
+    sp_buf_clear(&entry->head);
     free(entry);
 }
 
@@ -81,6 +82,15 @@ enum sp_code sp_claim_entry_own(const struct sp_claims *claims, struct sp_claim_
     enum sp_code rc = sp_claim_stem_add(&entry->stem, attempt, died, entry->record, entry->digest,
                                         claims->incarnation);
     return rc ? rc : sp_buf_addf(&entry->expected, "%c%s\n", SP_CLAIM_CLAIMED, entry->stem.data);
+}
+
+void sp_claim_entry_stored(struct sp_claim_entry *entry, bool remembered)
+{
+    entry->finished = true;
+    entry->remembered = remembered;
+    sp_buf_clear(&entry->expected);
+    entry->expected = entry->head;
+    entry->head = SP_BUF_INIT(SP_BUF_UNBOUNDED);
 }
 
 enum sp_code sp_claim_entry_found(struct sp_claim_entry *entry, const struct sp_claim_value *found)

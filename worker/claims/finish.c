@@ -16,10 +16,9 @@ static enum sp_code write_head(const struct sp_claim_entry *entry,
     return rc ? rc : sp_claim_result_add(head, stored, is_blob);
 }
 
-/* *ours: it is stored. */
-static enum sp_code store(struct sp_claims *claims, const struct sp_claim_entry *entry,
-                          const struct sp_stored_reply *stored, const struct sp_buf *head,
-                          const char *blob_key, bool *ours)
+static enum sp_code format(struct sp_claims *claims, const struct sp_claim_entry *entry,
+                           const struct sp_stored_reply *stored, const char *blob_key,
+                           struct sp_pipe_call *call)
 {
     char ttl[24];
     int ttl_len = snprintf(ttl, sizeof ttl, "%lld", (long long)claims->claim_ttl_ms);
@@ -29,7 +28,7 @@ static enum sp_code store(struct sp_claims *claims, const struct sp_claim_entry 
                           "1",
                           entry->key,
                           entry->expected.data,
-                          head->data,
+                          entry->head.data,
                           blob_key ? entry->blob : stored->bytes,
                           ttl,
                           blob_key,
@@ -39,16 +38,12 @@ static enum sp_code store(struct sp_claims *claims, const struct sp_claim_entry 
                           1,
                           strlen(entry->key),
                           entry->expected.len,
-                          head->len,
+                          entry->head.len,
                           blob_key ? strlen(entry->blob) : stored->len,
                           (size_t)ttl_len,
                           blob_key ? strlen(blob_key) : 0,
                           stored->len};
-    int argc = (int)SP_COUNT(argv) - (blob_key ? 0 : 2);
-    sp_auto(freeReplyObject) redisReply *reply = NULL;
-    enum sp_code rc = sp_claims_ask(claims, argc, argv, len, &reply);
-    *ours = !rc && reply->integer == 1;
-    return rc;
+    return sp_pipe_call_format(call, (int)SP_COUNT(argv) - (blob_key ? 0 : 2), argv, len);
 }
 
 /* Under the lock, since the claims thread may be renewing the claim. */
@@ -60,27 +55,34 @@ static void name_blob(struct sp_claims *claims, struct sp_claim_entry *entry)
     pthread_mutex_unlock(&claims->lock);
 }
 
-static enum sp_code try_to_store(struct sp_claims *claims, struct sp_claim_entry *entry,
-                                 const struct sp_stored_reply *stored, bool *ours)
+enum sp_code sp_claims_format_store(struct sp_claims *claims, struct sp_claim_entry *entry,
+                                    const struct sp_stored_reply *stored, struct sp_pipe_call *call)
 {
-    sp_auto(sp_buf_clear) struct sp_buf head = SP_BUF_INIT(SP_BUF_UNBOUNDED);
     sp_auto(sp_free_str) char *blob_key = NULL;
     bool is_blob = stored->len > INLINE_MAX;
     if (is_blob) {
         name_blob(claims, entry);
         blob_key = sp_claims_key(claims, "blob", entry->blob);
     }
-    if ((is_blob && !blob_key) || write_head(entry, stored, is_blob, &head))
+    sp_buf_reset(&entry->head);
+    if ((is_blob && !blob_key) || write_head(entry, stored, is_blob, &entry->head))
         return SP_E_NOMEM;
-    enum sp_code rc = store(claims, entry, stored, &head, blob_key, ours);
-    if (rc || !*ours)
-        return rc;
-    entry->finished = true;
-    entry->remembered = stored->remembered;
-    sp_buf_clear(&entry->expected);
-    entry->expected = head;
-    head = (struct sp_buf){0};
-    return SP_OK;
+    return format(claims, entry, stored, blob_key, call);
+}
+
+/* *ours: it is stored. */
+static enum sp_code try_to_store(struct sp_claims *claims, struct sp_claim_entry *entry,
+                                 const struct sp_stored_reply *stored, bool *ours)
+{
+    struct sp_pipe_call call = {.next = NULL};
+    sp_auto(freeReplyObject) redisReply *reply = NULL;
+    enum sp_code rc = sp_claims_format_store(claims, entry, stored, &call);
+    if (!rc)
+        rc = sp_claims_wait(claims, &call, &reply);
+    *ours = !rc && reply->integer == 1;
+    if (*ours)
+        sp_claim_entry_stored(entry, stored->remembered);
+    return rc;
 }
 
 static void count(struct sp_claims *claims, int64_t *counter)
@@ -90,7 +92,7 @@ static void count(struct sp_claims *claims, int64_t *counter)
     pthread_mutex_unlock(&claims->lock);
 }
 
-static void end_run(struct sp_claims *claims, const struct sp_claim_entry *entry)
+void sp_claims_end_run(struct sp_claims *claims, const struct sp_claim_entry *entry)
 {
     if (entry->seen.died == 0)
         return; /* no suspect */
@@ -117,7 +119,7 @@ enum sp_code sp_claims_finish(struct sp_claims *claims, struct sp_claim *claim,
 {
     struct sp_claim_entry *entry = (struct sp_claim_entry *)claim;
     bool ours = false;
-    end_run(claims, entry);
+    sp_claims_end_run(claims, entry);
     if (entry->finished && stored->bytes == claim->stored.bytes)
         return SP_OK; /* it is there already: REPUBLISH to the same record */
     enum sp_code rc = try_to_store(claims, entry, stored, &ours);

@@ -20,6 +20,17 @@ enum sp_closing {
     SP_CLOSING_FORGOTTEN,
 };
 
+/* A call for a claim whose holder does not wait. */
+struct sp_claim_soon {
+    struct sp_pipe_call call; /* first */
+    struct sp_claims *claims;
+    struct sp_claim_entry *entry;
+    void (*taken)(void *ctx, struct sp_claim *claim);
+    void (*stored)(void *ctx, bool done);
+    void *ctx;
+    bool remembered;
+};
+
 /* A claim with its private part. The first half is its holder's until the claim is delivered or
  * closed, then the claims thread's, which frees it. */
 struct sp_claim_entry {
@@ -29,12 +40,14 @@ struct sp_claim_entry {
     char digest[SP_DIGEST_SIZE];
     struct sp_buf stem;     /* of the claim as Redis has it */
     struct sp_buf expected; /* and its whole line */
+    struct sp_buf head;     /* the line of the reply that is being stored */
     bool at_most_once;
     bool finished;              /* the reply is stored */
     bool remembered;            /* and answers later records too */
     char blob[SP_BLOB_ID_SIZE]; /* "": none */
-    redisReply *kept;           /* holds seen.stored.bytes */
-    char *kept_worker;          /* is seen.stored.worker */
+    struct sp_claim_soon soon;
+    redisReply *kept;  /* holds seen.stored.bytes */
+    char *kept_worker; /* is seen.stored.worker */
 
     /* Guarded by the lock of struct sp_claims. */
     TAILQ_ENTRY(sp_claim_entry) among_open, in_line;
@@ -87,11 +100,30 @@ SP_MUST_CHECK enum sp_code sp_claim_entry_own(const struct sp_claims *claims,
                                               int64_t died);
 /* Drops what an earlier try found. */
 void sp_claim_entry_forget(struct sp_claim_entry *entry);
+/* Its reply is in Redis. */
+void sp_claim_entry_stored(struct sp_claim_entry *entry, bool remembered);
 /* As they were found, with the reply where there is one. SP_E_NOMEM. */
 SP_MUST_CHECK enum sp_code sp_claim_entry_found(struct sp_claim_entry *entry,
                                                 const struct sp_claim_value *found);
 /* "<prefix>:<kind>:<id>"; NULL without memory. */
 char *sp_claims_key(const struct sp_claims *claims, const char *kind, const char *id);
+
+/* take.c. Counts a verdict, and its claim, which is open from now on; NULL: none. */
+void sp_claims_note(struct sp_claims *claims, enum sp_claim_verdict verdict,
+                    struct sp_claim_entry *entry);
+/* The command that sets our claim if there is none, and else gets what is there. SP_E_NOMEM. */
+SP_MUST_CHECK enum sp_code sp_claims_format_set(const struct sp_claims *claims,
+                                                const struct sp_claim_entry *entry,
+                                                struct sp_pipe_call *call);
+
+/* finish.c. The command that stores a reply; the answer is 1 where it is stored now, and then
+ * sp_claim_entry_stored() is due. SP_E_NOMEM. */
+SP_MUST_CHECK enum sp_code sp_claims_format_store(struct sp_claims *claims,
+                                                  struct sp_claim_entry *entry,
+                                                  const struct sp_stored_reply *stored,
+                                                  struct sp_pipe_call *call);
+/* The program of this claim does not run any more. */
+void sp_claims_end_run(struct sp_claims *claims, const struct sp_claim_entry *entry);
 
 /* claims.c. Whether jobs go on without Redis by now. */
 bool sp_claims_goes_on_without(struct sp_claims *claims, bool at_most_once);
@@ -103,6 +135,11 @@ bool sp_claims_goes_on_without(struct sp_claims *claims, bool at_most_once);
  */
 SP_MUST_CHECK enum sp_code sp_claims_ask(struct sp_claims *claims, int argc, const char **argv,
                                          const size_t *len, redisReply **out);
+/* The same in two steps: a call that is formatted, and its answer. *out is the sender's. */
+SP_MUST_CHECK enum sp_code sp_claims_wait(struct sp_claims *claims, struct sp_pipe_call *call,
+                                          redisReply **out);
+/* A formatted call on its way; `answered` is called then. False: Redis is away. Thread: any. */
+bool sp_claims_submit(struct sp_claims *claims, struct sp_pipe_call *call);
 /* The thread's body; `of` is the struct sp_claims. */
 void *sp_claims_main(void *of);
 

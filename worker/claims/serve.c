@@ -26,19 +26,8 @@ enum {
     REDIS_MAJOR_MIN = 7, /* SET with both NX and GET */
 };
 
-/* A call whose sender waits. */
-struct waiting {
-    struct sp_pipe_call call; /* first */
-    sem_t answered;
-};
-
-static void wake_sender(struct sp_pipe_call *call)
-{
-    sem_post(&((struct waiting *)call)->answered);
-}
-
 /* False: Redis is away. */
-static bool submit(struct sp_claims *claims, struct sp_pipe_call *call)
+bool sp_claims_submit(struct sp_claims *claims, struct sp_pipe_call *call)
 {
     pthread_mutex_lock(&claims->lock);
     bool up = claims->up;
@@ -53,15 +42,24 @@ static bool submit(struct sp_claims *claims, struct sp_pipe_call *call)
     return up;
 }
 
-enum sp_code sp_claims_ask(struct sp_claims *claims, int argc, const char **argv, const size_t *len,
-                           redisReply **out)
+/* A call whose sender waits. */
+struct waiting {
+    struct sp_pipe_call call; /* first */
+    sem_t answered;
+};
+
+static void wake_sender(struct sp_pipe_call *call)
 {
-    struct waiting w = {.call = {.answered = wake_sender, .rc = SP_E_UNAVAILABLE}};
-    enum sp_code rc = sp_pipe_call_format(&w.call, argc, argv, len);
-    if (rc)
-        return rc;
+    sem_post(&((struct waiting *)call)->answered);
+}
+
+enum sp_code sp_claims_wait(struct sp_claims *claims, struct sp_pipe_call *call, redisReply **out)
+{
+    struct waiting w = {.call = *call};
+    w.call.answered = wake_sender;
+    w.call.rc = SP_E_UNAVAILABLE;
     sem_init(&w.answered, 0, 0);
-    if (submit(claims, &w.call)) {
+    if (sp_claims_submit(claims, &w.call)) {
         while (sem_wait(&w.answered) < 0 && errno == EINTR)
             continue;
     }
@@ -69,6 +67,14 @@ enum sp_code sp_claims_ask(struct sp_claims *claims, int argc, const char **argv
     *out = SP_TAKE(w.call.reply);
     sp_pipe_call_clear(&w.call);
     return w.call.rc;
+}
+
+enum sp_code sp_claims_ask(struct sp_claims *claims, int argc, const char **argv, const size_t *len,
+                           redisReply **out)
+{
+    struct sp_pipe_call call = {.next = NULL};
+    enum sp_code rc = sp_pipe_call_format(&call, argc, argv, len);
+    return rc ? rc : sp_claims_wait(claims, &call, out);
 }
 
 /* Redis's answer to INFO: the number behind a name. */
@@ -295,10 +301,17 @@ static bool is_over(struct sp_claims *claims)
     return over;
 }
 
-/* Nobody needs to wait for the end of our liveness key. */
+/* Nobody needs to wait for the end of our liveness key, nor for an answer. */
 static void leave(struct sp_claims *claims)
 {
+    struct sp_pipe_calls unsent;
     redisReply *reply = NULL;
+    sp_pipe_calls_init(&unsent);
+    pthread_mutex_lock(&claims->lock);
+    claims->up = false;
+    sp_pipe_calls_move(&unsent, &claims->asked);
+    pthread_mutex_unlock(&claims->lock);
+    sp_pipe_calls_fail(&unsent);
     if (claims->pipe.ctx && !claims->pipe.flying.head &&
         !sp_redis_command(claims->pipe.redis, &reply, NULL, "DEL %s", claims->alive_key))
         freeReplyObject(reply);

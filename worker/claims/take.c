@@ -17,15 +17,23 @@ static size_t put_ttl(const struct sp_claims *claims, char out[24])
     return (size_t)n;
 }
 
-/* Sets our claim if there is none; else *found is the text that is there. */
-static enum sp_code set_or_get(struct sp_claims *claims, const struct sp_claim_entry *entry,
-                               redisReply **found)
+enum sp_code sp_claims_format_set(const struct sp_claims *claims,
+                                  const struct sp_claim_entry *entry, struct sp_pipe_call *call)
 {
     char ttl[24];
     const char *argv[] = {"SET", entry->key, entry->expected.data, "NX", "GET", "PX", ttl};
     const size_t len[] = {3, strlen(entry->key),  entry->expected.len, 2, 3,
                           2, put_ttl(claims, ttl)};
-    return sp_claims_ask(claims, SP_COUNT(argv), argv, len, found);
+    return sp_pipe_call_format(call, SP_COUNT(argv), argv, len);
+}
+
+/* Sets our claim if there is none; else *found is the text that is there. */
+static enum sp_code set_or_get(struct sp_claims *claims, const struct sp_claim_entry *entry,
+                               redisReply **found)
+{
+    struct sp_pipe_call call = {.next = NULL};
+    enum sp_code rc = sp_claims_format_set(claims, entry, &call);
+    return rc ? rc : sp_claims_wait(claims, &call, found);
 }
 
 /* Sets our claim if what was found is still there. */
@@ -283,8 +291,8 @@ static bool take_without(struct sp_claims *claims, struct sp_claim_entry *entry)
     return true;
 }
 
-static void note(struct sp_claims *claims, enum sp_claim_verdict verdict,
-                 struct sp_claim_entry *entry)
+void sp_claims_note(struct sp_claims *claims, enum sp_claim_verdict verdict,
+                    struct sp_claim_entry *entry)
 {
     struct sp_claims_status *totals = &claims->totals;
     int64_t *const counters[] = {
@@ -320,7 +328,7 @@ enum sp_claim_verdict sp_claims_take(struct sp_claims *claims,
     if (verdict == SP_CLAIM_REPUBLISH)
         sp_claims_renew_parts(claims, &entry->seen.stored);
     bool held = verdict != SP_CLAIM_HOLD && verdict != SP_CLAIM_PARK && verdict != SP_CLAIM_WAIT;
-    note(claims, verdict, held ? entry : NULL);
+    sp_claims_note(claims, verdict, held ? entry : NULL);
     *out = held ? &SP_TAKE(entry)->seen : NULL;
     return verdict;
 }
