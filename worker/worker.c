@@ -19,6 +19,7 @@
 #include "worker/fleet.h"
 #include "worker/host.h"
 #include "worker/intake.h"
+#include "worker/keeper.h"
 #include "worker/queue_config.h"
 #include "worker/result_store.h"
 
@@ -26,7 +27,11 @@ enum {
     READY_MIN = 256,  /* enough for the executors while the intake waits for a processor */
     GRACE_MS = 12000, /* after worker.drain: ending programs (10 s at most) and telling Kafka */
     FLUSH_MS = 1000,  /* every delivery was waited for already */
+    KEEP_MS = 10000,  /* between two rounds at the leases */
 };
+
+/* One round may be slow or lost; a settled Redis has been there for two. */
+static const struct sp_lease_times lease_times = {.life_ms = 45000, .settle_ms = 25000};
 
 struct sp_worker {
     const struct sp_config *config;
@@ -40,11 +45,12 @@ struct sp_worker {
     struct sp_redis_link *link;
     struct sp_result_store store;
     struct sp_part_store parts;
-    struct sp_lease_store leases;
+    struct sp_leases *leases;
     struct sp_host host;
     struct sp_apply apply;
     struct sp_queue *queue;
     struct sp_watcher *watcher;
+    struct sp_keeper *keeper;
     struct sp_executors *executors;
     struct sp_intake *intake;
     struct sp_fleet *fleet;
@@ -79,8 +85,10 @@ static enum sp_code start_link(struct sp_worker *w, struct sp_error *err)
     const char *prefix = w->config->redis.prefix;
     w->store = (struct sp_result_store){w->link, prefix, w->config->results.ttl, w->metrics};
     w->parts = sp_result_store_parts(&w->store);
-    w->leases = (struct sp_lease_store){w->link, prefix};
-    w->host = sp_host_make(&w->leases, w->config->worker.id, &w->config->limits);
+    rc = sp_leases_new(w->link, prefix, &lease_times, &w->leases, err);
+    if (rc)
+        return rc;
+    w->host = sp_host_make(w->leases, w->config->worker.id, &w->config->limits);
     w->apply.host = &w->host;
     return SP_OK;
 }
@@ -121,6 +129,13 @@ static enum sp_code start_watcher(struct sp_worker *w, struct sp_error *err)
     if (!rc)
         polls = subscribes = NULL;
     return rc;
+}
+
+static enum sp_code start_keeper(struct sp_worker *w, struct sp_error *err)
+{
+    const struct sp_keeper_options options = {w->leases, w->watcher, KEEP_MS};
+
+    return sp_keeper_start(&options, &w->keeper, err);
 }
 
 static enum sp_code start_executors(struct sp_worker *w, struct sp_error *err)
@@ -192,7 +207,7 @@ static enum sp_code start_http(struct sp_worker *w, struct sp_error *err)
 /* The order of the start; a part uses only those above it. HTTP comes before the intake, so that a
  * port in use stops the start before a record is taken. */
 static enum sp_code (*const parts[])(struct sp_worker *, struct sp_error *) = {
-    start_state,     start_link,  start_queue, start_watcher,
+    start_state,     start_link,  start_queue, start_watcher, start_keeper,
     start_executors, start_fleet, start_http,  start_intake,
 };
 
@@ -218,7 +233,9 @@ static void take_down(struct sp_worker *w)
     if (w->queue)
         sp_queue_close(w->queue, FLUSH_MS);
     sp_intake_free(w->intake);
+    sp_keeper_stop(w->keeper);
     stop_watcher(w);
+    sp_leases_free(w->leases);
     sp_redis_link_free(w->link);
     sp_order_free(w->order);
     sp_hold_free(w->hold);

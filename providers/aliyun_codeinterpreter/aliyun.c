@@ -12,9 +12,6 @@
 #include "providers/registry.h"
 #include "providers/settings_check.h"
 
-#define SWEEP_MS 10000
-#define SWEEP_EVERY_MS 30000
-
 #define ALIBABA_KEY_ID "ALIBABA_CLOUD_ACCESS_KEY_ID"
 #define ACCOUNT_ENV "AGENTRUN_ACCOUNT_ID FC_ACCOUNT_ID"
 
@@ -170,7 +167,6 @@ static enum sp_code aliyun_open(void *settings, const struct sp_host *host,
     a->base.ops = &sp_provider_aliyun_codeinterpreter;
     a->base.timeout_ms = s->timeout * 1000;
     a->host = host;
-    atomic_init(&a->swept_at, sp_mono_ms());
     enum sp_code rc = sp_agentrun_new(&options, &a->service, err);
     if (!rc)
         rc = sp_templates_new(a->service, s->template_name, &a->templates, err);
@@ -218,49 +214,25 @@ static enum sp_code aliyun_create(struct sp_provider *p, const struct sp_request
     return rc;
 }
 
-static enum sp_code end_lease(void *ctx, const char *id, const char *data, int64_t deadline,
+static enum sp_code end_lease(void *ctx, const struct sp_lease *lease, int64_t deadline,
                               struct sp_error *err)
 {
-    const struct aliyun *a = ctx;
-    json_auto_t *root = json_loads(data, 0, NULL);
-    const char *service = json_string_value(json_object_get(root, "service"));
-
-    if (!service || strcmp(service, sp_agentrun_address(a->service)) != 0)
-        return sp_error_set(err, SP_E_UNSUPPORTED, "of another account or region");
-    return sp_sandbox_delete(a->service, id, deadline, NULL, err);
-}
-
-static void sweep_until(struct aliyun *a, int64_t deadline)
-{
-    atomic_store(&a->swept_at, sp_mono_ms());
-    sp_lease_sweep(a->host, a->base.ops->name, end_lease, a, deadline);
+    return sp_sandbox_delete(((struct aliyun *)ctx)->service, lease->id, deadline, NULL, err);
 }
 
 static void aliyun_sweep(struct sp_provider *p)
 {
-    sweep_until((struct aliyun *)p, sp_deadline_in(SWEEP_MS));
-}
+    struct aliyun *a = (struct aliyun *)p;
 
-/* What another worker left behind is looked for now and then, since it may die at any time. */
-static void sweep_at_times(struct aliyun *a, int64_t deadline)
-{
-    int64_t now = sp_mono_ms(), before = atomic_load(&a->swept_at);
-
-    if (now - before >= SWEEP_EVERY_MS &&
-        atomic_compare_exchange_strong(&a->swept_at, &before, now))
-        sweep_until(a, deadline);
+    sp_lease_sweep(a->host, p->ops->name, sp_agentrun_address(a->service), end_lease, a);
 }
 
 static enum sp_code aliyun_destroy(struct sp_instance *instance, const struct sp_run *run,
                                    struct sp_error *err)
 {
     struct aliyun *a = (struct aliyun *)instance->provider;
-    int64_t deadline = sp_deadline_in(run->teardown_ms);
-
-    enum sp_code rc = sp_aliyun_end(a, instance->id, deadline, err);
+    enum sp_code rc = sp_aliyun_end(a, instance->id, sp_deadline_in(run->teardown_ms), err);
     free(instance);
-    if (!rc)
-        sweep_at_times(a, deadline);
     return rc;
 }
 

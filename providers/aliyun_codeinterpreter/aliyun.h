@@ -1,8 +1,6 @@
 /* The provider's own structs, and its parts. */
 #pragma once
 
-#include <stdatomic.h>
-
 #include "providers/aliyun_codeinterpreter/sandbox.h"
 #include "providers/aliyun_codeinterpreter/template.h"
 #include "providers/provider.h"
@@ -24,7 +22,6 @@ struct aliyun {
     struct sp_agentrun *service;
     struct sp_templates *templates;
     struct sp_warm_pool *pool;
-    _Atomic int64_t swept_at; /* the last look at the leases */
 };
 
 /* One sandbox. base.id is its name at the service. */

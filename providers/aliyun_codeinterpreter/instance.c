@@ -2,7 +2,6 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/json_out.h"
 #include "base/log.h"
 #include "providers/aliyun_codeinterpreter/aliyun.h"
 #include "providers/lease.h"
@@ -21,23 +20,21 @@ struct order {
 
 static void put_lease(const struct aliyun *a, const char *id, const struct order *order)
 {
-    sp_auto(sp_buf_clear) struct sp_buf data = SP_BUF_INIT(SP_BUF_UNBOUNDED);
-    struct sp_json_out j = SP_JSON_OUT(&data);
-    int64_t setup_ms = order->run->setup_deadline - sp_mono_ms();
+    const struct sp_lease lease = {id, sp_agentrun_address(a->service), ""};
 
-    sp_json_object(&j, NULL);
-    sp_json_str(&j, "worker", a->host->worker_id);
-    sp_json_str(&j, "service", sp_agentrun_address(a->service));
-    sp_json_object_end(&j);
-    sp_lease_put(a->host, a->base.ops->name, id, sp_buf_str(&data),
-                 (setup_ms > 0 ? setup_ms : 0) + order->wait_ms + LEASE_AFTER_SETUP_MS);
+    sp_lease_put(a->host, a->base.ops->name, &lease,
+                 sp_deadline_left(order->run->setup_deadline) + order->wait_ms +
+                     LEASE_AFTER_SETUP_MS);
 }
 
 enum sp_code sp_aliyun_end(struct aliyun *a, const char *id, int64_t deadline, struct sp_error *err)
 {
     enum sp_code rc = sp_sandbox_delete(a->service, id, deadline, NULL, err);
-    if (!rc)
+    if (rc) {
+        sp_lease_leave(a->host, a->base.ops->name, id);
+    } else {
         sp_lease_drop(a->host, a->base.ops->name, id);
+    }
     return rc;
 }
 
@@ -52,6 +49,8 @@ static void clean_up(struct aliyun *a, const char *id, const struct sp_run *run,
     if (sp_sandbox_delete(a->service, id, sp_deadline_in(ms), &found, &why)) {
         sp_log(SP_WARN, "sandbox_left", sp_s("provider", a->base.ops->name), sp_s("instance", id),
                sp_s("error", why.msg));
+        if (made)
+            sp_lease_leave(a->host, a->base.ops->name, id);
     } else if (made || found) {
         sp_lease_drop(a->host, a->base.ops->name, id);
     }

@@ -2,20 +2,15 @@
  * Sandboxes of the E2B cloud or of a compatible one (reference e2b): one is made for each run, and
  * always ended. Which way a program runs in it is the setting `mode`.
  */
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json_out.h"
 #include "base/text.h"
 #include "providers/e2b/instance.h"
-#include "providers/e2b/lease.h"
+#include "providers/lease.h"
 #include "providers/registry.h"
 #include "providers/settings_check.h"
-
-enum {
-    SWEEP_EVERY_MS = 30000,
-};
 
 struct e2b_settings {
     char *api_key, *region;
@@ -195,33 +190,26 @@ static enum sp_code e2b_execute(struct sp_instance *instance, const struct sp_re
     return rc;
 }
 
+static enum sp_code end_lease(void *ctx, const struct sp_lease *lease, int64_t deadline,
+                              struct sp_error *err)
+{
+    const struct sp_e2b *e = ctx;
+
+    return *lease->sandbox ? sp_e2b_end(e->control, lease->sandbox, deadline, err)
+                           : sp_e2b_end_labelled(e->control, lease->id, deadline, err);
+}
+
 static void e2b_sweep(struct sp_provider *p)
 {
     struct sp_e2b *e = (struct sp_e2b *)p;
 
-    atomic_store(&e->sweep_at, sp_deadline_in(SWEEP_EVERY_MS));
-    sp_e2b_lease_sweep(e->host, e->control);
-}
-
-/* Another worker may have died meanwhile. One run of many sweeps. */
-static void sweep_now_and_then(struct sp_e2b *e)
-{
-    int64_t at = atomic_load(&e->sweep_at);
-
-    if (sp_deadline_left(at) == 0 &&
-        atomic_compare_exchange_strong(&e->sweep_at, &at, sp_deadline_in(SWEEP_EVERY_MS)))
-        sp_e2b_lease_sweep(e->host, e->control);
+    sp_lease_sweep(e->host, p->ops->name, sp_e2b_control_name(e->control), end_lease, e);
 }
 
 static enum sp_code e2b_destroy(struct sp_instance *instance, const struct sp_run *run,
                                 struct sp_error *err)
 {
-    struct sp_e2b_instance *i = (struct sp_e2b_instance *)instance;
-    struct sp_e2b *e = (struct sp_e2b *)instance->provider;
-
-    enum sp_code rc = sp_e2b_unmake(i, run, err);
-    sweep_now_and_then(e);
-    return rc;
+    return sp_e2b_unmake((struct sp_e2b_instance *)instance, run, err);
 }
 
 const struct sp_provider_ops sp_provider_e2b = {

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/text.h"
-#include "providers/e2b/lease.h"
+#include "providers/lease.h"
 
 enum { SPARE_S = 60 }; /* of a sandbox's life, beside the program's time */
 
@@ -14,14 +14,6 @@ static void instance_free(struct sp_e2b_instance *i)
     sp_e2b_port_close(&i->interpreter);
     sp_e2b_sandbox_clear(&i->sandbox);
     free(i);
-}
-
-static void while_running(void *ctx)
-{
-    struct sp_e2b_instance *i = ctx;
-    const struct sp_e2b *e = (const struct sp_e2b *)i->base.provider;
-
-    sp_e2b_lease_renew(e->host, i->base.id, &i->renewed);
 }
 
 static enum sp_code open_ports(const struct sp_e2b *e, struct sp_e2b_instance *i,
@@ -36,8 +28,6 @@ static enum sp_code open_ports(const struct sp_e2b *e, struct sp_e2b_instance *i
         .limits = e->host->limits,
         .envd = {.http = e->sandboxes, .port = &i->envd, .old = i->sandbox.old},
         .kernels = {.http = e->sandboxes, .port = &i->interpreter},
-        .alive = while_running,
-        .ctx = i,
     };
     return rc;
 }
@@ -53,12 +43,17 @@ static void end_leftover(struct sp_e2b *e, const struct sp_e2b_instance *i, enum
     bool answered = why != SP_E_TIMEOUT && why != SP_E_CANCELLED;
 
     if (!rc && answered)
-        sp_e2b_lease_drop(e->host, i->base.id);
+        sp_lease_drop(e->host, e->base.ops->name, i->base.id);
 }
 
-static int64_t left_ms(int64_t deadline)
+/* Its life begins somewhere in the making. */
+static void put_lease(const struct sp_e2b *e, const struct sp_e2b_instance *i,
+                      const struct sp_e2b_creation *with)
 {
-    return sp_deadline_left(deadline) < 0 ? 0 : sp_deadline_left(deadline);
+    const struct sp_lease lease = {i->base.id, sp_e2b_control_name(e->control), i->sandbox.id};
+
+    sp_lease_put(e->host, e->base.ops->name, &lease,
+                 sp_deadline_left(with->limits.deadline) + with->ttl_s * 1000);
 }
 
 /* What one is made for. */
@@ -79,17 +74,16 @@ static enum sp_code make_sandbox(struct sp_e2b *e, struct sp_e2b_instance *i,
         .ttl_s = (timeout_ms + order->wait_ms + 999) / 1000 + SPARE_S,
         .limits = {sp_deadline_min(run->setup_deadline, run->deadline), run->cancel_fd},
     };
-    int64_t setup_ms = left_ms(with.limits.deadline) + order->wait_ms;
     bool left = false;
 
-    sp_e2b_lease_put(e->host, e->control, i->base.id, "", setup_ms);
+    put_lease(e, i, &with);
     enum sp_code rc = sp_e2b_create(e->control, &with, &i->sandbox, &left, err);
     if (!rc) {
-        sp_e2b_lease_put(e->host, e->control, i->base.id, i->sandbox.id, setup_ms);
+        put_lease(e, i, &with); /* with its id */
     } else if (left) {
         end_leftover(e, i, rc, run);
     } else {
-        sp_e2b_lease_drop(e->host, i->base.id);
+        sp_lease_drop(e->host, e->base.ops->name, i->base.id);
     }
     return rc;
 }
@@ -100,8 +94,11 @@ static enum sp_code end_sandbox(struct sp_e2b_instance *i, const struct sp_run *
     struct sp_e2b *e = (struct sp_e2b *)i->base.provider;
 
     enum sp_code rc = sp_e2b_end(e->control, i->sandbox.id, sp_deadline_in(run->teardown_ms), err);
-    if (!rc)
-        sp_e2b_lease_drop(e->host, i->base.id);
+    if (rc) {
+        sp_lease_leave(e->host, e->base.ops->name, i->base.id);
+    } else {
+        sp_lease_drop(e->host, e->base.ops->name, i->base.id);
+    }
     return rc;
 }
 
@@ -172,9 +169,6 @@ static struct sp_e2b_instance *take_warm(struct sp_e2b *e, const struct order *o
     if (i && sp_envd_look(&i->place.envd, &limits) != SP_ENVD_ALIVE) {
         end_warm(e, i, order->run);
         return NULL;
-    }
-    if (i) {
-        sp_e2b_lease_put(e->host, e->control, i->base.id, i->sandbox.id, left_ms(limits.deadline));
     }
     return i;
 }

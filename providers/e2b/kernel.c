@@ -82,18 +82,9 @@ enum sp_code sp_kernels_add(const struct sp_kernels *kernels, enum sp_language l
 
 /* ---- cells ---- */
 
-struct running {
-    const struct sp_kernel_cell *cell;
-    struct sp_kernel_output *out;
-};
-
 static enum sp_code take_bytes(void *ctx, const char *data, size_t len, struct sp_error *err)
 {
-    struct running *r = ctx;
-
-    if (r->cell->alive)
-        r->cell->alive(r->cell->ctx);
-    return sp_kernel_output_feed(r->out, data, len, err);
+    return sp_kernel_output_feed(ctx, data, len, err);
 }
 
 enum sp_code sp_kernels_run(const struct sp_kernels *kernels, const struct sp_kernel_cell *cell,
@@ -102,12 +93,11 @@ enum sp_code sp_kernels_run(const struct sp_kernels *kernels, const struct sp_ke
 {
     sp_auto(sp_buf_clear) struct sp_buf body = SP_BUF_INIT(SP_BUF_UNBOUNDED);
     sp_auto(sp_http_response_clear) struct sp_http_response response = {0};
-    struct running running = {cell, out};
     const struct sp_bytes code = {cell->code, cell->len};
     const struct sp_e2b_call call = {.what = "execute",
                                      .request = {.max_body = cell->max_bytes,
                                                  .on_body = take_bytes,
-                                                 .on_body_ctx = &running,
+                                                 .on_body_ctx = out,
                                                  .deadline = cell->limits.deadline,
                                                  .cancel_fd = cell->limits.cancel_fd}};
 

@@ -169,8 +169,6 @@ static enum sp_code run_cell(struct sp_e2b_place *place, const struct sp_request
         .len = code.len,
         .max_bytes = (size_t)place->limits->response_bytes,
         .limits = {sp_deadline_min(run->deadline, sp_deadline_in(run->timeout_ms)), run->cancel_fd},
-        .alive = place->alive,
-        .ctx = place->ctx,
     };
     rc = sp_kernels_run(&place->kernels, &call, o, &out->started, err);
     out->execution_us = sp_mono_us() - began;

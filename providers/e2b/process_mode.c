@@ -149,8 +149,6 @@ static enum sp_code run_program(struct job *job, struct sp_e2b_process_end *end,
         .timeout_ms = run->timeout_ms,
         .start_deadline = run->setup_deadline,
         .limits = {run->deadline, run->cancel_fd},
-        .alive = job->place->alive,
-        .ctx = job->place->ctx,
     };
 
     snprintf(seconds, sizeof(seconds), "%" PRId64, run->timeout_ms / 1000 + 2);

@@ -361,7 +361,7 @@ Test(aliyun_faults, check_tells_what_may_pass_from_what_will_not)
 
 #define NEVER_DELETED "{\"on\":\"delete\",\"times\":0,\"error\":{\"status\":500,\"code\":\"ERR\"}}"
 
-Test(aliyun_faults, a_sandbox_that_was_left_is_swept_when_its_lease_has_run_out)
+Test(aliyun_faults, a_sandbox_that_could_not_be_deleted_is_swept)
 {
     set_faults(NEVER_DELETED);
     expect_one("it runs all the same");
@@ -370,10 +370,18 @@ Test(aliyun_faults, a_sandbox_that_was_left_is_swept_when_its_lease_has_run_out)
     set_faults("");
 
     sp_provider_sweep(s.provider);
-    cr_expect(eq(int, aliyun_stage_alive(&s), 1), "its lease is in force");
-    test_leases_expire(&s.leases);
-    aliyun_stage_open(&s, ""); /* another worker */
+
+    cr_expect(zero(int, aliyun_stage_alive(&s)));
+    cr_expect(zero(int, test_leases_count(&s.leases)));
+}
+
+Test(aliyun_faults, what_a_dead_worker_left_is_swept_when_its_lease_has_run_out)
+{
+    cr_assert(eq(int, aliyun_stage_create(&s, &one), SP_OK), "%s", s.err.msg);
     sp_provider_sweep(s.provider);
+    cr_expect(eq(int, aliyun_stage_alive(&s), 1), "its lease is in force");
+
+    aliyun_stage_sweep(&s);
 
     cr_expect(zero(int, aliyun_stage_alive(&s)));
     cr_expect(zero(int, test_leases_count(&s.leases)));
@@ -421,6 +429,8 @@ Test(aliyun_faults, a_sweep_goes_on_after_one_that_cannot_be_deleted)
     cr_expect(eq(int, aliyun_stage_alive(&s), 1));
     cr_expect(eq(int, test_leases_count(&s.leases), 1));
     sp_provider_sweep(s.provider);
+    cr_expect(eq(int, aliyun_stage_alive(&s), 1), "it is not tried again at once");
+    aliyun_stage_sweep(&s);
 
     cr_expect(zero(int, aliyun_stage_alive(&s)));
 }

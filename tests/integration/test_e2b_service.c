@@ -274,7 +274,7 @@ Test(e2b_service, a_sandbox_that_is_gone_already_is_ended)
     cr_expect(zero(int, test_leases_count(&s.leases)));
 }
 
-/* As if the worker had died behind its run. */
+/* One whose end the service refuses. */
 static void leave_one_behind(void)
 {
     fault("delete", "\"times\":2,\"answer\":{\"status\":500,\"body\":\"\"}");
@@ -283,14 +283,30 @@ static void leave_one_behind(void)
     cr_assert(eq(int, test_leases_count(&s.leases), 1));
 }
 
-Test(e2b_service, the_sweep_ends_what_a_dead_worker_left)
+Test(e2b_service, the_sweep_ends_what_could_not_be_ended)
 {
     leave_one_behind();
+
+    sp_provider_sweep(s.provider);
+
+    cr_expect(zero(int, e2b_stage_alive(&s)));
+    cr_expect(zero(int, test_leases_count(&s.leases)));
+}
+
+Test(e2b_service, the_sweep_ends_what_a_dead_worker_left)
+{
+    const struct e2b_job job = {.code = "1"};
+    struct sp_run run = e2b_stage_limits(&job);
+    struct sp_request req = e2b_stage_request(&job);
+    struct sp_instance *instance = NULL;
+    cr_assert(eq(int, sp_provider_create(s.provider, &req, &run, &instance, &s.err), SP_OK), "%s",
+              s.err.msg);
     sp_provider_sweep(s.provider);
     cr_expect(eq(int, e2b_stage_alive(&s), 1), "its worker may live");
     test_leases_expire(&s.leases);
 
     sp_provider_sweep(s.provider);
+    sp_provider_destroy(instance, &run);
 
     cr_expect(zero(int, e2b_stage_alive(&s)));
     cr_expect(zero(int, test_leases_count(&s.leases)));
@@ -306,18 +322,6 @@ static void change_lease(const char *member, const char *value)
     char *text = json_dumps(data, 0);
     json_object_set_new(record, "data", json_string(text));
     free(text);
-}
-
-Test(e2b_service, a_run_sweeps_behind_itself)
-{
-    leave_one_behind();
-    test_leases_expire(&s.leases);
-    e2b_stage_open(&s, "");
-
-    cr_assert(eq(int, run_python("1"), SP_OK), "%s", s.err.msg);
-
-    cr_expect(zero(int, e2b_stage_alive(&s)));
-    cr_expect(zero(int, test_leases_count(&s.leases)));
 }
 
 Test(e2b_service, the_sweep_finds_a_sandbox_by_its_label)

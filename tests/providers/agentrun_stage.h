@@ -245,9 +245,8 @@ static inline enum sp_code list_leases(void *ctx, const char *provider, json_t *
     *out = json_array();
     for (size_t i = 0; i < stage.n_leases; i++) {
         const struct lease *l = &stage.leases[i];
-        if (!l->dropped)
-            json_array_append_new(*out, json_pack("{s:s, s:s, s:b}", "id", l->id, "data", l->data,
-                                                  "expired", (int)l->expired));
+        if (!l->dropped && l->expired)
+            json_array_append_new(*out, json_pack("{s:s, s:s}", "id", l->id, "data", l->data));
     }
     return SP_OK;
 }
