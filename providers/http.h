@@ -49,7 +49,8 @@ struct sp_http_response {
     struct sp_buf body;     /* empty where on_body took it */
     char content_type[80];  /* lower case, without parameters; "" for none */
     char request_id[96];    /* the service's name for the call, from its headers; "" for none */
-    int64_t retry_after_ms; /* the header Retry-After; -1 for none */
+    int64_t retry_after_ms; /* the header x-acs-retry-after or Retry-After; -1 for none */
+    bool throttled;         /* it was the first of them, which Aliyun sends to throttle only */
     int should_retry;       /* the header Should-Retry: 1 for true, 0 for false, -1 for none */
     /* Whether the request can have reached the peer: NO where there was no connection. Meaningful
      * on failure too. */

@@ -31,6 +31,7 @@ static const struct {
     {CURLOPT_QUICK_EXIT, 1}, /* a name server that hangs holds nobody up */
     {CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1},
     {CURLOPT_FOLLOWLOCATION, 0},
+    {CURLOPT_PATH_AS_IS, 1}, /* as it may be signed */
     {CURLOPT_BUFFERSIZE, RECEIVE_BYTES},
     {CURLOPT_UPLOAD_BUFFERSIZE, SEND_BYTES},
     {CURLOPT_MAXAGE_CONN, IDLE_S},
