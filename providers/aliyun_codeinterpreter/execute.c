@@ -193,9 +193,10 @@ static enum sp_code read_output(struct running *r, struct sp_result *out, struct
  * whatever shape the service gives to that. */
 static bool is_late(const struct running *r, const struct sp_result *out)
 {
-    if (r->ended)
-        return out->execution_us > r->run->timeout_ms * 1000;
-    return r->items.timed_out || r->took_us >= r->seconds * 1000000;
+    if (r->items.timed_out)
+        return true;
+    return r->ended ? out->execution_us > r->run->timeout_ms * 1000
+                    : r->took_us >= r->seconds * 1000000;
 }
 
 static void conclude(const struct running *r, struct sp_result *out)
@@ -207,6 +208,8 @@ static void conclude(const struct running *r, struct sp_result *out)
         out->exit_code = 1;
         if (!r->items.failed)
             sp_result_warn(out, "AgentRun does not say how the program ended");
+    } else if (r->items.failed && out->exit_code == 0) {
+        out->exit_code = 1; /* the service knows better than a line that the program can print */
     }
 }
 

@@ -28,7 +28,7 @@ static enum sp_code join(const struct sp_sandbox_files *f, const char *path, str
     return sp_buf_addf(out, "%s%s%s", f->folder, *path ? "/" : "", path);
 }
 
-/* GET of one path. */
+/* GET of one path. What is refused is refused for that path alone. */
 static enum sp_code ask(const struct sp_sandbox_files *f, const struct sp_agentrun_call *kind,
                         const char *path, struct sp_agentrun_answer *answer, struct sp_error *err)
 {
@@ -44,7 +44,8 @@ static enum sp_code ask(const struct sp_sandbox_files *f, const struct sp_agentr
     call.path = url;
     call.query = query;
     call.time = f->time;
-    return sp_agentrun_insist(f->service, &call, answer, err);
+    enum sp_code rc = sp_agentrun_insist(f->service, &call, answer, err);
+    return rc == SP_E_DENIED || rc == SP_E_BUSY ? SP_E_INVALID : rc;
 }
 
 /* ---- listing ---- */
@@ -165,6 +166,8 @@ static enum sp_code list(struct sp_artifact_source *s, const char *folder, size_
         .what = "list artifacts", .path = "/filesystem", .n_query = 2, .max_body = LISTING_BYTES};
 
     enum sp_code rc = ask(f, &kind, folder, &answer, err);
+    if (rc == SP_E_LIMIT)
+        return sp_error_set(err, SP_E_INVALID, "the folder's listing is too long");
     if (rc)
         return answer.gone && !*folder ? SP_OK : rc; /* the program removed artifacts/ */
     return take_entries(f, folder, max, &answer, out, err);

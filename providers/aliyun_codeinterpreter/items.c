@@ -102,10 +102,13 @@ static enum sp_code add_name_and_value(const struct sp_json_value *item, struct 
 static enum sp_code write_error(const struct sp_json_value *item, struct sp_buf *out)
 {
     struct sp_json_value member;
+    enum sp_code rc = SP_OK;
 
     if (get_string(item, "text", &member))
-        return sp_json_unescape(&member, out);
-    enum sp_code rc = add_name_and_value(item, out);
+        rc = sp_json_unescape(&member, out);
+    if (rc || out->len > 0)
+        return rc;
+    rc = add_name_and_value(item, out);
     if (!rc && out->len == 0 && sp_json_get(item, "traceback", &member))
         rc = add_traceback(&member, out);
     return rc;
@@ -210,16 +213,12 @@ static enum sp_code read_all(struct sp_items *items)
 /* With or without an envelope. */
 static bool find_results(const char *body, size_t len, struct sp_items *out)
 {
-    struct sp_json_value root, data, id;
-    sp_auto(sp_buf_clear) struct sp_buf text = SP_BUF_INIT(sizeof(out->context_id) - 1);
+    struct sp_json_value root, data;
 
     if (sp_json_scan(body, len, &root, NULL) || root.type != SP_JSON_OBJECT)
         return false;
     if (sp_json_get(&root, "data", &data) && data.type == SP_JSON_OBJECT)
         root = data;
-    if (get_string(&root, "contextId", &id) && !sp_json_unescape(&id, &text) &&
-        !sp_utf8_has_control(sp_buf_str(&text), text.len))
-        memcpy(out->context_id, sp_buf_str(&text), text.len + 1);
     return sp_json_get(&root, "results", &out->results) && out->results.type == SP_JSON_ARRAY;
 }
 

@@ -106,6 +106,10 @@ static const struct {
      NULL},
     {"the service refuses", {LIST, 400, "{\"code\":\"X\"}", NULL, NULL}, NULL, "HTTP 400 X"},
     {"no listing", {LIST, 200, "{}", NULL, NULL}, NULL, "lists no entries"},
+    {"a file that may not be read",
+     {FETCH, 403, "{\"code\":\"ERR_FORBIDDEN\"}", NULL, NULL},
+     NULL,
+     "HTTP 403"},
     {"a file is gone", {FETCH, 404, "{\"code\":\"NOT_FOUND\"}", NULL, NULL}, NULL, "HTTP 404"},
 };
 
@@ -122,6 +126,38 @@ SP_TABLE_TEST(aliyun_files, trouble_with_files_does_not_fail_a_run, troubles, ro
     if (row->reason && stage.result.n_refused)
         cr_expect(strstr(stage.result.refused[0].reason, row->reason) != NULL, "%s: %s", row->name,
                   stage.result.refused[0].reason);
+}
+
+Test(aliyun_files, one_file_that_may_not_be_read_does_not_hide_the_others)
+{
+    static const struct step steps[] = {
+        {LIST, 200, ENTRIES(FILE_OF("a.csv", "1") "," FILE_OF("b.csv", "1")), NULL, NULL},
+        {FETCH, 403, "{\"code\":\"ERR_FORBIDDEN\"}", NULL, NULL},
+        {0}};
+    set_stage(steps, "");
+
+    cr_assert(eq(int, execute(), SP_OK), "%s", stage.err.msg);
+
+    cr_expect(eq(sz, stage.result.n_artifacts, 1));
+    expect_artifact(0, "b.csv", "x");
+    expect_refused(0, "a.csv", 0, "HTTP 403 ERR_FORBIDDEN");
+    cr_expect(stage.result.warning == NULL, "%s", stage.result.warning);
+}
+
+Test(aliyun_files, a_listing_without_end_is_named)
+{
+    enum { BYTES = 9 << 20 };
+    char *body = malloc(BYTES + 1);
+    memset(body, ' ', BYTES);
+    body[BYTES] = '\0';
+    const struct step steps[] = {{LIST, 200, body, NULL, NULL}, {0}};
+    set_stage(steps, "");
+
+    cr_assert(eq(int, execute(), SP_OK), "%s", stage.err.msg);
+
+    cr_expect(stage.result.warning == NULL, "%s", stage.result.warning);
+    expect_refused(0, "artifacts", 0, "the folder's listing is too long");
+    free(body);
 }
 
 Test(aliyun_files, fetching_ends_with_the_teardown)
