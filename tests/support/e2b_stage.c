@@ -18,17 +18,24 @@ static const struct sp_limits usual_limits = {.output_bytes = 1 << 20,
                                               .artifacts_total = 50 << 20,
                                               .timeout_ms = 600000};
 
-void e2b_stage_open(struct e2b_stage *s, const char *more)
+json_t *e2b_stage_settings(const struct e2b_stage *s, const char *more)
 {
     char text[1024];
 
-    sp_provider_close(s->provider);
-    s->provider = NULL;
     snprintf(text, sizeof text,
              "{\"api_key\":\"" KEY "\",\"api_url\":\"%s/\",\"sandbox_url\":\"%s\"%s%s}", s->url,
              s->url, *more ? "," : "", more);
-    json_auto_t *settings = json_loads(text, 0, NULL);
+    json_t *settings = json_loads(text, 0, NULL);
     cr_assert(settings != NULL, "%s", text);
+    return settings;
+}
+
+void e2b_stage_open(struct e2b_stage *s, const char *more)
+{
+    json_auto_t *settings = e2b_stage_settings(s, more);
+
+    sp_provider_close(s->provider);
+    s->provider = NULL;
     enum sp_code rc =
         sp_provider_open(sp_registry_find("e2b"), settings, &s->host, &s->provider, &s->err);
     cr_assert(eq(int, rc, SP_OK), "%s", s->err.msg);

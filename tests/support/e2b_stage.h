@@ -42,6 +42,8 @@ struct e2b_job {
 void e2b_stage_start(struct e2b_stage *s, const char *more);
 /* Opens it anew, in place of the one that is open. */
 void e2b_stage_open(struct e2b_stage *s, const char *more);
+/* The settings that it is opened with. */
+json_t *e2b_stage_settings(const struct e2b_stage *s, const char *more);
 /* Ends all. The server must have nothing to complain about, and no sandbox may live. */
 void e2b_stage_stop(struct e2b_stage *s);
 
