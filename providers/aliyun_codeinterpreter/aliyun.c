@@ -217,7 +217,9 @@ static enum sp_code aliyun_create(struct sp_provider *p, const struct sp_request
 static enum sp_code end_lease(void *ctx, const struct sp_lease *lease, int64_t deadline,
                               struct sp_error *err)
 {
-    return sp_sandbox_delete(((struct aliyun *)ctx)->service, lease->id, deadline, NULL, err);
+    const struct sp_agentrun_time time = {deadline, -1};
+
+    return sp_sandbox_delete(((struct aliyun *)ctx)->service, lease->id, &time, NULL, err);
 }
 
 static void aliyun_sweep(struct sp_provider *p)
@@ -231,7 +233,7 @@ static enum sp_code aliyun_destroy(struct sp_instance *instance, const struct sp
                                    struct sp_error *err)
 {
     struct aliyun *a = (struct aliyun *)instance->provider;
-    enum sp_code rc = sp_aliyun_end(a, instance->id, sp_deadline_in(run->teardown_ms), err);
+    enum sp_code rc = sp_aliyun_end(a, instance->id, run, err);
     free(instance);
     return rc;
 }

@@ -38,7 +38,7 @@ extern const struct sp_warm_ops sp_aliyun_warm_ops;
 /* How long a sandbox that was made ahead may wait for its run. */
 #define SP_ALIYUN_WARM_MS 240000
 /* destroy(): the sandbox and its lease. */
-SP_MUST_CHECK enum sp_code sp_aliyun_end(struct aliyun *a, const char *id, int64_t deadline,
+SP_MUST_CHECK enum sp_code sp_aliyun_end(struct aliyun *a, const char *id, const struct sp_run *run,
                                          struct sp_error *err);
 /* The operation of the provider. */
 SP_MUST_CHECK enum sp_code sp_aliyun_execute(struct sp_instance *instance,

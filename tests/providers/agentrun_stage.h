@@ -67,7 +67,7 @@ static struct stage {
     struct sp_result result;
     struct sp_error err;
     int cancel; /* an eventfd */
-    int64_t took_ms;
+    int64_t took_ms, cancelled_at;
     pthread_mutex_t lock; /* guards used and leases */
     const struct step *steps;
     bool warm_ones_sicken; /* they are well once, and not again */
@@ -348,6 +348,7 @@ static inline void destroy(void)
 
 static inline void cancel_now(void)
 {
+    stage.cancelled_at = sp_mono_ms();
     cr_assert(eq(int, eventfd_write(stage.cancel, 1), 0));
 }
 

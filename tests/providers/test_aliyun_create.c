@@ -424,6 +424,49 @@ SP_TABLE_TEST(aliyun_create, cancelling_ends_it_wherever_it_is, cancelled, row)
     cr_expect(eq(sz, leases_left(), 0));
 }
 
+/* The service hangs, also when it is to delete. */
+static const struct {
+    const char *name;
+    struct step steps[4];
+    int requests; /* until it is cancelled */
+    enum sp_code rc;
+} hanging[] = {
+    {"while it is made",
+     {{CREATE, -1, NULL, NULL, NULL},
+      {DELETE_BOX, -1, NULL, NULL, NULL},
+      {DELETE_BOX, -1, NULL, NULL, NULL}},
+     2,
+     SP_E_CANCELLED},
+    {"while it starts",
+     {{HEALTH, -1, NULL, NULL, NULL},
+      {DELETE_BOX, -1, NULL, NULL, NULL},
+      {DELETE_BOX, -1, NULL, NULL, NULL}},
+     3,
+     SP_E_CANCELLED},
+    {"while what failed is deleted",
+     {{CONTEXT, 400, "", NULL, NULL},
+      {DELETE_BOX, -1, NULL, NULL, NULL},
+      {DELETE_BOX, -1, NULL, NULL, NULL}},
+     5,
+     SP_E_INVALID},
+};
+
+SP_TABLE_TEST(aliyun_create, a_cancelled_one_waits_for_no_service, hanging, row)
+{
+    int n = row->requests;
+    pthread_t thread;
+    set_stage(row->steps, "");
+    cr_assert(eq(int, pthread_create(&thread, NULL, cancel_when_asked, &n), 0));
+
+    cr_expect(eq(int, create(), row->rc), "%s: %s", row->name, stage.err.msg);
+
+    pthread_join(thread, NULL);
+    cr_expect(sp_mono_ms() - stage.cancelled_at < 1000, "%s: %lld ms", row->name,
+              (long long)(sp_mono_ms() - stage.cancelled_at));
+    cr_expect(eq(sz, leases_left(), 1), "%s", row->name);
+    sp_http_server_release(&stage.server);
+}
+
 Test(aliyun_create, a_lease_is_put_before_and_outlasts_the_run)
 {
     char data[128];
@@ -500,6 +543,24 @@ Test(aliyun_create, destroying_does_not_heed_the_cancellation)
 
     cr_expect(eq(int, asked(DELETE_BOX), 1));
     cr_expect(eq(sz, leases_left(), 0));
+}
+
+Test(aliyun_create, destroying_waits_for_no_service_once_it_is_cancelled)
+{
+    static const struct step steps[] = {
+        {DELETE_BOX, -1, NULL, NULL, NULL}, {DELETE_BOX, -1, NULL, NULL, NULL}, {0}};
+    int n = 5; /* the deletion */
+    pthread_t thread;
+    set_stage(steps, "");
+    cr_assert(eq(int, create(), SP_OK), "%s", stage.err.msg);
+    cr_assert(eq(int, pthread_create(&thread, NULL, cancel_when_asked, &n), 0));
+
+    destroy();
+
+    pthread_join(thread, NULL);
+    cr_expect(sp_mono_ms() - stage.cancelled_at < 1000);
+    cr_expect(eq(sz, leases_left(), 1));
+    sp_http_server_release(&stage.server);
 }
 
 Test(aliyun_create, what_a_dead_worker_left_is_swept)
