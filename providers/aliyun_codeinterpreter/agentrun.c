@@ -20,6 +20,7 @@ enum {
     HEADERS_MAX = SP_ALIYUN_HEADERS_MAX + 3, /* signed ones, two that are not, NULL */
 };
 #define VERSION "2025-09-10"
+#define HOST_LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._:[]"
 #define JSON_TYPE "application/json; charset=utf-8"
 
 struct plane {
@@ -31,6 +32,7 @@ struct plane {
 struct sp_agentrun {
     struct sp_aliyun_key key; /* its texts are ours */
     struct plane control, data;
+    char *address; /* for leases */
 };
 
 static void free_secret(const char *text)
@@ -52,6 +54,7 @@ void sp_agentrun_free(struct sp_agentrun *service)
         return;
     clear_plane(&service->control);
     clear_plane(&service->data);
+    free(service->address);
     free_secret(service->key.id);
     free_secret(service->key.secret);
     free_secret(service->key.token);
@@ -64,6 +67,31 @@ static bool is_given(const char *text)
     return text && *text;
 }
 
+/* The usual port of a scheme is not part of the Host header. */
+static void cut(char *base)
+{
+    const char *usual = strncmp(base, "https:", 6) == 0 ? ":443" : ":80";
+    size_t len = strlen(base);
+
+    while (len > 0 && base[len - 1] == '/')
+        len--;
+    base[len] = '\0';
+    if (len > strlen(usual) && strcmp(base + len - strlen(usual), usual) == 0)
+        base[len - strlen(usual)] = '\0';
+}
+
+/* After the scheme; NULL: it is neither https nor http. */
+static const char *host_of(const char *base)
+{
+    static const char *const schemes[] = {"https://", "http://"};
+
+    for (size_t i = 0; i < SP_COUNT(schemes); i++) {
+        if (strncmp(base, schemes[i], strlen(schemes[i])) == 0)
+            return base + strlen(schemes[i]);
+    }
+    return NULL;
+}
+
 /* Sets where a plane is; takes base. A path or a user name would not be covered by the signature.
  */
 static enum sp_code set_plane(struct plane *plane, const char *setting, char *base,
@@ -72,13 +100,12 @@ static enum sp_code set_plane(struct plane *plane, const char *setting, char *ba
     plane->base = base;
     if (!base)
         return sp_error_set(err, SP_E_NOMEM, "out of memory");
-    for (size_t len = strlen(base); len > 0 && base[len - 1] == '/'; len--)
-        base[len - 1] = '\0';
-    const char *host = strstr(base, "://");
-    plane->host = host ? host + 3 : "";
-    if (!*plane->host || plane->host[strcspn(plane->host, "/?#@ ")]) {
+    cut(base);
+    plane->host = host_of(base);
+    if (!plane->host || !*plane->host || plane->host[strspn(plane->host, HOST_LETTERS)]) {
         return sp_error_set(err, SP_E_INVALID,
-                            "%s: must be scheme://host or scheme://host:port, without a path",
+                            "%s: must be scheme://host or scheme://host:port, without a path, the "
+                            "scheme being https or http",
                             setting);
     }
     return sp_http_new(&plane->http, err);
@@ -109,7 +136,7 @@ static char *with_ram(char *base)
     size_t len = sizeof(suffix) - 1;
 
     if (!dot || (!strstr(dot, ".agentrun-data.") && !strstr(dot, ".funagent-data-pre.")) ||
-        memcmp(dot - len, suffix, len) == 0) /* a scheme stands before it */
+        (size_t)(dot - base) < len || memcmp(dot - len, suffix, len) == 0)
         return base;
     sp_auto(sp_free_str) char *plain = base;
     char *other = NULL;
@@ -139,6 +166,16 @@ static enum sp_code copy_key(struct sp_aliyun_key *to, const struct sp_aliyun_ke
                : sp_error_set(err, SP_E_NOMEM, "out of memory");
 }
 
+/* An endpoint of the user's own may lead to several accounts. */
+static enum sp_code set_address(struct sp_agentrun *service, const char *account_id,
+                                struct sp_error *err)
+{
+    if (asprintf(&service->address, "%s %s", service->data.base, account_id) >= 0)
+        return SP_OK;
+    service->address = NULL;
+    return sp_error_set(err, SP_E_NOMEM, "out of memory");
+}
+
 enum sp_code sp_agentrun_new(const struct sp_agentrun_options *options, struct sp_agentrun **out,
                              struct sp_error *err)
 {
@@ -150,6 +187,8 @@ enum sp_code sp_agentrun_new(const struct sp_agentrun_options *options, struct s
         rc = set_plane(&service->control, "control_endpoint", control_base(options), err);
     if (!rc)
         rc = set_plane(&service->data, "data_endpoint", data_base(options), err);
+    if (!rc)
+        rc = set_address(service, options->account_id, err);
     if (rc) {
         sp_agentrun_free(service);
         return rc;
@@ -160,7 +199,7 @@ enum sp_code sp_agentrun_new(const struct sp_agentrun_options *options, struct s
 
 const char *sp_agentrun_address(const struct sp_agentrun *service)
 {
-    return service->data.base;
+    return service->address;
 }
 
 void sp_agentrun_answer_clear(struct sp_agentrun_answer *answer)

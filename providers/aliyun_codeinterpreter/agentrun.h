@@ -25,7 +25,7 @@ SP_MUST_CHECK enum sp_code sp_agentrun_new(const struct sp_agentrun_options *opt
 void sp_agentrun_free(struct sp_agentrun *service);
 SP_AUTO(struct sp_agentrun *, sp_agentrun_free)
 
-/* The data plane's address, by which sandboxes of this service and account are known. Borrowed. */
+/* The data plane's address and the account, by which sandboxes are known to be ours. Borrowed. */
 const char *sp_agentrun_address(const struct sp_agentrun *service);
 
 /* Until when, and what ends it earlier. */

@@ -14,6 +14,7 @@
 
 #define ALIBABA_KEY_ID "ALIBABA_CLOUD_ACCESS_KEY_ID"
 #define ACCOUNT_ENV "AGENTRUN_ACCOUNT_ID FC_ACCOUNT_ID"
+#define TOKEN_ENV "AGENTRUN_SECURITY_TOKEN"
 
 static const char *const regions[] = {"cn-hangzhou", "cn-beijing",   "cn-shanghai",
                                       "cn-shenzhen", "cn-guangzhou", "ap-southeast-1",
@@ -43,7 +44,7 @@ static const struct sp_field fields[] = {
                .label = "Execution Timeout (seconds)",
                .help = "longest run of a program, seconds; the service allows 30"),
     SP_ROW_STR(struct aliyun_settings, security_token, .flags = SP_SECRET | SP_NO_DEFAULT,
-               .env = "AGENTRUN_SECURITY_TOKEN", .label = "Security Token",
+               .env = TOKEN_ENV, .label = "Security Token",
                .help = "token that belongs to temporary credentials; empty: none, or "
                        "ALIBABA_CLOUD_SECURITY_TOKEN where the key is that of "
                        "ALIBABA_CLOUD_ACCESS_KEY_ID"),
@@ -58,25 +59,31 @@ static const struct sp_field fields[] = {
                .label = "Pool Size", .help = "sandboxes kept ready; 0: each is made for its run"),
 };
 
+/* Of the settings, or of the environment where they leave it out; "": of neither. */
+static const char *text_or_env(json_t *settings, const char *key, const char *env)
+{
+    char name[SP_ENV_NAME_MAX];
+    const char *text = json_object_get(settings, key) ? NULL : sp_env_first(env, name);
+
+    return text ? text : sp_setting_text(settings, key);
+}
+
 /* The key of temporary credentials, which are of no use without their token. */
 static bool is_temporary(json_t *settings, const char *key_id)
 {
-    return strncmp(key_id, "STS.", 4) == 0 && *sp_setting_text(settings, "security_token");
+    return strncmp(key_id, "STS.", 4) == 0 && *text_or_env(settings, "security_token", TOKEN_ENV);
 }
 
 static enum sp_code check_account(json_t *settings, struct sp_error *err)
 {
-    char name[SP_ENV_NAME_MAX];
     const char *key_id = sp_setting_text(settings, "access_key_id");
-    const char *account = sp_setting_text(settings, "account_id");
+    const char *account = text_or_env(settings, "account_id", ACCOUNT_ENV);
 
     if (*key_id && strncmp(key_id, "LTAI", 4) != 0 && !is_temporary(settings, key_id)) {
         return sp_error_set(err, SP_E_INVALID,
                             "access_key_id: Invalid AccessKey ID format, it must begin with LTAI");
     }
-    if (!*account && !json_object_get(settings, "account_id"))
-        account = sp_env_first(ACCOUNT_ENV, name);
-    if (!account || !*account)
+    if (!*account)
         return sp_error_set(err, SP_E_INVALID, "account_id: the Account ID is required");
     if (account[strspn(account, "0123456789")])
         return sp_error_set(err, SP_E_INVALID, "account_id: the Account ID has digits only");

@@ -476,7 +476,8 @@ Test(aliyun_create, a_lease_is_put_before_and_outlasts_the_run)
 
     cr_assert(eq(sz, stage.n_leases, 1));
     cr_expect(eq(str, stage.leases[0].id, stage.instance->id));
-    snprintf(data, sizeof(data), "{\"worker\":\"test\",\"service\":\"%s\"}", stage.server.url);
+    snprintf(data, sizeof(data), "{\"worker\":\"test\",\"service\":\"%s 1234567890\"}",
+             stage.server.url);
     cr_expect(eq(str, stage.leases[0].data, data));
     cr_expect(LONG_MS + 50000 < stage.leases[0].ttl_ms);
     destroy();
@@ -571,9 +572,11 @@ Test(aliyun_create, what_a_dead_worker_left_is_swept)
                                         {DELETE_BOX, 500, "", NULL, NULL},
                                         {0}};
     static const char *const ids[] = {"DEAD1", "ALIVE", "DEAD2", "DEAD3", "DEAD ELSEWHERE"};
+    char service[96];
     set_stage(steps, "");
+    snprintf(service, sizeof(service), "%s 1234567890", stage.server.url);
     for (size_t i = 0; i < SP_COUNT(ids); i++)
-        leave_lease(ids[i], strchr(ids[i], ' ') ? "https://other" : stage.server.url);
+        leave_lease(ids[i], strchr(ids[i], ' ') ? "https://other" : service);
     stage.leases[1].expired = false;
 
     sp_provider_sweep(stage.provider);
