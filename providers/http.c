@@ -294,14 +294,16 @@ static enum sp_code drive(const struct call *call, CURLcode *result)
 {
     CURLM *multi = call->handle->multi;
     int fd = call->request->cancel_fd, running = 1, left = 0;
+    struct curl_waitfd cancel = {.fd = fd, .events = CURL_WAIT_POLLIN};
     CURLMcode rc = curl_multi_add_handle(multi, call->handle->easy);
 
+    if (!rc && is_cancelled(fd))
+        return fail(call, SP_E_CANCELLED, "cancelled");
     while (!rc && running) {
-        if (is_cancelled(fd))
+        if (cancel.revents)
             return fail(call, SP_E_CANCELLED, "cancelled");
         if (time_to_wait(call) == 0)
             return fail(call, SP_E_TIMEOUT, "no whole answer in time");
-        struct curl_waitfd cancel = {.fd = fd, .events = CURL_WAIT_POLLIN};
         rc = curl_multi_perform(multi, &running);
         if (!rc && running)
             rc = curl_multi_poll(multi, &cancel, fd >= 0, time_to_wait(call), NULL);
@@ -356,7 +358,7 @@ enum sp_code sp_http_do(struct sp_http *http, const struct sp_http_request *requ
         return rc;
     if (sp_deadline_left(sp_deadline_min(request->connect_deadline, request->deadline)) == 0)
         return fail(&call, SP_E_TIMEOUT, "no time was left to begin");
-    rc = sp_http_take(http, &call.handle, err);
+    rc = sp_http_take(http, request->url, &call.handle, err);
     if (rc)
         return rc;
     rc = do_call(&call, headers);

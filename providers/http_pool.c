@@ -5,8 +5,10 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "providers/http.h"
 #include "providers/http_authorities.h"
 
@@ -81,7 +83,6 @@ static bool make_share(struct sp_http *http)
     return http->share && !curl_share_setopt(http->share, CURLSHOPT_LOCKFUNC, lock_shared) &&
            !curl_share_setopt(http->share, CURLSHOPT_UNLOCKFUNC, unlock_shared) &&
            !curl_share_setopt(http->share, CURLSHOPT_USERDATA, http) &&
-           !curl_share_setopt(http->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS) &&
            !curl_share_setopt(http->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
 }
 
@@ -112,6 +113,7 @@ static void handles_free(struct sp_http_handle *handle)
         struct sp_http_handle *next = handle->next;
         curl_easy_cleanup(handle->easy);
         (void)curl_multi_cleanup(handle->multi);
+        free(handle->origin);
         free(handle);
         handle = next;
     }
@@ -130,16 +132,26 @@ void sp_http_free(struct sp_http *http)
     free(http);
 }
 
-static struct sp_http_handle *handle_new(struct sp_http *http)
+/* Scheme, host and port: how much of an address that is. */
+static size_t origin_len(const char *url)
+{
+    const char *host = strstr(url, "://");
+    size_t scheme = host ? (size_t)(host + 3 - url) : 0;
+
+    return scheme + strcspn(url + scheme, "/?#");
+}
+
+static struct sp_http_handle *handle_new(struct sp_http *http, const char *url)
 {
     struct sp_http_handle *handle = calloc(1, sizeof *handle);
 
     if (!handle)
         return NULL;
     handle->socket = CURL_SOCKET_BAD;
+    handle->origin = sp_memdup(url, origin_len(url));
     handle->easy = curl_easy_init();
     handle->multi = curl_multi_init();
-    if (handle->easy && handle->multi &&
+    if (handle->origin && handle->easy && handle->multi &&
         !curl_multi_setopt(handle->multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS) &&
         !curl_easy_setopt(handle->easy, CURLOPT_SHARE, http->share))
         return handle;
@@ -171,12 +183,23 @@ static CURLcode set_options(struct sp_http *http, CURL *easy)
     return rc;
 }
 
-static struct sp_http_handle *pop(struct sp_http *http)
+static bool leads_to(const struct sp_http_handle *handle, const char *url, size_t len)
 {
+    return strncmp(handle->origin, url, len) == 0 && handle->origin[len] == '\0';
+}
+
+/* The first one that leads there; NULL: there is none. */
+static struct sp_http_handle *pop(struct sp_http *http, const char *url)
+{
+    size_t len = origin_len(url);
+
     (void)pthread_mutex_lock(&http->lock);
-    struct sp_http_handle *handle = http->idle;
+    struct sp_http_handle **at = &http->idle;
+    while (*at && !leads_to(*at, url, len))
+        at = &(*at)->next;
+    struct sp_http_handle *handle = *at;
     if (handle) {
-        http->idle = handle->next;
+        *at = handle->next;
         handle->next = NULL;
     }
     (void)pthread_mutex_unlock(&http->lock);
@@ -189,16 +212,17 @@ static bool is_spoilt(const struct sp_http_handle *handle)
     return poll(&(struct pollfd){.fd = handle->socket, .events = POLLIN}, 1, 0) > 0;
 }
 
-enum sp_code sp_http_take(struct sp_http *http, struct sp_http_handle **out, struct sp_error *err)
+enum sp_code sp_http_take(struct sp_http *http, const char *url, struct sp_http_handle **out,
+                          struct sp_error *err)
 {
-    struct sp_http_handle *handle = pop(http);
+    struct sp_http_handle *handle = pop(http, url);
 
     while (handle && is_spoilt(handle)) {
         handles_free(handle);
-        handle = pop(http);
+        handle = pop(http, url);
     }
     if (!handle)
-        handle = handle_new(http);
+        handle = handle_new(http, url);
     CURLcode rc = handle ? set_options(http, handle->easy) : CURLE_OUT_OF_MEMORY;
     if (!rc) {
         *out = handle;
@@ -234,4 +258,12 @@ void sp_http_drop(struct sp_http_handle *handle)
 {
     (void)curl_multi_remove_handle(handle->multi, handle->easy);
     handles_free(handle);
+}
+
+void sp_http_forget(struct sp_http *http, const char *url)
+{
+    struct sp_http_handle *handle;
+
+    while (url && (handle = pop(http, url)) != NULL)
+        handles_free(handle);
 }
