@@ -153,8 +153,10 @@ static enum sp_code run_script(struct sp_leases *leases, const char *script, con
     int argc = 5;
     int n = snprintf(hash, sizeof hash, "%s:lease:%s", leases->prefix, provider);
 
-    if (n < 0 || (size_t)n >= sizeof hash)
-        return sp_error_set(err, SP_E_INVALID, "redis.prefix is too long");
+    if (n < 0 || (size_t)n >= sizeof hash) {
+        sp_error_set(err, SP_E_INVALID, "redis.prefix is too long");
+        return SP_E_INVALID;
+    }
     (void)snprintf(until, sizeof until, "%s:until", hash);
     for (int i = 0; i < 3 && args[i]; i++)
         argc++;
@@ -253,9 +255,10 @@ static enum sp_code lease_list(void *ctx, const char *provider, json_t **out, st
     json_auto_t *list = json_array();
     enum sp_code rc = SP_OK;
 
-    if (is_settled(ctx))
+    if (is_settled(ctx)) {
         rc = run_script(ctx, list_script, provider, (const char *const[]){NULL, NULL, NULL}, &found,
                         err);
+    }
     for (size_t i = 0; !rc && found && i + 1 < found->elements; i += 2) {
         const char *id = found->element[i]->str;
         if (json_array_append_new(
