@@ -181,20 +181,15 @@ static enum sp_code refused(struct job *job, const struct sp_supervisor_end *end
     return sp_error_set(err, SP_E_INVALID, "the sandbox does not start programs (%s)", end->why);
 }
 
-/* Nothing was written down: the program ended the supervisor along with itself, or that does not
- * work there. */
-static enum sp_code settle_unknown(struct job *job, const struct sp_e2b_process_end *end,
-                                   struct sp_error *err)
+/* The program ended the supervisor along with itself. What lies in the place of the result is its
+ * own then, of whatever kind, and not opened. */
+static void settle_killed(struct job *job, const struct sp_e2b_process_end *end)
 {
     static const struct {
         const char *status;
         int signal;
     } signals[] = {{"signal: killed", 9}, {"signal: terminated", 15}, {"signal: hangup", 1}};
 
-    if (end->exited) {
-        return sp_error_set(err, SP_E_INVALID, "the supervisor does not work in the sandbox (%s)",
-                            end->status);
-    }
     for (size_t i = 0; i < SP_COUNT(signals); i++) {
         if (strcmp(end->status, signals[i].status) == 0)
             job->out->signal = signals[i].signal;
@@ -202,7 +197,6 @@ static enum sp_code settle_unknown(struct job *job, const struct sp_e2b_process_
     if (job->out->signal > 0)
         job->out->exit_code = -job->out->signal;
     sp_result_warn(job->out, "the program's end was not recorded: its supervisor was killed");
-    return SP_OK;
 }
 
 static enum sp_code settle(struct job *job, const struct sp_supervisor_end *how,
@@ -219,7 +213,10 @@ static enum sp_code settle(struct job *job, const struct sp_supervisor_end *how,
     case SP_FAR_REFUSED:
         return refused(job, how, err);
     case SP_FAR_UNKNOWN:
-        return settle_unknown(job, end, err);
+        return sp_error_set(err, SP_E_INVALID,
+                            "the supervisor does not work in the sandbox, or the program took its "
+                            "folder away (%s)",
+                            end->status);
     }
     return SP_OK;
 }
@@ -249,6 +246,10 @@ static enum sp_code read_end(struct job *job, const struct sp_e2b_process_end *e
     struct sp_bytes document;
     bool missing = false;
 
+    if (!end->exited) {
+        settle_killed(job, end);
+        return SP_OK;
+    }
     enum sp_code rc = sp_envd_get(&job->place->envd, job->result, limits, &file, &missing, err);
     if (rc == SP_E_LIMIT) {
         job->out->outcome = SP_OUTCOME_LIMIT;
