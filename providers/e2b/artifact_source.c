@@ -97,21 +97,22 @@ static int64_t size_of(const struct sp_json_value *object)
     return sp_parse_i64(text, 0, INT64_MAX, &size) ? size : 0;
 }
 
-/* False: it is none, or has a name that leads elsewhere. */
-static bool read_entry(const struct sp_json_value *object, struct entry *out)
+/* *usable: it is one, and its name leads nowhere else. */
+static enum sp_code read_entry(const struct sp_json_value *object, struct entry *out, bool *usable)
 {
     struct sp_json_value name;
 
-    if (object->type != SP_JSON_OBJECT || !sp_json_get(object, "name", &name) ||
-        name.type != SP_JSON_STRING || sp_json_unescape(&name, &out->name))
-        return false;
+    *usable = object->type == SP_JSON_OBJECT && sp_json_get(object, "name", &name) &&
+              name.type == SP_JSON_STRING;
+    if (!*usable)
+        return SP_OK;
+    enum sp_code rc = sp_json_unescape(&name, &out->name);
     const char *text = sp_buf_str(&out->name);
-    if (!*text || strchr(text, '/') || strlen(text) != out->name.len || strcmp(text, ".") == 0 ||
-        strcmp(text, "..") == 0)
-        return false;
+    *usable = !rc && *text && !strchr(text, '/') && strlen(text) == out->name.len &&
+              strcmp(text, ".") != 0 && strcmp(text, "..") != 0;
     out->type = type_of(object);
     out->size = size_of(object);
-    return true;
+    return rc == SP_E_LIMIT ? SP_OK : rc;
 }
 
 static enum sp_code remember(struct source *s, const char *folder, const struct entry *entry)
@@ -139,13 +140,15 @@ static enum sp_code add_entry(struct source *s, const char *folder,
                               struct sp_artifact_names *out)
 {
     sp_auto(entry_clear) struct entry entry = {.name = SP_BUF_INIT(ENTRY_BYTES)};
+    bool usable = false;
 
-    if (!read_entry(object, &entry))
-        return SP_OK;
+    enum sp_code rc = read_entry(object, &entry, &usable);
+    if (rc || !usable)
+        return rc;
     out->more = out->n == max;
     if (out->more)
         return SP_OK;
-    enum sp_code rc = sp_artifact_names_add(out, sp_buf_str(&entry.name), entry.type);
+    rc = sp_artifact_names_add(out, sp_buf_str(&entry.name), entry.type);
     return rc ? rc : remember(s, folder, &entry);
 }
 
@@ -179,7 +182,8 @@ static enum sp_code read_list(struct source *s, const char *folder, const struct
 static enum sp_code check_root(struct source *s, bool *missing, struct sp_error *err)
 {
     sp_auto(sp_buf_clear) struct sp_buf answer = SP_BUF_INIT(ENTRY_BYTES);
-    const struct sp_envd_question question = {"Stat", s->folder, ENTRY_BYTES, missing};
+    const struct sp_envd_question question = {
+        .method = "Stat", .path = s->folder, .max_body = ENTRY_BYTES, .missing = missing};
     struct sp_json_value root, entry;
 
     enum sp_code rc = sp_envd_ask(s->envd, &question, s->limits, &answer, err);
@@ -200,7 +204,8 @@ static enum sp_code list_folder(struct source *s, const char *folder, size_t max
     sp_auto(sp_buf_clear) struct sp_buf answer = SP_BUF_INIT(LIST_BYTES);
     sp_auto(sp_free_str) char *path = join(s->folder, folder);
     bool missing = false;
-    const struct sp_envd_question question = {"ListDir", path, LIST_BYTES, &missing};
+    const struct sp_envd_question question = {
+        .method = "ListDir", .path = path, .max_body = LIST_BYTES, .missing = &missing};
 
     if (!path)
         return sp_error_set(err, SP_E_NOMEM, "out of memory");
@@ -210,9 +215,10 @@ static enum sp_code list_folder(struct source *s, const char *folder, size_t max
     return rc || missing ? rc : read_list(s, folder, &answer, max, out, err);
 }
 
-static bool is_taken(const struct sp_artifact_names *names, const char *name)
+/* Whether one of the first n names is this. */
+static bool is_taken(const struct sp_artifact_names *names, size_t n, const char *name)
 {
-    for (size_t i = 0; i < names->n; i++) {
+    for (size_t i = 0; i < n; i++) {
         if (strcmp(names->names[i].name, name) == 0)
             return true;
     }
@@ -220,19 +226,21 @@ static bool is_taken(const struct sp_artifact_names *names, const char *name)
 }
 
 /* result-1.png, result-2.html, ..., beside the files. */
-static enum sp_code list_shown(struct source *s, struct sp_artifact_names *out,
+static enum sp_code list_shown(struct source *s, size_t max, struct sp_artifact_names *out,
                                struct sp_error *err)
 {
+    size_t files = out->n;
     enum sp_code rc = SP_OK;
     int number = 0;
 
-    for (size_t i = 0; s->shown && i < s->shown->n && !rc; i++) {
+    for (size_t i = 0; s->shown && i < s->shown->n && out->n < max && !rc; i++) {
         struct sp_kernel_item *item = &s->shown->items[i];
         do {
             snprintf(item->name, sizeof(item->name), "result-%d.%s", ++number, item->extension);
-        } while (is_taken(out, item->name));
+        } while (is_taken(out, files, item->name));
         rc = sp_artifact_names_add(out, item->name, SP_ARTIFACT_FILE);
     }
+    out->more |= s->shown && (s->shown->more || out->n - files < s->shown->n);
     return rc ? sp_error_set(err, rc, "out of memory") : SP_OK;
 }
 
@@ -247,7 +255,7 @@ static enum sp_code source_list(struct sp_artifact_source *base, const char *fol
     enum sp_code rc = check_root(s, &missing, err);
     if (!rc && !missing)
         rc = list_folder(s, folder, max, out, err);
-    return rc ? rc : list_shown(s, out, err);
+    return rc ? rc : list_shown(s, max, out, err);
 }
 
 static int by_path(const void *a, const void *b)

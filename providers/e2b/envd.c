@@ -196,6 +196,14 @@ enum sp_code sp_envd_get(const struct sp_envd *envd, const char *path,
 
 /* ---- folders ---- */
 
+/* Tells who wants to know it. */
+static bool is_found(bool *out, bool found)
+{
+    if (out)
+        *out = found;
+    return out && found;
+}
+
 enum sp_code sp_envd_ask(const struct sp_envd *envd, const struct sp_envd_question *question,
                          const struct sp_e2b_limits *limits, struct sp_buf *out,
                          struct sp_error *err)
@@ -224,9 +232,8 @@ enum sp_code sp_envd_ask(const struct sp_envd *envd, const struct sp_envd_questi
                                      .type = "application/json",
                                      .repeat = true};
     enum sp_code rc = send_call(envd, &call, plain_url(envd, path), limits, &response, err);
-    if (question->missing)
-        *question->missing = response.status == 404;
-    if (rc && question->missing && *question->missing)
+    if (is_found(question->missing, response.status == 404) ||
+        is_found(question->exists, rc == SP_E_INVALID && response.status == 409))
         return SP_OK;
     if (rc)
         return rc;

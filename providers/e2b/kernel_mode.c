@@ -19,12 +19,17 @@ static enum sp_code make_folder(struct sp_e2b_place *place, const struct sp_e2b_
 {
     sp_auto(sp_buf_clear) struct sp_buf answer = SP_BUF_INIT(ANSWER_BYTES);
     char name[64], uuid[37];
-    const struct sp_envd_question question = {"MakeDir", name, ANSWER_BYTES, NULL};
+    bool exists = false;
+    const struct sp_envd_question make = {
+        .method = "MakeDir", .path = name, .max_body = ANSWER_BYTES, .exists = &exists};
+    const struct sp_envd_question look = {.method = "Stat", .path = name, .max_body = ANSWER_BYTES};
     const char *path = NULL;
 
     sp_random_uuid(uuid);
     snprintf(name, sizeof(name), "ragflow-codeexec.%s", uuid);
-    enum sp_code rc = sp_envd_ask(&place->envd, &question, limits, &answer, err);
+    enum sp_code rc = sp_envd_ask(&place->envd, &make, limits, &answer, err);
+    if (!rc && exists) /* made by a call whose answer was lost */
+        rc = sp_envd_ask(&place->envd, &look, limits, &answer, err);
     if (rc)
         return rc;
     json_auto_t *root = json_loadb(sp_buf_str(&answer), answer.len, 0, NULL);
@@ -63,6 +68,7 @@ static enum sp_code settle_error(struct sp_kernel_output *o, struct sp_result *o
                                  struct sp_error *err)
 {
     if (!*o->error_name) {
+        out->exit_code = -1; /* the driver says it of every program, unless that one prevents it */
         sp_result_warn(out, "the program's end was not recorded");
         return SP_OK;
     }

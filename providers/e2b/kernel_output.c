@@ -120,8 +120,11 @@ static enum sp_code keep_form(struct sp_kernel_output *o, size_t form, struct sp
     struct sp_kernel_shown *shown = &o->shown;
     struct sp_kernel_item item = {.extension = forms[form].extension,
                                   .data = SP_BUF_INIT(SP_BUF_UNBOUNDED)};
-    struct sp_kernel_item *grown = reallocarray(shown->items, shown->n + 1, sizeof(*grown));
 
+    shown->more |= shown->n == SP_KERNEL_SHOWN_MAX;
+    if (shown->more)
+        return SP_OK;
+    struct sp_kernel_item *grown = reallocarray(shown->items, shown->n + 1, sizeof(*grown));
     if (!grown)
         return SP_E_NOMEM;
     shown->items = grown;

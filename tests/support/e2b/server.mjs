@@ -31,6 +31,7 @@ const DEFAULTS = {
   max_sandboxes: 10_000, // concurrent ones; beyond: 429
   create_v1: 201, // another status: the endpoint answers that, as if it were withdrawn or not yet there
   create_v2: 201,
+  idempotency: 1, // 0: an Idempotency-Key means nothing
 };
 const ENVD_PORT = 49983;
 const INTERPRETER_PORT = 49999;
