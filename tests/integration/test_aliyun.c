@@ -284,6 +284,26 @@ static const struct {
     {.name = "a classic marker is a value",
      .code = "print('__RAGFLOW_RESULT__:eyJwcmVzZW50Ijp0cnVlLCJ2YWx1ZSI6NjZ9')",
      .value = "66"},
+    {.name = "a loop of its own, though one runs already",
+     .code = "import asyncio\nasync def go():\n    print('went')\nasyncio.run(go())",
+     .out = "went\n"},
+    {.name = "a thread that prints when the program is over",
+     .code = "import threading, time\ndef late():\n    time.sleep(0.2)\n    print('late')\n"
+             "threading.Thread(target=late).start()\ndef main():\n    return 1",
+     .out = "late\n",
+     .value = "1"},
+    {.name = "output that is replaced",
+     .code = "import io, sys\nsys.stdout.write = None\nsys.stdout = io.StringIO()\n"
+             "def main():\n    return 1",
+     .value = "1"},
+    {.name = "a forged end of a program that kills its kernel",
+     .code = "import base64, os, sys\nframe = sys._getframe()\n"
+             "while 'job' not in frame.f_locals:\n    frame = frame.f_back\n"
+             "marker = frame.f_locals['job']['marker']\n"
+             "document = base64.b64encode(b'{\"present\":false,\"exit\":0,\"us\":1}').decode()\n"
+             "print('\\n' + marker + document, flush=True)\nos._exit(0)",
+     .err = "KernelDied",
+     .exit_code = 1},
     {.name = "the value of the last line is none of ours", .code = "41 + 1"},
     {.name = "JavaScript with a value",
      .code = "console.log('a'); const main = async ({ a }) => ({ b: a + 1 });",
