@@ -10,10 +10,12 @@ enum {
     RETRY_MS = 60000, /* so that one that cannot be ended does not stand before the others */
 };
 
+/* That the store is away the host tells, once for all. */
 static void complain(const char *event, const char *provider, const char *id,
                      const struct sp_error *err)
 {
-    sp_log(SP_WARN, event, sp_s("provider", provider), sp_s("lease", id), sp_s("error", err->msg));
+    sp_log(err->code == SP_E_UNAVAILABLE ? SP_DEBUG : SP_WARN, event, sp_s("provider", provider),
+           sp_s("lease", id), sp_s("error", err->msg));
 }
 
 static enum sp_code put(const struct sp_host *host, const char *provider,
@@ -86,7 +88,8 @@ static bool sweep_one(const struct sweep *s, json_t *listed)
         strcmp(lease.service, s->service) != 0)
         return false; /* its own workers' matter */
     if (s->end(s->ctx, &lease, s->deadline, &err)) {
-        complain("sweep_failed", s->provider, lease.id, &err);
+        sp_log(SP_WARN, "sweep_failed", sp_s("provider", s->provider), sp_s("lease", lease.id),
+               sp_s("error", err.msg));
         postpone(s->host, s->provider, lease.id, RETRY_MS);
         return false;
     }

@@ -3,7 +3,8 @@
  * dies (struct sp_host, provider.h). A record is put before the thing is made, and dropped once it
  * is known to be gone. Its data is a JSON object: {"worker", "service", "sandbox"?}, the worker for
  * people, see below. A host without leases is fine: nothing is recorded then, and the service's own
- * time ends what is left. Failures are logged, and no reason not to run. Thread: any.
+ * time ends what is left. A failure is no reason not to run; it is logged, save that the host's
+ * store is away, which the host says itself. Thread: any.
  */
 #pragma once
 

@@ -14,11 +14,13 @@
 
 struct sp_leases;
 
+/*
+ * life: of a record that nobody keeps, since its holder is dead or cut off for so long. settle:
+ * from a failure of Redis, or the start, until a record that has run out is taken for nobody's;
+ * before, its holder may not have been able to keep it.
+ */
 struct sp_lease_times {
-    int64_t life_ms; /* of a record that nobody keeps: its holder is dead, or cut off for so long */
-    int64_t
-        settle_ms; /* from a failure of Redis, or the start, until a record that has run out is
-                      taken for nobody's: before, its holder may not have been able to keep it */
+    int64_t life_ms, settle_ms;
 };
 
 /* link and prefix are borrowed. SP_E_NOMEM. */
