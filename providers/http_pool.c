@@ -20,6 +20,7 @@ enum {
        before it compares, so this is "up to 4 s". */
     IDLE_S = 3,
     KEEP_MS = 5000, /* an idle handle, once its connections are of no use */
+    LOOK_MS = 500,
     PROBE_IDLE_S = 30,
     PROBE_EVERY_S = 10,
 };
@@ -56,8 +57,9 @@ struct sp_http {
     CURLSH *share;
     pthread_mutex_t shared[CURL_LOCK_DATA_LAST]; /* each guards one kind of data in share */
     X509_STORE *authorities;                     /* NULL: they cannot be read */
-    pthread_mutex_t lock;                        /* guards idle */
+    pthread_mutex_t lock;                        /* guards idle and look_at */
     struct sp_http_handle *idle; /* the one used last is the first: its connection lives best */
+    int64_t look_at;             /* when to look for old ones again */
 };
 
 static void lock_shared(CURL *easy, curl_lock_data data, curl_lock_access access, void *ctx)
@@ -233,6 +235,22 @@ enum sp_code sp_http_take(struct sp_http *http, const char *url, struct sp_http_
                         curl_easy_strerror(rc));
 }
 
+/* Under the lock: takes out those that nobody needed for a while. Looked for now and then only,
+ * since all are looked at. */
+static struct sp_http_handle *take_old(struct sp_http *http, int64_t now)
+{
+    struct sp_http_handle **at = &http->idle;
+
+    if (now < http->look_at)
+        return NULL;
+    http->look_at = now + LOOK_MS;
+    while (*at && (*at)->idle_since > now - KEEP_MS)
+        at = &(*at)->next;
+    struct sp_http_handle *old = *at;
+    *at = NULL;
+    return old;
+}
+
 void sp_http_give(struct sp_http *http, struct sp_http_handle *handle)
 {
     int64_t now = sp_mono_ms();
@@ -245,11 +263,7 @@ void sp_http_give(struct sp_http *http, struct sp_http_handle *handle)
     (void)pthread_mutex_lock(&http->lock);
     handle->next = http->idle;
     http->idle = handle;
-    struct sp_http_handle *last = handle;
-    while (last->next && last->next->idle_since > now - KEEP_MS)
-        last = last->next;
-    struct sp_http_handle *old = last->next;
-    last->next = NULL;
+    struct sp_http_handle *old = take_old(http, now);
     (void)pthread_mutex_unlock(&http->lock);
     handles_free(old);
 }

@@ -220,14 +220,15 @@ enum sp_code sp_e2b_do(struct sp_http *http, const struct sp_e2b_call *call,
 
     for (int tries = 1;; tries++) {
         enum sp_code rc = send_once(http, call, out, err);
-        int64_t until = sp_deadline_in(out->retry_after_ms >= 0
-                                           ? out->retry_after_ms
-                                           : sp_backoff_ms(tries, BACKOFF_MS, BACKOFF_MAX_MS));
-
         if (out->sent != SP_STARTED_NO)
             sent = out->sent; /* an earlier sending may have done it */
         out->sent = sent;
-        if (tries == TRIES || !may_repeat(call, rc, out) || until >= call->request.deadline)
+        if (tries == TRIES || !may_repeat(call, rc, out))
+            return rc;
+        int64_t until = sp_deadline_in(out->retry_after_ms >= 0
+                                           ? out->retry_after_ms
+                                           : sp_backoff_ms(tries, BACKOFF_MS, BACKOFF_MAX_MS));
+        if (until >= call->request.deadline)
             return rc;
         if (call->doubled && sent != SP_STARTED_NO)
             *call->doubled = true;
