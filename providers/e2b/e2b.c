@@ -21,6 +21,7 @@ struct e2b_settings {
 };
 
 static const char *const modes[] = {"process", "kernel", NULL};
+#define DOMAIN "e2b.app"
 
 static const struct sp_field fields[] = {
     SP_ROW_STR(struct e2b_settings, api_key, .flags = SP_REQUIRED | SP_SECRET | SP_NO_DEFAULT,
@@ -30,7 +31,7 @@ static const struct sp_field fields[] = {
                .help = "us or eu, for information: the service has no such switch, see domain"),
     SP_ROW_INT(struct e2b_settings, timeout, SP_RANGE(5, 300), .def_int = 30,
                .label = "Request Timeout (seconds)", .help = "longest run of a program, seconds"),
-    SP_ROW_STR(struct e2b_settings, domain, .def_str = "e2b.app", .env = "E2B_DOMAIN",
+    SP_ROW_STR(struct e2b_settings, domain, .def_str = DOMAIN, .env = "E2B_DOMAIN",
                .label = "Domain", .help = "domain of the service, a host name"),
     SP_ROW_STR(struct e2b_settings, api_url, .env = "E2B_API_URL", .label = "API URL",
                .placeholder = "https://api.e2b.app",
@@ -56,7 +57,7 @@ static enum sp_code validate(json_t *settings, struct sp_error *err)
     const char *domain = sp_setting_text(settings, "domain");
 
     if (*domain && !sp_e2b_is_host(domain))
-        return sp_error_set(err, SP_E_INVALID, "domain: must be a plain host name, as e2b.app");
+        return sp_error_set(err, SP_E_INVALID, "domain: must be a plain host name, as " DOMAIN);
     enum sp_code rc = sp_setting_check_url(settings, "api_url", err);
     return rc ? rc : sp_setting_check_url(settings, "sandbox_url", err);
 }
@@ -93,11 +94,38 @@ static const struct sp_e2b_mode *find_mode(const char *name)
     return mode;
 }
 
+/* What the environment gives is checked here only. A user name would be shown where the address
+ * is. */
+static enum sp_code check_address(const char *key, const char *url, struct sp_error *err)
+{
+    const char *host = strncmp(url, "https://", 8) == 0  ? url + 8
+                       : strncmp(url, "http://", 7) == 0 ? url + 7
+                                                         : "";
+
+    if (!*url || (*host && *host != '/' && !host[strcspn(host, "?#@ \t\r\n")]))
+        return SP_OK;
+    return sp_error_set(err, SP_E_INVALID,
+                        "%s: must be https:// or http://, a host, and no more than a port and a "
+                        "path",
+                        key);
+}
+
+static enum sp_code check_addresses(const struct e2b_settings *s, struct sp_error *err)
+{
+    enum sp_code rc = check_address("api_url", s->api_url, err);
+
+    if (!rc)
+        rc = check_address("sandbox_url", s->sandbox_url, err);
+    if (rc || !*s->domain || sp_e2b_is_host(s->domain))
+        return rc;
+    return sp_error_set(err, SP_E_INVALID, "domain: must be a plain host name, as " DOMAIN);
+}
+
 static enum sp_code open_parts(struct sp_e2b *e, const struct e2b_settings *s, struct sp_error *err)
 {
     const struct sp_e2b_control_options options = {
         .api_key = s->api_key,
-        .domain = s->domain,
+        .domain = *s->domain ? s->domain : DOMAIN, /* a form that was left empty */
         .api_url = s->api_url,
         .template = *s->template ? s->template : e->mode->template,
         .worker_id = e->host->worker_id,
@@ -110,7 +138,9 @@ static enum sp_code open_parts(struct sp_e2b *e, const struct e2b_settings *s, s
                                          .size = s->pool_size,
                                          .max_age_ms = SP_E2B_WARM_MS};
 
-    enum sp_code rc = sp_e2b_control_new(&options, &e->control, err);
+    enum sp_code rc = check_addresses(s, err);
+    if (!rc)
+        rc = sp_e2b_control_new(&options, &e->control, err);
     if (!rc)
         rc = sp_http_new(&e->sandboxes, err);
     return rc ? rc : sp_warm_pool_new(&pool, &e->pool, err);

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "tests/support.h"
 #include "tests/support/e2b_stage.h"
 
@@ -249,6 +250,18 @@ Test(e2b_hostile, a_service_that_repeats_the_key_is_not_quoted)
 
     cr_expect(strstr(s.err.msg, "e2b_000") == NULL, "%s", s.err.msg);
     cr_expect(strstr(s.err.msg, "create: HTTP 400") != NULL, "%s", s.err.msg);
+}
+
+Test(e2b_hostile, a_message_is_cut_between_characters)
+{
+    e2b_stage_fault(
+        &s, "{\"on\":\"create\",\"answer\":{\"status\":400,\"body\":{\"code\":400,\"error_code\":"
+            "\"x\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9"
+            "\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\"}}}");
+
+    cr_expect(eq(int, run_python("1"), SP_E_INVALID));
+
+    cr_expect(sp_utf8_valid(s.err.msg, strlen(s.err.msg)), "%s", s.err.msg);
 }
 
 /* ---- what was asked for ---- */

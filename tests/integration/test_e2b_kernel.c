@@ -215,6 +215,18 @@ Test(e2b_kernel, output_beyond_what_may_be_read_is_a_limit)
     cr_expect(eq(str, (char *)s.result.limit, (char *)"response size"));
 }
 
+/* A program can keep the driver from saying it. */
+Test(e2b_kernel, a_cell_that_does_not_say_how_it_ended_has_failed)
+{
+    e2b_stage_fault(&s, "{\"on\":\"execute\",\"drop\":\"stdout\"}");
+
+    cr_assert(eq(int, run_python("import sys\nsys.exit(3)"), SP_OK), "%s", s.err.msg);
+
+    cr_expect(eq(int, s.result.exit_code, -1));
+    cr_assert(s.result.warning != NULL);
+    cr_expect(strstr(s.result.warning, "end was not recorded") != NULL, "%s", s.result.warning);
+}
+
 Test(e2b_kernel, a_template_without_a_code_interpreter_is_named)
 {
     e2b_stage_open(&s, "\"mode\":\"kernel\",\"template\":\"base\"");
