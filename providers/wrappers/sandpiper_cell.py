@@ -9,6 +9,7 @@
 # its own.
 
 
+import atexit
 import json
 import re
 import threading
@@ -132,6 +133,36 @@ def put_method(stream, name, method):
         pass  # then the program could not change it either
 
 
+class ExitCalls:
+    """What a program leaves for the end of its process, which is not the kernel's."""
+
+    def __init__(self):
+        self.calls = []
+        self.kept = atexit.register, atexit.unregister
+        atexit.register, atexit.unregister = self.register, self.unregister
+
+    def register(self, call, *arguments, **options):
+        self.calls.append((call, arguments, options))
+        return call
+
+    def unregister(self, call):
+        self.calls = [entry for entry in self.calls if entry[0] != call]
+        self.kept[1](call)
+
+    def run(self, show):
+        while self.calls:
+            call, arguments, options = self.calls.pop()
+            try:
+                call(*arguments, **options)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                exit_code_of(error, show)
+
+    def restore(self):
+        atexit.register, atexit.unregister = self.kept
+
+
 class Streams:
     """The kernel's, which the program may close or replace, but not for the next one."""
 
@@ -154,7 +185,7 @@ def run_job(job, space):
     path = os.path.join(folder, "main.py")
     source = b64decode(job["code"])
     exit_code = 0
-    come_back = leave_loop()
+    come_back, exit_calls = leave_loop(), ExitCalls()
     since = perf_counter()
     try:
         try:
@@ -167,7 +198,9 @@ def run_job(job, space):
             streams.restore()
             exit_code = exit_code_of(error, streams.err.write)
         wait_for_threads(threads)
+        exit_calls.run(streams.err.write)
     finally:
+        exit_calls.restore()
         streams.restore()
         come_back()
         space["__name__"] = "__main__"

@@ -138,6 +138,21 @@ static const struct kernel_case {
       {"threading.Thread(target=late).start()\nraise SystemExit(3)", .out = "late\n",
        .exit_code = 3}},
      NULL},
+    {"what is left for the end of the process",
+     SP_PYTHON,
+     {{"import atexit\natexit.register(print, 'last')\natexit.register(print, 'first')\n"
+       "atexit.register(len)\natexit.register(exit)\natexit.unregister(exit)\n"
+       "print('now')\ndef main(): return 1",
+       .out = "now\nfirst\nlast\n", .value = "1"},
+      {"print('then')", .out = "then\n"}},
+     "TypeError: len() takes exactly one argument"},
+    {"processes are waited for",
+     SP_PYTHON,
+     {{"import multiprocessing, time\ndef late():\n    time.sleep(0.2)\n"
+       "    print('late', flush=True)\n"
+       "multiprocessing.get_context('fork').Process(target=late).start()",
+       .out = "late\n"}},
+     NULL},
     {"a pool of threads that was not shut down",
      SP_PYTHON,
      {{"import time\nfrom concurrent.futures import ThreadPoolExecutor\n"
