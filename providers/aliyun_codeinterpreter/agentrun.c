@@ -15,6 +15,7 @@ enum {
     CONNECT_MS = 5000,
     ANSWER_BYTES = 1 << 20,
     ATTEMPTS = 5,
+    ATTEMPT_MS = 500, /* one without that much time would only hide why it was made */
     BACKOFF_MS = 250,
     BACKOFF_MAX_MS = 4000,
     HEADERS_MAX = SP_ALIYUN_HEADERS_MAX + 3, /* signed ones, two that are not, NULL */
@@ -297,8 +298,8 @@ static enum sp_code send_call(struct sp_agentrun *service, const struct sp_agent
 /* A failure's code with a good status does not tell how far the service came. */
 static bool is_refusal(enum sp_code rc, int status)
 {
-    return rc == SP_E_BUSY || rc == SP_E_DENIED ||
-           (status / 100 != 2 && status / 100 != 5 && status != 408);
+    return status / 100 != 2 &&
+           (rc == SP_E_BUSY || rc == SP_E_DENIED || (status / 100 != 5 && status != 408));
 }
 
 enum sp_code sp_agentrun_do(struct sp_agentrun *service, const struct sp_agentrun_call *call,
@@ -339,7 +340,7 @@ enum sp_code sp_agentrun_insist(struct sp_agentrun *service, const struct sp_age
         int64_t delay = sp_backoff_ms(attempt, BACKOFF_MS, BACKOFF_MAX_MS);
         int64_t asked = out->http.retry_after_ms;
         int64_t until = sp_deadline_in(delay > asked ? delay : asked);
-        if (until >= call->time->deadline)
+        if (until + ATTEMPT_MS >= call->time->deadline)
             return rc;
         if (sp_pause_until(until, call->time->cancel_fd))
             return sp_error_set(err, SP_E_CANCELLED, "cancelled while waiting for AgentRun");

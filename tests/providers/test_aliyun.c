@@ -293,6 +293,8 @@ static const struct failure {
     {"the key, with an echo of what was sent", 400,
      "{\"Code\":\"SignatureDoesNotMatch\",\"Message\":\"got Signature=<html>\"}", SP_E_DENIED,
      SP_STARTED_NO, 0, "HTTP 400 SignatureDoesNotMatch"},
+    {"throttled, with a good status", 200, "{\"code\":\"Throttling\"}", SP_E_BUSY, SP_STARTED_MAYBE,
+     0, "HTTP 200 Throttling"},
     {"throttled", 429, "{}", SP_E_BUSY, SP_STARTED_NO, 0, "HTTP 429"},
     {"throttled, by the gateway", 400, "{\"Code\":\"Throttling.User\",\"RequestId\":\"REQ-4\"}",
      SP_E_BUSY, SP_STARTED_NO, 0, "HTTP 400 Throttling.User (request REQ-4)"},

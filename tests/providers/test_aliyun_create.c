@@ -222,6 +222,14 @@ static const struct create_case {
      0,
      1,
      NULL},
+    {"throttled with a good status, then refused",
+     {{CREATE, 200, "{\"code\":\"Throttling\"}", NULL, NULL},
+      {CREATE, 400, "{\"code\":\"ERR_BAD_REQUEST\"}", NULL, NULL}},
+     SP_E_INVALID,
+     2,
+     1,
+     0,
+     "HTTP 400 ERR_BAD_REQUEST"},
     {"a number for a code",
      {{CREATE, 200, "{\"code\":403,\"message\":\"m\"}", NULL, NULL}},
      SP_E_INVALID,
@@ -350,6 +358,21 @@ Test(aliyun_create, a_service_that_is_away_is_given_up_soon)
 
     cr_expect(eq(int, asked(CREATE), 5));
     cr_expect(eq(sz, leases_left(), 0));
+}
+
+/* The next attempt's lack of time would hide what is the matter. */
+Test(aliyun_create, nothing_is_tried_again_without_time_for_it)
+{
+    static const struct step steps[] = {{CREATE, 503, "", NULL, NULL},
+                                        {CREATE, 503, "", NULL, NULL},
+                                        {CREATE, 503, "", NULL, NULL},
+                                        {0}};
+    set_stage(steps, "");
+    stage.run.setup_deadline = sp_deadline_in(500);
+
+    cr_expect(eq(int, create(), SP_E_UNAVAILABLE), "%s", stage.err.msg);
+
+    cr_expect(eq(int, asked(CREATE), 1));
 }
 
 Test(aliyun_create, retry_after_is_waited_for)
