@@ -23,6 +23,8 @@ enum {
     JOBS_MS = 600000,
 };
 
+#define LONG_S "75" /* seconds: a lease's life, and some rounds of the workers */
+
 static struct aliyun_stage aliyun;
 static struct e2b_stage e2b;
 static struct sp_stage *s;
@@ -222,7 +224,7 @@ SP_TABLE_TEST(leases, a_killed_workers_sandboxes_are_swept_and_its_jobs_run_agai
     service->start();
     use(service);
     int first = start_worker();
-    start_running(service, "12");
+    start_running(service, "20");
 
     int second = start_worker();
     sp_stage_worker_end(s, first, SIGKILL);
@@ -232,6 +234,28 @@ SP_TABLE_TEST(leases, a_killed_workers_sandboxes_are_swept_and_its_jobs_run_agai
     cr_expect(RUNNING + POOL <= swept_by(second), "%d", swept_by(second));
     sp_stage_worker_end(s, second, SIGTERM);
     cr_expect(zero(int, service->alive()));
+    service->stop();
+}
+
+Test(leases, a_run_that_outlasts_the_life_of_a_lease_is_not_taken_for_a_dead_workers)
+{
+    const struct service *service = &services[1];
+    service->start();
+    json_auto_t *settings = service->settings("\"timeout\":100");
+    sp_auto(sp_free_str) char *text = json_dumps(settings, 0);
+    sp_stage_settings(s, service->provider, text);
+    int workers[] = {start_worker(), start_worker()};
+    static const struct sp_stage_case answer = {
+        .id = "long", .expected = {{"status", "\"ok\""}, {"attempt", "1"}}};
+
+    sp_stage_submit(s, "long", "python", "import time\ntime.sleep(" LONG_S ")", "\"timeout\":100");
+    sp_stage_flush(s);
+    sp_stage_expect(s, &answer, 2 * LIMIT_MS);
+
+    for (size_t i = 0; i < SP_COUNT(workers); i++) {
+        cr_expect(zero(int, swept_by(workers[i])));
+        sp_stage_worker_end(s, workers[i], SIGTERM);
+    }
     service->stop();
 }
 
@@ -260,7 +284,7 @@ Test(leases, settings_that_change_while_jobs_run_leave_nothing_at_the_old_servic
     new->start();
     use(old);
     int worker = start_worker();
-    start_running(old, "5");
+    start_running(old, "15");
 
     use(new);
     submit(RUNNING, RUNNING, "0");
@@ -272,6 +296,12 @@ Test(leases, settings_that_change_while_jobs_run_leave_nothing_at_the_old_servic
     sp_stage_worker_end(s, worker, SIGTERM);
     old->stop();
     new->stop();
+}
+
+static bool is_ready(void *worker)
+{
+    sp_auto(sp_free_str) char *body = NULL;
+    return sp_stage_http(s, *(const int *)worker, "/readyz", &body) == 200;
 }
 
 static bool has_lease(void *arg)
@@ -290,6 +320,7 @@ Test(leases, sandboxes_of_an_outage_of_redis_have_leases_behind_it)
     struct sp_redis_server redis = sp_stage_own_redis(s, NULL);
     use(service);
     int first = start_worker();
+    sp_stage_until(is_ready, &first, LIMIT_MS, "it has its settings");
     sp_redis_server_kill(&redis);
     start_running(service, "25");
 
