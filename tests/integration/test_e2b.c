@@ -59,6 +59,11 @@ static const struct {
      .language = SP_JAVASCRIPT,
      .out = "a\n",
      .value = "2"},
+    {.name = "the sandbox's environment, with what is ours",
+     .code =
+         "import os\nprint(os.environ['LANG'], os.environ['MPLBACKEND'], 'LC_ALL' in os.environ,\n"
+         "      'E2B_SANDBOX_ID' in os.environ, os.environ['PATH'].count('/usr/bin:') < 2)",
+     .out = "C.UTF-8 Agg False True True\n"},
     {.name = "an exit code", .code = "import sys\nsys.exit(3)", .exit_code = 3},
     {.name = "an exception", .code = "raise ValueError('no')", .exit_code = 1, .err = "ValueError"},
     {.name = "a signal", .code = "import os\nos.kill(os.getpid(), 9)", .exit_code = -9},

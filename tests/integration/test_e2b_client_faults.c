@@ -139,6 +139,7 @@ SP_TABLE_TEST(e2b_faults, a_failure_says_whether_the_program_may_have_run, broke
               s.err.msg);
     if (!rc)
         cr_expect(eq(str, (char *)out_text(), (char *)"x\n"), "%s", row->fault);
+    cr_expect(lt(int, e2b_stage_requests(&s, "process.Start"), 2), "%s", row->fault);
     cr_expect(zero(int, e2b_stage_alive(&s)), "%s", row->fault);
     cr_expect(zero(int, test_leases_count(&s.leases)), "%s", row->fault);
 }

@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "tests/support.h"
 #include "tests/support/e2b_stage.h"
@@ -250,6 +252,53 @@ Test(e2b_hostile, a_service_that_repeats_the_key_is_not_quoted)
 
     cr_expect(strstr(s.err.msg, "e2b_000") == NULL, "%s", s.err.msg);
     cr_expect(strstr(s.err.msg, "create: HTTP 400") != NULL, "%s", s.err.msg);
+}
+
+/* Two runs and a check, with everything going wrong that is logged. */
+static void run_badly(void)
+{
+    e2b_stage_fault(
+        &s, "{\"on\":\"create\",\"times\":0,\"patch\":{\"envdAccessToken\":\"TOKEN-WORD\"}}");
+    e2b_stage_fault(&s, "{\"on\":\"list\",\"times\":0,\"answer\":{\"status\":500,\"body\":"
+                        "{\"code\":500,\"message\":\"PEER-WORD\"}}}");
+    e2b_stage_fault(&s, "{\"on\":\"delete\",\"times\":2,\"answer\":{\"status\":500,\"body\":"
+                        "{\"code\":500,\"message\":\"PEER-WORD\"}}}");
+    (void)run_python("print('OUTPUT-' + 'WORD', flush=True)\nraise ValueError('CODE-WORD')");
+    (void)e2b_stage_check(&s);
+    test_leases_expire(&s.leases);
+    s.leases.away = true;
+    sp_provider_sweep(s.provider);
+    s.leases.away = false;
+    sp_provider_sweep(s.provider);
+    cr_expect(strstr(s.err.msg, "WORD") == NULL, "%s", s.err.msg);
+}
+
+static const struct {
+    const char *settings;
+} quiet[] = {{"\"secure\":false"}, {"\"secure\":false,\"mode\":\"kernel\""}};
+
+SP_TABLE_TEST(e2b_hostile, no_secret_code_output_or_peer_s_word_is_logged, quiet, row)
+{
+    static const char *const secrets[] = {"e2b_0000000000", "WORD"};
+    static char text[1 << 18];
+    int log = memfd_create("log", MFD_CLOEXEC), kept = dup(2);
+
+    e2b_stage_open(&s, row->settings);
+    sp_log_setup(SP_DEBUG, true);
+    dup2(log, 2);
+    run_badly();
+    dup2(kept, 2);
+    close(kept);
+    sp_log_setup(SP_ERROR, true);
+    ssize_t len = pread(log, text, sizeof text - 1, 0);
+    close(log);
+
+    cr_assert(lt(long, 0, (long)len));
+    cr_expect(strstr(text, "\"e2b_call\"") != NULL && strstr(text, "destroy_failed") != NULL, "%s",
+              text);
+    for (size_t i = 0; i < SP_COUNT(secrets); i++)
+        cr_expect(strstr(text, secrets[i]) == NULL, "%s: %s", secrets[i], text);
+    json_decref(e2b_stage_tell(&s, "POST", "end", "{}"));
 }
 
 Test(e2b_hostile, a_message_is_cut_between_characters)
