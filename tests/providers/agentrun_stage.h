@@ -68,9 +68,9 @@ static struct stage {
     struct sp_error err;
     int cancel; /* an eventfd */
     int64_t took_ms, cancelled_at;
-    pthread_mutex_t lock; /* guards used and leases */
-    const struct step *steps;
-    bool warm_ones_sicken; /* they are well once, and not again */
+    pthread_mutex_t lock;             /* guards used and leases */
+    struct step steps[STEPS_MAX + 1]; /* a copy: the server outlives the test's own */
+    bool warm_ones_sicken;            /* they are well once, and not again */
     bool used[STEPS_MAX];
     struct lease leases[LEASES_MAX];
     size_t n_leases;
@@ -112,7 +112,7 @@ static inline const struct step *take_step(enum route route)
 {
     const struct step *found = NULL;
     pthread_mutex_lock(&stage.lock);
-    for (size_t i = 0; !found && stage.steps && stage.steps[i].route; i++) {
+    for (size_t i = 0; !found && stage.steps[i].route; i++) {
         if (stage.steps[i].route == route && !stage.used[i]) {
             stage.used[i] = true;
             found = &stage.steps[i];
@@ -290,7 +290,10 @@ static inline void set_stage(const struct step *steps, const char *more)
 {
     static char code[] = "print(1)";
 
-    stage.steps = steps;
+    for (size_t i = 0; steps && steps[i].route; i++) {
+        cr_assert(i < STEPS_MAX);
+        stage.steps[i] = steps[i];
+    }
     cr_assert(sp_http_server_start(&stage.server, play, NULL));
     stage.limits = (struct sp_limits){.output_bytes = 1 << 20,
                                       .response_bytes = 8 << 20,
