@@ -40,7 +40,6 @@ static void lease_free(struct lease *lease)
     free(lease->data);
     free(lease);
 }
-SP_AUTO(struct lease *, lease_free)
 
 /* NULL without memory. */
 static struct lease *lease_new(const char *provider, const char *id, const char *data)
@@ -81,18 +80,20 @@ static struct lease *take_out(struct lease **at)
 static void hold(struct sp_leases *leases, struct lease *lease)
 {
     pthread_mutex_lock(&leases->lock);
-    sp_auto(lease_free) struct lease *old = take_out(find(leases, lease->provider, lease->id));
+    struct lease *old = take_out(find(leases, lease->provider, lease->id));
     lease->round = leases->round;
     lease->next = leases->held;
     leases->held = lease;
     pthread_mutex_unlock(&leases->lock);
+    lease_free(old);
 }
 
 static void let_go(struct sp_leases *leases, const char *provider, const char *id)
 {
     pthread_mutex_lock(&leases->lock);
-    sp_auto(lease_free) struct lease *lease = take_out(find(leases, provider, id));
+    struct lease *lease = take_out(find(leases, provider, id));
     pthread_mutex_unlock(&leases->lock);
+    lease_free(lease);
 }
 
 static bool is_held(struct sp_leases *leases, const struct lease *lease)
