@@ -94,6 +94,50 @@ Test(aliyun_files, what_is_no_plain_file_is_refused_by_name)
     cr_expect(eq(int, asked(FETCH), 1));
 }
 
+Test(aliyun_files, a_name_that_no_reply_can_carry_is_told_in_a_clean_form)
+{
+    static const struct step steps[] = {{LIST, 200,
+                                         ENTRIES(FILE_OF("a\\nb.csv", "1") "," FILE_OF(
+                                             "\\u0085.csv", "1") "," FOLDER("\\u001b[2J")),
+                                         NULL, NULL},
+                                        {0}};
+    set_stage(steps, "");
+
+    cr_assert(eq(int, execute(), SP_OK), "%s", stage.err.msg);
+
+    cr_expect(eq(sz, stage.result.n_artifacts, 0));
+    expect_refused(0, "a?b.csv", 0, "control characters");
+    expect_refused(1, "??.csv", 0, "control characters");
+    expect_refused(2, "?[2J", 0, "control characters");
+    cr_expect(zero(int, asked(FETCH)));
+    cr_expect(eq(int, asked(LIST), 1));
+}
+
+static void *cancel_the_listing(void *arg)
+{
+    (void)arg;
+    sp_http_server_wait_requests(&stage.server, 6);
+    cancel_now();
+    return NULL;
+}
+
+Test(aliyun_files, a_cancellation_ends_the_fetching)
+{
+    static const struct step steps[] = {{LIST, -1, NULL, NULL, NULL}, {0}};
+    pthread_t thread;
+    set_stage(steps, "");
+    cr_assert(eq(int, pthread_create(&thread, NULL, cancel_the_listing, NULL), 0));
+
+    cr_assert(eq(int, execute(), SP_OK), "%s", stage.err.msg);
+    int64_t answered = sp_mono_ms();
+
+    pthread_join(thread, NULL);
+    cr_expect(answered - stage.cancelled_at < 1000);
+    cr_expect(eq(int, stage.result.exit_code, 0));
+    cr_expect(stage.result.warning != NULL);
+    sp_http_server_release(&stage.server);
+}
+
 static const struct {
     const char *name;
     struct step step;
