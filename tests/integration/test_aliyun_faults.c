@@ -240,13 +240,16 @@ Test(aliyun_faults, a_service_that_does_not_answer_is_left_after_our_own_limit)
     cr_expect(zero(int, aliyun_stage_alive(&s)));
 }
 
-/* The service counts whole seconds only. */
+/* The service counts whole seconds only. The kernel's start takes long on a busy machine, so it is
+ * there before. */
 Test(aliyun_faults, part_of_a_second_is_measured_by_ourselves)
 {
-    const struct aliyun_job job = {.code = "import time\nprint('late')\ntime.sleep(0.6)",
-                                   .timeout_ms = 300};
+    const struct aliyun_job job = {.code = "import time\nprint('late')\ntime.sleep(0.25)",
+                                   .timeout_ms = 200};
 
-    cr_assert(eq(int, aliyun_stage_run(&s, &job), SP_OK), "%s", s.err.msg);
+    cr_assert(eq(int, aliyun_stage_create(&s, &one), SP_OK), "%s", s.err.msg);
+    cr_assert(eq(int, aliyun_stage_execute(&s, &one), SP_OK), "%s", s.err.msg);
+    cr_assert(eq(int, aliyun_stage_execute(&s, &job), SP_OK), "%s", s.err.msg);
 
     cr_expect(eq(int, (int)s.result.outcome, SP_OUTCOME_TIMEOUT));
     cr_expect(eq(int, s.result.exit_code, -1));
