@@ -354,3 +354,10 @@ char *sp_memdup(const void *data, size_t len)
     copy[len] = '\0';
     return copy;
 }
+
+void sp_free_secret(char *text)
+{
+    if (text)
+        explicit_bzero(text, strlen(text));
+    free(text);
+}

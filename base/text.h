@@ -44,6 +44,8 @@ static inline void sp_free_str(char *text)
     __builtin_free(text);
 }
 SP_AUTO(char *, sp_free_str)
+/* Wipes, then frees. NULL is fine. */
+void sp_free_secret(char *text);
 
 /* Standard base64. Encoding appends with padding and no line breaks; decoding is strict (alphabet,
  * padding, length). */

@@ -65,6 +65,16 @@ void sp_lease_leave(const struct sp_host *host, const char *provider, const char
     postpone(host, provider, id, 0);
 }
 
+void sp_lease_settle(const struct sp_host *host, const char *provider, const char *id,
+                     enum sp_code ended)
+{
+    if (ended) {
+        sp_lease_leave(host, provider, id);
+    } else {
+        sp_lease_drop(host, provider, id);
+    }
+}
+
 /* What a sweep does with each. */
 struct sweep {
     const struct sp_host *host;

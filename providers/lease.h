@@ -23,6 +23,9 @@ void sp_lease_put(const struct sp_host *host, const char *provider, const struct
 void sp_lease_drop(const struct sp_host *host, const char *provider, const char *id);
 /* It could not be ended here: any worker's next sweep tries. */
 void sp_lease_leave(const struct sp_host *host, const char *provider, const char *id);
+/* The one or the other, by what came of ending it. */
+void sp_lease_settle(const struct sp_host *host, const char *provider, const char *id,
+                     enum sp_code ended);
 
 /* Ends one; SP_OK also where it is gone already. The message is logged. */
 typedef enum sp_code (*sp_lease_end_fn)(void *ctx, const struct sp_lease *lease, int64_t deadline,

@@ -36,11 +36,10 @@ struct sp_agentrun {
     char *address; /* for leases */
 };
 
-static void free_secret(const char *text)
+/* Of the key, whose texts are const to those who borrow it. */
+static void free_text(const char *text)
 {
-    if (text)
-        explicit_bzero((char *)(uintptr_t)text, strlen(text));
-    free((char *)(uintptr_t)text);
+    sp_free_secret((char *)(uintptr_t)text);
 }
 
 static void clear_plane(struct plane *plane)
@@ -56,10 +55,10 @@ void sp_agentrun_free(struct sp_agentrun *service)
     clear_plane(&service->control);
     clear_plane(&service->data);
     free(service->address);
-    free_secret(service->key.id);
-    free_secret(service->key.secret);
-    free_secret(service->key.token);
-    free_secret(service->key.region);
+    free_text(service->key.id);
+    free_text(service->key.secret);
+    free_text(service->key.token);
+    free_text(service->key.region);
     free(service);
 }
 

@@ -33,11 +33,7 @@ enum sp_code sp_aliyun_end(struct aliyun *a, const char *id, const struct sp_run
     const struct sp_agentrun_time time = {sp_deadline_in(run->teardown_ms), run->cancel_fd};
 
     enum sp_code rc = sp_sandbox_delete(a->service, id, &time, NULL, err);
-    if (rc) {
-        sp_lease_leave(a->host, a->base.ops->name, id);
-    } else {
-        sp_lease_drop(a->host, a->base.ops->name, id);
-    }
+    sp_lease_settle(a->host, a->base.ops->name, id, rc);
     return rc;
 }
 

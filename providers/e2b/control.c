@@ -37,9 +37,7 @@ void sp_e2b_control_free(struct sp_e2b_control *control)
     if (!control)
         return;
     sp_http_free(control->http);
-    if (control->key_line)
-        explicit_bzero(control->key_line, strlen(control->key_line));
-    free(control->key_line);
+    sp_free_secret(control->key_line);
     free(control->api_url);
     free(control->name);
     free(control->template);

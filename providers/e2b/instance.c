@@ -63,10 +63,8 @@ static void end_leftover(struct sp_e2b *e, const struct sp_e2b_instance *i, enum
     enum sp_code rc = sp_e2b_end_labelled(e->control, i->base.id, sp_deadline_in(ms), &ignored);
     if (why == SP_E_TIMEOUT || why == SP_E_CANCELLED) {
         put_lease(e, i, LATE_MS); /* it may come to be later */
-    } else if (rc) {
-        sp_lease_leave(e->host, e->base.ops->name, i->base.id);
     } else {
-        sp_lease_drop(e->host, e->base.ops->name, i->base.id);
+        sp_lease_settle(e->host, e->base.ops->name, i->base.id, rc);
     }
 }
 
@@ -111,17 +109,12 @@ static enum sp_code end_sandbox(struct sp_e2b_instance *i, const struct sp_run *
                                 struct sp_error *err)
 {
     struct sp_e2b *e = (struct sp_e2b *)i->base.provider;
-
     int64_t end_by = sp_deadline_in(run->teardown_ms);
 
     enum sp_code rc = sp_e2b_end(e->control, i->sandbox.id, end_by, err);
     if (!rc && i->sandbox.doubled)
         rc = sp_e2b_end_labelled(e->control, i->base.id, end_by, err);
-    if (rc) {
-        sp_lease_leave(e->host, e->base.ops->name, i->base.id);
-    } else {
-        sp_lease_drop(e->host, e->base.ops->name, i->base.id);
-    }
+    sp_lease_settle(e->host, e->base.ops->name, i->base.id, rc);
     return rc;
 }
 

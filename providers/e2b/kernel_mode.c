@@ -9,6 +9,7 @@
 #include "providers/cell.h"
 #include "providers/e2b/artifact_source.h"
 #include "providers/e2b/modes.h"
+#include "providers/ending.h"
 
 enum { ANSWER_BYTES = 64 << 10 };
 
@@ -96,29 +97,6 @@ static enum sp_code settle(const struct sp_cell *cell, struct sp_kernel_output *
     return ended || rc ? SP_OK : settle_error(o, out, err);
 }
 
-/* Given up, or grown too long: what that says about the program. */
-static enum sp_code cut_short(enum sp_code rc, struct sp_result *out)
-{
-    static const struct {
-        enum sp_code rc;
-        enum sp_outcome outcome;
-    } ends[] = {
-        {SP_E_TIMEOUT, SP_OUTCOME_TIMEOUT},
-        {SP_E_CANCELLED, SP_OUTCOME_CANCELLED},
-        {SP_E_LIMIT, SP_OUTCOME_LIMIT},
-    };
-
-    for (size_t i = 0; i < SP_COUNT(ends) && out->started != SP_STARTED_NO; i++) {
-        if (ends[i].rc != rc)
-            continue;
-        out->outcome = ends[i].outcome;
-        out->limit = rc == SP_E_LIMIT ? "response size" : NULL;
-        out->exit_code = -1;
-        return SP_OK;
-    }
-    return rc;
-}
-
 static enum sp_code keep_output(struct sp_e2b_place *place, struct sp_kernel_output *o,
                                 struct sp_result *out, struct sp_error *err)
 {
@@ -140,9 +118,7 @@ static enum sp_code keep_output(struct sp_e2b_place *place, struct sp_kernel_out
 static enum sp_code collect(struct sp_e2b_place *place, struct sp_kernel_output *o,
                             const struct sp_run *run, struct sp_result *out, struct sp_error *err)
 {
-    const struct sp_limits *limits = place->limits;
-    const struct sp_artifact_rules rules = {limits->artifacts, limits->artifact_bytes,
-                                            limits->artifacts_total};
+    const struct sp_artifact_rules rules = sp_artifact_rules_of(place->limits);
     const struct sp_e2b_limits wait = {
         sp_deadline_min(run->deadline, sp_deadline_in(run->teardown_ms)), run->cancel_fd};
     sp_auto(sp_free_str) char *folder = NULL;
@@ -194,7 +170,7 @@ enum sp_code sp_e2b_run_cell(struct sp_e2b_place *place, const struct sp_request
         return rc;
     rc = run_cell(place, req, run, &cell, &o, out, err);
     *spoilt = rc;
-    rc = rc ? cut_short(rc, out) : settle(&cell, &o, out, err);
+    rc = rc ? sp_ending_unanswered(out, rc) : settle(&cell, &o, out, err);
     if (!rc)
         rc = keep_output(place, &o, out, err);
     return rc || *spoilt ? rc : collect(place, &o, run, out, err);

@@ -268,9 +268,7 @@ static enum sp_code read_end(struct job *job, const struct sp_e2b_process_end *e
 static enum sp_code fetch(struct job *job, const struct sp_e2b_process_end *end,
                           struct sp_error *err)
 {
-    const struct sp_limits *limits = job->place->limits;
-    const struct sp_artifact_rules rules = {limits->artifacts, limits->artifact_bytes,
-                                            limits->artifacts_total};
+    const struct sp_artifact_rules rules = sp_artifact_rules_of(job->place->limits);
     const struct sp_e2b_limits wait = {
         sp_deadline_min(job->run->deadline, sp_deadline_in(job->run->teardown_ms)),
         job->run->cancel_fd};

@@ -48,17 +48,10 @@ static bool is_older(const char *version, long major, long minor)
     return end > dot + 1 && (first < major || (first == major && second < minor));
 }
 
-static void free_secret(char *text)
-{
-    if (text)
-        explicit_bzero(text, strlen(text));
-    free(text);
-}
-
 void sp_e2b_sandbox_clear(struct sp_e2b_sandbox *sandbox)
 {
-    free_secret(sandbox->access_token);
-    free_secret(sandbox->traffic_token);
+    sp_free_secret(sandbox->access_token);
+    sp_free_secret(sandbox->traffic_token);
     *sandbox = (struct sp_e2b_sandbox){.id = ""};
 }
 

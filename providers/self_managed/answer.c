@@ -328,10 +328,7 @@ static enum sp_code read_facts(const struct reading *r, struct sp_result *out)
 
 static enum sp_code read_artifacts(const struct reading *r, struct sp_result *out)
 {
-    const struct sp_limits *limits = r->answer->limits;
-    const struct sp_artifact_rules rules = {.max_count = limits->artifacts,
-                                            .max_bytes = limits->artifact_bytes,
-                                            .max_total = limits->artifacts_total};
+    const struct sp_artifact_rules rules = sp_artifact_rules_of(r->answer->limits);
 
     return r->has[ARTIFACTS] ? sp_service_answer_artifacts(&r->member[ARTIFACTS], &rules, out)
                              : SP_OK;
