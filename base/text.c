@@ -338,6 +338,19 @@ void sp_random_uuid(char *out)
     *out = '\0';
 }
 
+enum sp_code sp_url_encode(const char *text, const char *also, struct sp_buf *out)
+{
+    static const char kept[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~";
+    enum sp_code rc = SP_OK;
+
+    for (; *text && !rc; text++) {
+        rc = strchr(kept, *text) || strchr(also, *text)
+                 ? sp_buf_addc(out, *text)
+                 : sp_buf_addf(out, "%%%02X", (unsigned)(unsigned char)*text);
+    }
+    return rc;
+}
+
 char *sp_strdup(const char *text)
 {
     return sp_memdup(text, strlen(text));

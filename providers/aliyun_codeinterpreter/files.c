@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-
 enum { NAME_BYTES_MAX = 1024, LISTING_BYTES = 8 << 20, PATH_BYTES = 160 };
 
 void sp_sandbox_files_clear(struct sp_sandbox_files *f)

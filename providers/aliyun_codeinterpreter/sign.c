@@ -39,18 +39,6 @@ static void add_line(struct lines *lines, const char *name, const char *value)
         lines->at[lines->n++] = (struct line){name, value};
 }
 
-enum sp_code sp_aliyun_encode(const char *text, struct sp_buf *out)
-{
-    static const char kept[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~";
-    enum sp_code rc = SP_OK;
-
-    for (; *text && !rc; text++) {
-        rc = strchr(kept, *text) ? sp_buf_addc(out, *text)
-                                 : sp_buf_addf(out, "%%%02X", (unsigned)(unsigned char)*text);
-    }
-    return rc;
-}
-
 static int by_key(const void *a, const void *b)
 {
     const struct sp_aliyun_pair *left = a, *right = b;
@@ -69,11 +57,11 @@ enum sp_code sp_aliyun_query(const struct sp_aliyun_call *call, struct sp_buf *o
     for (size_t i = 0; i < call->n_query && !rc; i++) {
         rc = i > 0 ? sp_buf_addc(out, '&') : SP_OK;
         if (!rc)
-            rc = sp_aliyun_encode(sorted[i].key, out);
+            rc = sp_url_encode(sorted[i].key, "", out);
         if (!rc)
             rc = sp_buf_addc(out, '=');
         if (!rc)
-            rc = sp_aliyun_encode(sorted[i].value, out);
+            rc = sp_url_encode(sorted[i].value, "", out);
     }
     return rc;
 }

@@ -53,17 +53,6 @@ static char *plain_url(const struct sp_envd *envd, const char *path)
 
 /* ---- files ---- */
 
-static enum sp_code add_encoded(struct sp_buf *out, const char *text)
-{
-    enum sp_code rc = SP_OK;
-
-    for (; *text && !rc; text++) {
-        bool safe = isalnum((unsigned char)*text) || strchr("-._~/", *text);
-        rc = safe ? sp_buf_addc(out, *text) : sp_buf_addf(out, "%%%02X", (unsigned char)*text);
-    }
-    return rc;
-}
-
 /* path: NULL for none. NULL without memory. */
 static char *files_url(const struct sp_envd *envd, const char *path)
 {
@@ -73,7 +62,7 @@ static char *files_url(const struct sp_envd *envd, const char *path)
     if (sp_buf_addf(&url, "%s/files%s", envd->port->base, any ? "?" : "") ||
         (envd->old && sp_buf_adds(&url, "username=" OLD_USER)) ||
         (path && sp_buf_adds(&url, envd->old ? "&path=" : "path=")) ||
-        (path && add_encoded(&url, path)))
+        (path && sp_url_encode(path, "/", &url)))
         return NULL;
     return sp_buf_take(&url, NULL);
 }
