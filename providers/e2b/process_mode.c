@@ -12,6 +12,7 @@
 #include "providers/e2b/artifact_source.h"
 #include "providers/e2b/modes.h"
 #include "providers/e2b/process.h"
+#include "providers/ending.h"
 #include "providers/protocol.h"
 #include "providers/supervisor.h"
 
@@ -221,14 +222,6 @@ static enum sp_code settle(struct job *job, const struct sp_supervisor_end *how,
     return SP_OK;
 }
 
-static void read_document(struct sp_bytes document, struct sp_result *out)
-{
-    struct sp_error err = {0};
-
-    if (sp_protocol_read(document.data, document.len, out, &err))
-        sp_result_warn(out, "the result channel was not usable: %s", err.msg);
-}
-
 /* A time-out here is not the program's. */
 static enum sp_code not_fetched(const struct sp_run *run, enum sp_code rc, struct sp_error *err)
 {
@@ -243,26 +236,21 @@ static enum sp_code read_end(struct job *job, const struct sp_e2b_process_end *e
     sp_auto(sp_buf_clear) struct sp_buf file =
         SP_BUF_INIT((size_t)job->place->limits->response_bytes);
     struct sp_supervisor_end how;
-    struct sp_bytes document;
+    struct sp_bytes document = {"", 0};
     bool missing = false;
 
     if (!end->exited) {
         settle_killed(job, end);
-        return SP_OK;
+        return sp_ending_read(job->out, document, false, err);
     }
     enum sp_code rc = sp_envd_get(&job->place->envd, job->result, limits, &file, &missing, err);
-    if (rc == SP_E_LIMIT) {
-        job->out->outcome = SP_OUTCOME_LIMIT;
-        job->out->limit = "result size";
-        return SP_OK;
-    }
+    if (rc == SP_E_LIMIT)
+        return sp_ending_read(job->out, document, true, err);
     if (rc)
         return not_fetched(job->run, rc, err);
     sp_supervisor_read(sp_buf_str(&file), file.len, &how, &document);
     rc = settle(job, &how, end, err);
-    if (!rc)
-        read_document(document, job->out);
-    return rc;
+    return rc ? rc : sp_ending_read(job->out, document, false, err);
 }
 
 static enum sp_code fetch(struct job *job, const struct sp_e2b_process_end *end,
@@ -276,11 +264,8 @@ static enum sp_code fetch(struct job *job, const struct sp_e2b_process_end *end,
     enum sp_code rc = read_end(job, end, &wait, err);
     if (rc)
         return rc;
-    /* Programs that were written for RAGFlow may print a value of their own in its way. */
-    if (sp_protocol_take_marker(job->out, NULL) ||
-        sp_e2b_artifacts(&job->place->envd, job->artifacts, NULL, &rules, &wait, job->out))
-        return sp_error_set(err, SP_E_NOMEM, "out of memory");
-    return SP_OK;
+    rc = sp_e2b_artifacts(&job->place->envd, job->artifacts, NULL, &rules, &wait, job->out);
+    return rc ? sp_error_set(err, rc, "no memory for the artifacts") : SP_OK;
 }
 
 enum sp_code sp_e2b_run_process(struct sp_e2b_place *place, const struct sp_request *req,
