@@ -42,9 +42,9 @@ static void run_one(int number, int cancel_fd)
     char code[64], want[32];
     snprintf(code, sizeof code, "import time\ntime.sleep(0.05)\nprint(%d)", number);
     snprintf(want, sizeof want, "%d\n", number);
-    const struct e2b_job job = {.code = code, .setup_ms = SETUP_MS, .cancel_fd = cancel_fd};
-    struct sp_run run = e2b_stage_limits(&job);
-    struct sp_request req = e2b_stage_request(&job);
+    const struct sp_provider_job job = {.code = code, .setup_ms = SETUP_MS, .cancel_fd = cancel_fd};
+    struct sp_run run = sp_provider_job_limits(&job);
+    struct sp_request req = sp_provider_job_request(&job);
     struct sp_instance *instance = NULL;
     struct sp_result result = {.exit_code = 0};
     struct sp_error err = {0};

@@ -29,21 +29,6 @@ static void stop(void)
 
 TestSuite(e2b_hostile, .init = start, .fini = stop);
 
-static const char *out_text(void)
-{
-    return s.result.out.text ? s.result.out.text : "";
-}
-
-static const char *err_text(void)
-{
-    return s.result.err.text ? s.result.err.text : "";
-}
-
-static enum sp_code run_python(const char *code)
-{
-    return e2b_stage_run(&s, &(struct e2b_job){.code = code});
-}
-
 /* ---- streams ---- */
 
 #define START "00000000207b226576656e74223a7b227374617274223a7b22706964223a313131367d7d7d"
@@ -57,8 +42,9 @@ Test(e2b_hostile, a_second_start_gives_no_more_time)
     e2b_stage_fault(&s, "{\"on\":\"process.Start\",\"stall_at\":\"eos\","
                         "\"insert\":{\"after\":\"data\",\"hex\":\"" START "\"}}");
 
-    enum sp_code rc = e2b_stage_run(
-        &s, &(struct e2b_job){.code = "import time\ntime.sleep(2.7)\nprint('late')\ntime.sleep(60)",
+    enum sp_code rc =
+        e2b_stage_run(&s, &(struct sp_provider_job){
+                              .code = "import time\ntime.sleep(2.7)\nprint('late')\ntime.sleep(60)",
                               .timeout_ms = 3000});
 
     cr_assert(eq(int, rc, SP_OK), "%s", s.err.msg);
@@ -71,11 +57,11 @@ Test(e2b_hostile, the_end_of_the_process_comes_once)
     e2b_stage_fault(&s, "{\"on\":\"process.Start\",\"split\":true,\"insert\":{\"after\":"
                         "\"end\",\"repeat\":8000,\"hex\":\"" EXIT_3 "\"}}");
 
-    enum sp_code rc = run_python("print('x')");
+    enum sp_code rc = e2b_stage_run_python(&s, "print('x')");
 
     cr_assert(eq(int, rc, SP_OK), "%s", s.err.msg);
     cr_expect(zero(int, s.result.exit_code));
-    cr_expect(eq(str, (char *)out_text(), (char *)"x\n"));
+    cr_expect(eq(str, (char *)sp_provider_job_out(&s.result), (char *)"x\n"));
     cr_expect(lt(i64, s.took_ms, 6000));
 }
 
@@ -135,8 +121,8 @@ SP_TABLE_TEST(e2b_hostile, a_cancel_is_answered_wherever_the_run_is, cancels, ro
     snprintf(json, sizeof json, "{\"on\":\"%s\",%s}", row->on, row->fault);
     e2b_stage_fault(&s, json);
     cr_assert(zero(int, pthread_create(&thread, NULL, cancel_later, &canceller)));
-    enum sp_code rc =
-        e2b_stage_run(&s, &(struct e2b_job){.code = "print('x')", .cancel_fd = canceller.fd});
+    enum sp_code rc = e2b_stage_run(
+        &s, &(struct sp_provider_job){.code = "print('x')", .cancel_fd = canceller.fd});
     int64_t now = sp_mono_ms();
     pthread_join(thread, NULL);
     close(canceller.fd);
@@ -156,7 +142,8 @@ Test(e2b_hostile, a_cancel_does_not_wait_for_the_list_of_what_may_be_left)
     e2b_stage_fault(&s, "{\"on\":\"create\",\"late_ms\":20000}");
     e2b_stage_fault(&s, "{\"on\":\"list\",\"delay_ms\":8000}");
     cr_assert(zero(int, pthread_create(&thread, NULL, cancel_later, &canceller)));
-    enum sp_code rc = e2b_stage_run(&s, &(struct e2b_job){.code = "1", .cancel_fd = canceller.fd});
+    enum sp_code rc =
+        e2b_stage_run(&s, &(struct sp_provider_job){.code = "1", .cancel_fd = canceller.fd});
     int64_t now = sp_mono_ms();
     pthread_join(thread, NULL);
     close(canceller.fd);
@@ -175,9 +162,9 @@ Test(e2b_hostile, a_folder_whose_making_was_not_answered_is_found)
     e2b_stage_fault(&s, "{\"on\":\"filesystem.MakeDir\",\"work\":true,\"answer\":{\"status\":503,"
                         "\"body\":\"\"}}");
 
-    cr_assert(eq(int, run_python("print('x')"), SP_OK), "%s", s.err.msg);
+    cr_assert(eq(int, e2b_stage_run_python(&s, "print('x')"), SP_OK), "%s", s.err.msg);
 
-    cr_expect(eq(str, (char *)out_text(), (char *)"x\n"));
+    cr_expect(eq(str, (char *)sp_provider_job_out(&s.result), (char *)"x\n"));
 }
 
 Test(e2b_hostile, a_service_with_the_first_version_alone_is_searched_too)
@@ -185,7 +172,7 @@ Test(e2b_hostile, a_service_with_the_first_version_alone_is_searched_too)
     e2b_stage_fault(&s, "{\"on\":\"create\",\"cut_at\":\"body\"}");
     e2b_stage_fault(&s, "{\"on\":\"list\",\"answer\":{\"status\":404,\"body\":\"\"}}");
 
-    cr_expect(eq(int, run_python("1"), SP_E_UNAVAILABLE), "%s", s.err.msg);
+    cr_expect(eq(int, e2b_stage_run_python(&s, "1"), SP_E_UNAVAILABLE), "%s", s.err.msg);
 
     cr_expect(eq(int, e2b_stage_count(&s, "created"), 1));
     cr_expect(zero(int, e2b_stage_alive(&s)));
@@ -198,7 +185,7 @@ Test(e2b_hostile, the_other_endpoint_is_not_asked_while_a_sandbox_may_have_been_
                     "{\"on\":\"create\",\"work\":true,\"answer\":{\"status\":502,\"body\":\"\"}}");
     e2b_stage_fault(&s, "{\"on\":\"create\",\"answer\":{\"status\":404,\"body\":\"\"}}");
 
-    cr_expect(eq(int, run_python("1"), SP_E_INVALID), "%s", s.err.msg);
+    cr_expect(eq(int, e2b_stage_run_python(&s, "1"), SP_E_INVALID), "%s", s.err.msg);
 
     cr_expect(eq(int, e2b_stage_requests(&s, "create"), 2));
     cr_expect(zero(int, e2b_stage_alive(&s)));
@@ -210,7 +197,7 @@ Test(e2b_hostile, both_of_a_making_that_was_doubled_are_ended)
     e2b_stage_fault(&s,
                     "{\"on\":\"create\",\"work\":true,\"answer\":{\"status\":504,\"body\":\"\"}}");
 
-    cr_assert(eq(int, run_python("print('x')"), SP_OK), "%s", s.err.msg);
+    cr_assert(eq(int, e2b_stage_run_python(&s, "print('x')"), SP_OK), "%s", s.err.msg);
 
     cr_expect(eq(int, e2b_stage_count(&s, "created"), 2));
     cr_expect(zero(int, e2b_stage_alive(&s)));
@@ -221,7 +208,7 @@ Test(e2b_hostile, a_making_that_was_given_up_is_swept_soon)
 {
     e2b_stage_fault(&s, "{\"on\":\"create\",\"delay_ms\":3000}");
 
-    enum sp_code rc = e2b_stage_run(&s, &(struct e2b_job){.code = "1", .setup_ms = 1000});
+    enum sp_code rc = e2b_stage_run(&s, &(struct sp_provider_job){.code = "1", .setup_ms = 1000});
 
     cr_expect(eq(int, rc, SP_E_TIMEOUT), "%s", s.err.msg);
     json_t *lease = json_object_iter_value(json_object_iter(s.leases.records));
@@ -237,9 +224,9 @@ Test(e2b_hostile, a_cell_s_end_is_not_held_back_by_the_connection)
     e2b_stage_fault(&s, "{\"on\":\"execute\",\"stall_after\":5000,\"insert\":{\"after\":"
                         "\"end_of_execution\",\"text\":\"\\n\",\"repeat\":5000}}");
 
-    cr_assert(eq(int, run_python("print('x')"), SP_OK), "%s", s.err.msg);
+    cr_assert(eq(int, e2b_stage_run_python(&s, "print('x')"), SP_OK), "%s", s.err.msg);
 
-    cr_expect(eq(str, (char *)out_text(), (char *)"x\n"));
+    cr_expect(eq(str, (char *)sp_provider_job_out(&s.result), (char *)"x\n"));
     cr_expect(lt(i64, s.took_ms, 8000));
 }
 
@@ -251,7 +238,7 @@ Test(e2b_hostile, a_service_that_repeats_the_key_is_not_quoted)
         &s, "{\"on\":\"create\",\"answer\":{\"status\":400,\"body\":{\"code\":400,\"message\":"
             "\"no team has e2b_0000000000000000000000000000000000000000\"}}}");
 
-    cr_expect(eq(int, run_python("1"), SP_E_INVALID));
+    cr_expect(eq(int, e2b_stage_run_python(&s, "1"), SP_E_INVALID));
 
     cr_expect(strstr(s.err.msg, "e2b_000") == NULL, "%s", s.err.msg);
     cr_expect(strstr(s.err.msg, "create: HTTP 400") != NULL, "%s", s.err.msg);
@@ -266,7 +253,8 @@ static void run_badly(void)
                         "{\"code\":500,\"message\":\"PEER-WORD\"}}}");
     e2b_stage_fault(&s, "{\"on\":\"delete\",\"times\":2,\"answer\":{\"status\":500,\"body\":"
                         "{\"code\":500,\"message\":\"PEER-WORD\"}}}");
-    (void)run_python("print('OUTPUT-' + 'WORD', flush=True)\nraise ValueError('CODE-WORD')");
+    (void)e2b_stage_run_python(
+        &s, "print('OUTPUT-' + 'WORD', flush=True)\nraise ValueError('CODE-WORD')");
     (void)e2b_stage_check(&s);
     test_leases_expire(&s.leases);
     s.leases.away = true;
@@ -311,7 +299,7 @@ Test(e2b_hostile, a_message_is_cut_between_characters)
             "\"x\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9"
             "\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\"}}}");
 
-    cr_expect(eq(int, run_python("1"), SP_E_INVALID));
+    cr_expect(eq(int, e2b_stage_run_python(&s, "1"), SP_E_INVALID));
 
     cr_expect(sp_utf8_valid(s.err.msg, strlen(s.err.msg)), "%s", s.err.msg);
 }
@@ -320,9 +308,9 @@ Test(e2b_hostile, a_message_is_cut_between_characters)
 
 Test(e2b_hostile, a_sandbox_lives_through_a_long_preparation)
 {
-    const struct e2b_job job = {.code = "", .timeout_ms = 5000, .setup_ms = 200000};
-    struct sp_run run = e2b_stage_limits(&job);
-    struct sp_request req = e2b_stage_request(&job);
+    const struct sp_provider_job job = {.code = "", .timeout_ms = 5000, .setup_ms = 200000};
+    struct sp_run run = sp_provider_job_limits(&job);
+    struct sp_request req = sp_provider_job_request(&job);
     struct sp_instance *instance = NULL;
 
     cr_assert(eq(int, sp_provider_create(s.provider, &req, &run, &instance, &s.err), SP_OK));
@@ -370,10 +358,11 @@ static const struct {
 
 SP_TABLE_TEST(e2b_hostile, a_program_that_meddles_has_failed_and_not_we, tricks, row)
 {
-    cr_assert(eq(int, run_python(row->code), SP_OK), "%s: %s", row->name, s.err.msg);
+    cr_assert(eq(int, e2b_stage_run_python(&s, row->code), SP_OK), "%s: %s", row->name, s.err.msg);
 
     cr_expect(eq(int, (int)s.result.outcome, SP_OUTCOME_EXITED), "%s", row->name);
-    cr_expect(eq(int, s.result.exit_code, row->exit_code), "%s: %s", row->name, err_text());
+    cr_expect(eq(int, s.result.exit_code, row->exit_code), "%s: %s", row->name,
+              sp_provider_job_err(&s.result));
     cr_expect(eq(int, (int)s.result.started, SP_STARTED_YES), "%s", row->name);
     cr_expect(eq(int, s.result.warning != NULL, row->warning != NULL), "%s: %s", row->name,
               s.result.warning ? s.result.warning : "");
@@ -391,7 +380,7 @@ Test(e2b_hostile, a_record_s_words_do_not_come_into_an_error)
         "os.kill(parent, 19)\nfd = os.open('../result', os.O_WRONLY)\n"
         "os.write(fd, b'refused secret\\xff'.ljust(31) + b'\\n')\nos.kill(parent, 9)";
 
-    (void)run_python(code);
+    (void)e2b_stage_run_python(&s, code);
 
     cr_expect(strstr(s.err.msg, "secret") == NULL, "%s", s.err.msg);
 }
@@ -418,7 +407,7 @@ Test(e2b_hostile, a_large_refusal_costs_no_memory_beside)
     e2b_stage_fault(&s, sp_buf_str(&json));
     long before = peak_kib();
 
-    cr_expect(eq(int, run_python("print('x')"), SP_E_INVALID));
+    cr_expect(eq(int, e2b_stage_run_python(&s, "print('x')"), SP_E_INVALID));
 
     cr_expect(lt(long, peak_kib() - before, 100000), "%ld KiB", peak_kib() - before);
     cr_expect(strstr(s.err.msg, "HTTP 500") != NULL, "%s", s.err.msg);
@@ -430,7 +419,7 @@ Test(e2b_hostile, a_flood_of_pictures_costs_no_time_beside)
     e2b_stage_fault(&s, "{\"on\":\"execute\",\"insert\":{\"after\":\"stdout\",\"repeat\":10001,"
                         "\"text\":\"{\\\"type\\\":\\\"result\\\",\\\"html\\\":\\\"x\\\"}\\n\"}}");
 
-    cr_assert(eq(int, run_python("print('x')"), SP_OK), "%s", s.err.msg);
+    cr_assert(eq(int, e2b_stage_run_python(&s, "print('x')"), SP_OK), "%s", s.err.msg);
 
     cr_expect(eq(sz, s.result.n_artifacts, 20));
     cr_assert(s.result.warning != NULL);

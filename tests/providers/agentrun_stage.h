@@ -355,6 +355,14 @@ static inline void cancel_now(void)
     cr_assert(eq(int, eventfd_write(stage.cancel, 1), 0));
 }
 
+/* A thread; arg: an int, the number of requests until then. */
+static inline void *cancel_when_asked(void *arg)
+{
+    sp_http_server_wait_requests(&stage.server, *(const int *)arg);
+    cancel_now();
+    return NULL;
+}
+
 /* How often a route was asked for, and the n-th request of it; NULL: there is none. */
 static inline const struct sp_exchange *find_request(enum route route, int n)
 {
