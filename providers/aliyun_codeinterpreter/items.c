@@ -5,7 +5,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/text.h"
 
 void sp_items_clear(struct sp_items *items)
 {
@@ -137,9 +136,8 @@ static enum sp_code read_end(struct reading *r, const struct sp_json_value *item
 
     if (!get_string(item, "status", &status))
         return SP_OK;
-    const struct sp_bytes word = {status.raw.data + 1, status.raw.len - 2};
-    r->items->failed |= !sp_json_key_is(word, "ok");
-    r->items->timed_out |= sp_json_key_is(word, "timeout");
+    r->items->failed |= !sp_json_text_is(&status, "ok");
+    r->items->timed_out |= sp_json_text_is(&status, "timeout");
     return SP_OK;
 }
 
@@ -159,8 +157,8 @@ static enum sp_code read_result(struct reading *r, const struct sp_json_value *i
 bool sp_items_is(const struct sp_json_value *item, const char *type)
 {
     struct sp_json_value value;
-    return item->type == SP_JSON_OBJECT && get_string(item, "type", &value) &&
-           sp_json_key_is((struct sp_bytes){value.raw.data + 1, value.raw.len - 2}, type);
+    return item->type == SP_JSON_OBJECT && sp_json_get(item, "type", &value) &&
+           sp_json_text_is(&value, type);
 }
 
 static const struct {

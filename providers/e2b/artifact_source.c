@@ -36,25 +36,19 @@ static char *join(const char *folder, const char *name)
 
 /* ---- entries ---- */
 
-static bool has_text(const struct sp_json_value *object, const char *key, const char *text)
-{
-    struct sp_json_value value;
-
-    return sp_json_get(object, key, &value) && value.type == SP_JSON_STRING &&
-           value.raw.len == strlen(text) + 2 && memcmp(value.raw.data + 1, text, strlen(text)) == 0;
-}
-
 /* A link has the type of what it leads to. */
 static enum sp_artifact_type type_of(const struct sp_json_value *object)
 {
-    struct sp_json_value link;
+    struct sp_json_value link, type;
+    bool has_type = sp_json_get(object, "type", &type);
 
     if (sp_json_get(object, "symlinkTarget", &link) ||
-        has_text(object, "type", "FILE_TYPE_SYMLINK"))
+        (has_type && sp_json_text_is(&type, "FILE_TYPE_SYMLINK")))
         return SP_ARTIFACT_LINK;
-    if (has_text(object, "type", "FILE_TYPE_FILE"))
+    if (has_type && sp_json_text_is(&type, "FILE_TYPE_FILE"))
         return SP_ARTIFACT_FILE;
-    return has_text(object, "type", "FILE_TYPE_DIRECTORY") ? SP_ARTIFACT_FOLDER : SP_ARTIFACT_OTHER;
+    return has_type && sp_json_text_is(&type, "FILE_TYPE_DIRECTORY") ? SP_ARTIFACT_FOLDER
+                                                                     : SP_ARTIFACT_OTHER;
 }
 
 static enum sp_code add_entry(struct source *s, const char *folder,

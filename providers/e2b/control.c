@@ -312,9 +312,8 @@ static bool is_labelled(const struct sp_json_value *one, const char *label, char
     struct sp_json_value metadata, found, text;
 
     if (!sp_json_get(one, "metadata", &metadata) || !sp_json_get(&metadata, LABEL, &found) ||
-        !sp_json_get(one, "sandboxID", &text) || found.type != SP_JSON_STRING ||
-        text.type != SP_JSON_STRING || text.raw.len - 2 >= ID_BYTES ||
-        !sp_json_key_is((struct sp_bytes){found.raw.data + 1, found.raw.len - 2}, label))
+        !sp_json_get(one, "sandboxID", &text) || text.type != SP_JSON_STRING ||
+        text.raw.len - 2 >= ID_BYTES || !sp_json_text_is(&found, label))
         return false;
     memcpy(id, text.raw.data + 1, text.raw.len - 2);
     id[text.raw.len - 2] = '\0';

@@ -122,16 +122,11 @@ static enum sp_code read_data(const struct sp_json_value *data, struct sp_proces
 static bool read_exit_code(const struct sp_json_value *end, int *out)
 {
     struct sp_json_value value;
-    char text[16];
     int64_t code = 0;
 
     if (!find(end, "exitCode", &value))
         return true;
-    if (value.type != SP_JSON_NUMBER || value.raw.len >= sizeof(text))
-        return false;
-    memcpy(text, value.raw.data, value.raw.len);
-    text[value.raw.len] = '\0';
-    if (!sp_parse_i64(text, INT32_MIN, INT32_MAX, &code))
+    if (!sp_json_i64(&value, INT32_MIN, INT32_MAX, &code))
         return false;
     *out = (int)code;
     return true;

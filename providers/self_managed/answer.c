@@ -125,16 +125,10 @@ static const struct meaning {
     {ANY_CODE, ENDED(EXITED, NULL)},
 };
 
-static struct sp_bytes unquoted(const struct sp_json_value *string)
-{
-    return (struct sp_bytes){string->raw.data + 1, string->raw.len - 2};
-}
-
 /* A member that is this text. */
 static bool is_text(const struct reading *r, int member, const char *text)
 {
-    return r->has[member] && r->member[member].type == SP_JSON_STRING &&
-           sp_json_key_is(unquoted(&r->member[member]), text);
+    return r->has[member] && sp_json_text_is(&r->member[member], text);
 }
 
 static bool fits(const struct meaning *m, const struct reading *r)
