@@ -1,10 +1,6 @@
 #include "providers/aliyun_codeinterpreter/items.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-
 
 void sp_items_clear(struct sp_items *items)
 {
