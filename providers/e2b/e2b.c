@@ -52,13 +52,19 @@ static const struct sp_field fields[] = {
                .help = "sandboxes kept ready; 0: each is made for its run"),
 };
 
+static enum sp_code check_domain(const char *domain, struct sp_error *err)
+{
+    if (!*domain || sp_e2b_is_host(domain))
+        return SP_OK;
+    return sp_error_set(err, SP_E_INVALID, "domain: must be a plain host name, as " DOMAIN);
+}
+
 static enum sp_code validate(json_t *settings, struct sp_error *err)
 {
-    const char *domain = sp_setting_text(settings, "domain");
+    enum sp_code rc = check_domain(sp_setting_text(settings, "domain"), err);
 
-    if (*domain && !sp_e2b_is_host(domain))
-        return sp_error_set(err, SP_E_INVALID, "domain: must be a plain host name, as " DOMAIN);
-    enum sp_code rc = sp_setting_check_url(settings, "api_url", err);
+    if (!rc)
+        rc = sp_setting_check_url(settings, "api_url", err);
     return rc ? rc : sp_setting_check_url(settings, "sandbox_url", err);
 }
 
@@ -116,9 +122,7 @@ static enum sp_code check_addresses(const struct e2b_settings *s, struct sp_erro
 
     if (!rc)
         rc = check_address("sandbox_url", s->sandbox_url, err);
-    if (rc || !*s->domain || sp_e2b_is_host(s->domain))
-        return rc;
-    return sp_error_set(err, SP_E_INVALID, "domain: must be a plain host name, as " DOMAIN);
+    return rc ? rc : check_domain(s->domain, err);
 }
 
 static enum sp_code open_parts(struct sp_e2b *e, const struct e2b_settings *s, struct sp_error *err)

@@ -44,6 +44,17 @@ static enum sp_code send_call(const struct sp_envd *envd, const struct sp_e2b_ca
     return sp_e2b_do(envd->http, &call, out, err);
 }
 
+/* The buffer keeps its ceiling. */
+static void hand_over(struct sp_http_response *response, struct sp_buf *out)
+{
+    size_t max = out->max;
+
+    sp_buf_clear(out);
+    *out = response->body;
+    out->max = max;
+    response->body = SP_BUF_INIT(0);
+}
+
 /* NULL without memory. */
 static char *plain_url(const struct sp_envd *envd, const char *path)
 {
@@ -173,14 +184,9 @@ enum sp_code sp_envd_get(const struct sp_envd *envd, const char *path,
         *missing = response.status == 404;
     if (rc && missing && *missing)
         return SP_OK;
-    if (rc)
-        return rc;
-    size_t max = out->max;
-    sp_buf_clear(out);
-    *out = response.body;
-    out->max = max;
-    response.body = SP_BUF_INIT(0);
-    return SP_OK;
+    if (!rc)
+        hand_over(&response, out);
+    return rc;
 }
 
 /* ---- folders ---- */
@@ -224,12 +230,9 @@ enum sp_code sp_envd_ask(const struct sp_envd *envd, const struct sp_envd_questi
     if (is_found(question->missing, response.status == 404) ||
         is_found(question->exists, rc == SP_E_INVALID && response.status == 409))
         return SP_OK;
-    if (rc)
-        return rc;
-    sp_buf_clear(out);
-    *out = response.body;
-    response.body = SP_BUF_INIT(0);
-    return SP_OK;
+    if (!rc)
+        hand_over(&response, out);
+    return rc;
 }
 
 enum sp_envd_state sp_envd_look(const struct sp_envd *envd, const struct sp_e2b_limits *limits)
