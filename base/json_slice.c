@@ -564,3 +564,20 @@ enum sp_code sp_json_unescape(const struct sp_json_value *string, struct sp_buf 
     }
     return rc;
 }
+
+bool sp_json_text_is(const struct sp_json_value *value, const char *text)
+{
+    return value->type == SP_JSON_STRING &&
+           sp_json_key_is((struct sp_bytes){value->raw.data + 1, value->raw.len - 2}, text);
+}
+
+bool sp_json_i64(const struct sp_json_value *value, int64_t min, int64_t max, int64_t *out)
+{
+    char text[24];
+
+    if (value->type != SP_JSON_NUMBER || value->raw.len >= sizeof(text))
+        return false;
+    memcpy(text, value->raw.data, value->raw.len);
+    text[value->raw.len] = '\0';
+    return sp_parse_i64(text, min, max, out);
+}

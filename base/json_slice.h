@@ -48,3 +48,8 @@ bool sp_json_key_equal(struct sp_bytes a, struct sp_bytes b);
 bool sp_json_get(const struct sp_json_value *object, const char *name, struct sp_json_value *out);
 /* Appends the text of a string value, escapes decoded, lone surrogates as U+FFFD. */
 SP_MUST_CHECK enum sp_code sp_json_unescape(const struct sp_json_value *string, struct sp_buf *out);
+/* Whether it is a string of this text, compared as sp_json_key_is() does. */
+bool sp_json_text_is(const struct sp_json_value *value, const char *text);
+/* A whole number within [min, max], spelt without fraction or exponent; else false and *out is
+ * untouched. */
+bool sp_json_i64(const struct sp_json_value *value, int64_t min, int64_t max, int64_t *out);

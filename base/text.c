@@ -338,6 +338,19 @@ void sp_random_uuid(char *out)
     *out = '\0';
 }
 
+enum sp_code sp_url_encode(const char *text, const char *also, struct sp_buf *out)
+{
+    static const char kept[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~";
+    enum sp_code rc = SP_OK;
+
+    for (; *text && !rc; text++) {
+        rc = strchr(kept, *text) || strchr(also, *text)
+                 ? sp_buf_addc(out, *text)
+                 : sp_buf_addf(out, "%%%02X", (unsigned)(unsigned char)*text);
+    }
+    return rc;
+}
+
 char *sp_strdup(const char *text)
 {
     return sp_memdup(text, strlen(text));
@@ -353,4 +366,11 @@ char *sp_memdup(const void *data, size_t len)
         memcpy(copy, data, len);
     copy[len] = '\0';
     return copy;
+}
+
+void sp_free_secret(char *text)
+{
+    if (text)
+        explicit_bzero(text, strlen(text));
+    free(text);
 }

@@ -44,6 +44,11 @@ static inline void sp_free_str(char *text)
     __builtin_free(text);
 }
 SP_AUTO(char *, sp_free_str)
+/* Wipes, then frees. NULL is fine. */
+void sp_free_secret(char *text);
+
+/* Appends the text percent-encoded: all but A-Z a-z 0-9 - _ . ~ and the characters of `also`. */
+enum sp_code sp_url_encode(const char *text, const char *also, struct sp_buf *out);
 
 /* Standard base64. Encoding appends with padding and no line breaks; decoding is strict (alphabet,
  * padding, length). */

@@ -7,6 +7,8 @@ declare -A meaning=(
     [noop]="no-op / raw Kafka loop"
     [local]="local / fork+exec loop"
     [self_managed]="self_managed / concurrency by job time"
+    [aliyun_codeinterpreter]="aliyun_codeinterpreter / concurrency by job time"
+    [e2b]="e2b / concurrency by job time"
     [ssh]="ssh, waits, beyond the program / channel with true"
     [ssh_hello]="ssh, hello, beyond the program / channel with hello, likewise"
 )
@@ -40,20 +42,32 @@ row_local() {
     ratios[local]+=" $(ratio "$ours" "$fork")"
 }
 
-row_self_managed() {
-    local port count most jobs=20000 concurrency=256 delay_ms=200 out=$dir/load_server.$round
-    background "$out" "$bin/load_server" $delay_ms
+# Jobs at a service that takes a fixed time for each and executes nothing.
+row_self_managed() { service_row self_managed '"endpoint":"URL"'; }
+row_aliyun_codeinterpreter() {
+    service_row aliyun_codeinterpreter '"access_key_id":"LTAI1","access_key_secret":"s","account_id":"1",
+        "control_endpoint":"URL","data_endpoint":"URL"'
+}
+row_e2b() { service_row e2b '"api_key":"e2b_0","api_url":"URL","sandbox_url":"URL"'; }
+
+service_row() { # PROVIDER SETTINGS: members, in which URL stands for the service's address
+    local port most jobs=20000 concurrency=256 job_ms=200 out=$dir/load_server.$1.$round prefix=$1$round
+    : >"$out"
+    background "$out" "$bin/load_server" "$1" $job_ms
     until port=$(sed -n 's/^ready //p' "$out") && [ -n "$port" ]; do sleep 0.1; done
-    settings "http$round" self_managed "{\"endpoint\":\"http://127.0.0.1:$port\"}"
-    use_worker "http$round" $concurrency
-    measure "http$round" $jobs 16 320 "${worker[@]}"
-    line "sandpiper, self_managed" "${figures[@]}"
+    settings "$prefix" "$1" "{${2//URL/http://127.0.0.1:$port}}"
+    use_worker "$prefix" $concurrency
+    measure "$prefix" $jobs 16 320 "${worker[@]}"
+    line "sandpiper, $1" "${figures[@]}"
     end_last
-    count=$(figure connections <"$out")
-    most=$(ratio "$concurrency" "$(ratio $delay_ms 1000)")
-    line "$concurrency at $delay_ms ms" "$most" "" "" ""
-    echo "       $count connections to the service"
-    ratios[self_managed]+=" $(ratio "${figures[0]}" "$most")"
+    most=$(ratio "$concurrency" "$(ratio $job_ms 1000)")
+    line "$concurrency at $job_ms ms" "$most" "" "" ""
+    echo "       $(figure connections <"$out") connections to the service, $(figure most_connections <"$out") at once"
+    [ "$(figure made <"$out")" = "$(figure ended <"$out")" ] || {
+        echo "bench: sandboxes are left at the service" >&2
+        exit 1
+    }
+    ratios[$1]+=" $(ratio "${figures[0]}" "$most")"
 }
 
 # The far end is this machine: a private sshd, as the tests start it, and a folder of its own. The interpreter there tells

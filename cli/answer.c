@@ -60,14 +60,9 @@ static enum sp_code copy_text(const struct sp_json_value *object, const char *na
 static int64_t number_of(const struct sp_json_value *object, const char *name, int64_t fallback)
 {
     struct sp_json_value value;
-    char text[24];
     int64_t number = fallback;
-    if (sp_json_get(object, name, &value) && value.type == SP_JSON_NUMBER &&
-        value.raw.len < sizeof(text)) {
-        memcpy(text, value.raw.data, value.raw.len);
-        text[value.raw.len] = '\0';
-        (void)sp_parse_i64(text, INT64_MIN, INT64_MAX, &number);
-    }
+    if (sp_json_get(object, name, &value))
+        (void)sp_json_i64(&value, INT64_MIN, INT64_MAX, &number);
     return number;
 }
 

@@ -8,6 +8,9 @@
 #include "cli/probe.h"
 #include "worker/host.h"
 
+/* Longer than a connection test takes: nobody keeps them. */
+static const struct sp_lease_times lease_times = {.life_ms = 120000};
+
 struct sp_candidate sp_settings_candidate(const struct sp_call *call)
 {
     const struct sp_settings_options *options = call->options;
@@ -179,8 +182,10 @@ static int probe(const struct sp_call *call, struct sp_admin *admin,
     if (sp_redis_link_new(admin->redis, &link, &err))
         return sp_call_fail(call, &err);
     admin->redis = NULL;
-    struct sp_lease_store leases = {.link = link, .prefix = admin->config->redis.prefix};
-    const struct sp_host host = sp_host_make(&leases, "settings-test", &admin->config->limits);
+    sp_auto(sp_leases_free) struct sp_leases *leases = NULL;
+    if (sp_leases_new(link, admin->config->redis.prefix, &lease_times, &leases, &err))
+        return sp_call_fail(call, &err);
+    const struct sp_host host = sp_host_make(leases, "settings-test", &admin->config->limits);
     const struct sp_probe_watch watch = {call, show_step};
     struct sp_probe found = {0};
     (void)sp_probe_run(ops, settings, &host, &watch, &found);

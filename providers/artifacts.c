@@ -17,6 +17,13 @@ enum {
     PATH_BYTES_MAX = 1024,
 };
 
+struct sp_artifact_rules sp_artifact_rules_of(const struct sp_limits *limits)
+{
+    return (struct sp_artifact_rules){.max_count = limits->artifacts,
+                                      .max_bytes = limits->artifact_bytes,
+                                      .max_total = limits->artifacts_total};
+}
+
 enum sp_code sp_artifact_names_add(struct sp_artifact_names *names, const char *name,
                                    enum sp_artifact_type type)
 {

@@ -5,11 +5,14 @@
 #pragma once
 
 #include "base/buf.h"
+#include "base/limits.h"
 #include "base/result.h"
 
 struct sp_artifact_rules {
     int64_t max_count, max_bytes, max_total; /* total of all artifacts of the run */
 };
+/* Of a provider without fields of its own for them. */
+struct sp_artifact_rules sp_artifact_rules_of(const struct sp_limits *limits);
 
 /*
  * Reads `artifacts` below the directory workspace_fd into result, sorted by path, recursively,

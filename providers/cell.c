@@ -18,7 +18,8 @@ static const struct {
 } drivers[] = {
     [SP_PYTHON] = {python_cell_text, sizeof(python_cell_text) - 1,
                    "exec(compile(__import__('base64').b64decode('",
-                   "'), 'sandpiper_cell.py', 'exec'), {'SPACE': globals(), 'JOB': '", "'})\n"},
+                   "'), 'sandpiper_cell.py', 'exec'), {'SPACE': globals(), 'JOB': '",
+                   "', '__builtins__': dict(vars(__import__('builtins')))})\n"},
     [SP_JAVASCRIPT] = {javascript_cell_text, sizeof(javascript_cell_text) - 1,
                        "(0, eval)('(async (require, __filename, JOB) => {' + Buffer.from('",
                        "', 'base64').toString() + '})\\n//# sourceURL=sandpiper_cell.cjs')"

@@ -16,15 +16,17 @@ struct sp_cell {
 
 /*
  * Appends the code to send: a line that runs the request's program with its arguments and files in
- * the kernel's current folder, beside an empty artifacts/. The program's top-level names stay in
- * the kernel for the next run. Everything of the request's stands in it as base64. SP_E_NOMEM,
- * SP_E_LIMIT.
+ * the kernel's current folder, beside an empty artifacts/. No loop of the kernel's runs for the
+ * program, and its threads are waited for, as where it has a process of its own. Its top-level
+ * names stay in the kernel for the next run; the folder and the output streams are put back.
+ * Everything of the request's stands in it as base64. SP_E_NOMEM, SP_E_LIMIT.
  */
 SP_MUST_CHECK enum sp_code sp_cell_write(struct sp_cell *cell, const struct sp_request *req,
                                          struct sp_buf *out, struct sp_error *err);
 /*
  * Takes the marker line out of all that came on standard output and fills result_present, _value,
- * warning, exit_code, execution_us (the program's own time) and limit from it. *ended: there was one, so the program came to its end.
+ * warning, exit_code, execution_us (the program's own time) and limit from it. *ended: there was
+ * one, so the program came to its end (or printed it, which a hostile one can).
  * SP_E_NOMEM; SP_E_INVALID: a marker line that holds no result document.
  */
 SP_MUST_CHECK enum sp_code sp_cell_read(const struct sp_cell *cell, struct sp_buf *out,

@@ -63,3 +63,26 @@ enum sp_code sp_ending_read(struct sp_result *result, struct sp_bytes document, 
         return sp_error_set(err, SP_E_NOMEM, "no memory for the program's value");
     return SP_OK;
 }
+
+enum sp_code sp_ending_unanswered(struct sp_result *result, enum sp_code rc)
+{
+    static const struct {
+        enum sp_code rc;
+        enum sp_outcome outcome;
+        const char *limit;
+    } ends[] = {
+        {SP_E_TIMEOUT, SP_OUTCOME_TIMEOUT, NULL},
+        {SP_E_CANCELLED, SP_OUTCOME_CANCELLED, NULL},
+        {SP_E_LIMIT, SP_OUTCOME_LIMIT, "response size"},
+    };
+
+    for (size_t i = 0; i < SP_COUNT(ends) && result->started != SP_STARTED_NO; i++) {
+        if (ends[i].rc != rc)
+            continue;
+        result->outcome = ends[i].outcome;
+        result->limit = ends[i].limit;
+        result->exit_code = -1;
+        return SP_OK;
+    }
+    return rc;
+}

@@ -10,3 +10,9 @@
  */
 SP_MUST_CHECK enum sp_code sp_ending_read(struct sp_result *result, struct sp_bytes document,
                                           bool over, struct sp_error *err);
+/*
+ * The same where the call that ran it failed with `rc` and no answer tells. If the program can have
+ * started (result->started), then giving up is its time-out or cancellation, and too long an answer
+ * (SP_E_LIMIT) its limit: SP_OK. Else rc.
+ */
+SP_MUST_CHECK enum sp_code sp_ending_unanswered(struct sp_result *result, enum sp_code rc);

@@ -15,14 +15,17 @@
 #include "providers/http_error.h"
 #include "providers/http_pool.h"
 
-enum { WAIT_MS = 60000 }; /* libcurl wakes by itself for its time limits */
+enum {
+    WAIT_MS = 60000,      /* libcurl wakes by itself for its time limits */
+    HEAD_BYTES = 1 << 18, /* of an answer, with interim ones and trailers: libcurl keeps them all */
+};
 
 struct call {
     const struct sp_http_request *request;
     struct sp_http_response *out;
     struct sp_error *err;
     struct sp_http_handle *handle;
-    size_t taken; /* of the body */
+    size_t taken, head_taken; /* of the body; of the head */
     enum sp_code body_rc;
     bool has_head, connected;
     long before_request; /* bytes that went out ahead of it: to a proxy */
@@ -130,6 +133,23 @@ static int64_t read_retry_after(const char *text)
     return left > 0 ? left : 0;
 }
 
+/* Milliseconds. */
+static int64_t read_acs_retry_after(const char *text)
+{
+    int64_t ms = -1;
+    enum { LONGEST_MS = 24 * 3600 * 1000 };
+
+    return text && sp_parse_i64(text, 1, LONGEST_MS, &ms) ? ms : -1;
+}
+
+static void read_retry(CURL *easy, struct sp_http_response *out)
+{
+    int64_t ms = read_acs_retry_after(find_header(easy, "x-acs-retry-after"));
+
+    out->throttled = ms > 0;
+    out->retry_after_ms = out->throttled ? ms : read_retry_after(find_header(easy, "retry-after"));
+}
+
 static int read_should_retry(const char *text)
 {
     bool yes = text && strcasecmp(text, "true") == 0;
@@ -168,7 +188,7 @@ static void read_head(CURL *easy, struct sp_http_response *out)
     out->content_type[strcspn(out->content_type, ";")] = '\0';
     for (char *c = out->content_type; *c; c++)
         *c = (char)tolower((unsigned char)*c);
-    out->retry_after_ms = read_retry_after(find_header(easy, "retry-after"));
+    read_retry(easy, out);
     out->should_retry = read_should_retry(find_header(easy, "should-retry"));
 }
 
@@ -177,6 +197,11 @@ static size_t take_head(char *line, size_t size, size_t n, void *ctx)
 {
     struct call *call = ctx;
 
+    call->head_taken += size * n;
+    if (call->head_taken > HEAD_BYTES) {
+        call->body_rc = fail(call, SP_E_INVALID, "the answer's head is too long");
+        return CURL_WRITEFUNC_ERROR;
+    }
     if (*line == '\r' || *line == '\n') {
         read_head(call->handle->easy, call->out);
         call->has_head = call->out->status >= 200;
@@ -269,14 +294,16 @@ static enum sp_code drive(const struct call *call, CURLcode *result)
 {
     CURLM *multi = call->handle->multi;
     int fd = call->request->cancel_fd, running = 1, left = 0;
+    struct curl_waitfd cancel = {.fd = fd, .events = CURL_WAIT_POLLIN};
     CURLMcode rc = curl_multi_add_handle(multi, call->handle->easy);
 
+    if (!rc && is_cancelled(fd))
+        return fail(call, SP_E_CANCELLED, "cancelled");
     while (!rc && running) {
-        if (is_cancelled(fd))
+        if (cancel.revents)
             return fail(call, SP_E_CANCELLED, "cancelled");
         if (time_to_wait(call) == 0)
             return fail(call, SP_E_TIMEOUT, "no whole answer in time");
-        struct curl_waitfd cancel = {.fd = fd, .events = CURL_WAIT_POLLIN};
         rc = curl_multi_perform(multi, &running);
         if (!rc && running)
             rc = curl_multi_poll(multi, &cancel, fd >= 0, time_to_wait(call), NULL);
@@ -331,7 +358,7 @@ enum sp_code sp_http_do(struct sp_http *http, const struct sp_http_request *requ
         return rc;
     if (sp_deadline_left(sp_deadline_min(request->connect_deadline, request->deadline)) == 0)
         return fail(&call, SP_E_TIMEOUT, "no time was left to begin");
-    rc = sp_http_take(http, &call.handle, err);
+    rc = sp_http_take(http, request->url, &call.handle, err);
     if (rc)
         return rc;
     rc = do_call(&call, headers);

@@ -1,7 +1,8 @@
 /*
  * HTTP/1.1 for the providers that speak it: libcurl on the caller's thread, every wait under a
  * deadline and a cancel descriptor. Connections are kept for up to 4 s and used again, the one used
- * last first; there are never more than calls in flight at once. Names and TLS sessions are shared.
+ * last first; there are never more to a host than calls in flight to it at once. TLS sessions are
+ * shared; names are not, since hosts that come and go by the thousand would fill such a store.
  * A request is sent once: nothing is repeated or redirected here, because a repeated request may be
  * a program that runs twice.
  *
@@ -14,13 +15,16 @@
 #include "base/buf.h"
 #include "base/result.h"
 
-struct sp_http; /* of one provider; best of one host, as each call in flight keeps one connection */
+struct sp_http; /* of one provider */
 
 /* SP_E_NOMEM. Starts libcurl where needed: no other start-up is. Thread: any. */
 SP_MUST_CHECK enum sp_code sp_http_new(struct sp_http **out, struct sp_error *err);
 /* No call is in flight any more. NULL is fine. */
 void sp_http_free(struct sp_http *http);
 SP_AUTO(struct sp_http *, sp_http_free)
+/* Closes what is kept to the host of this URL: nobody will call it any more, and its calls are
+ * over. NULL is fine. Thread: any. */
+void sp_http_forget(struct sp_http *http, const char *url);
 
 /* Part of a body, as it comes; the head of the response is filled by then. Another return value
  * than SP_OK ends the call with it and with the error that was set. */
@@ -49,7 +53,8 @@ struct sp_http_response {
     struct sp_buf body;     /* empty where on_body took it */
     char content_type[80];  /* lower case, without parameters; "" for none */
     char request_id[96];    /* the service's name for the call, from its headers; "" for none */
-    int64_t retry_after_ms; /* the header Retry-After; -1 for none */
+    int64_t retry_after_ms; /* the header x-acs-retry-after or Retry-After; -1 for none */
+    bool throttled;         /* it was the first of them, which Aliyun sends to throttle only */
     int should_retry;       /* the header Should-Retry: 1 for true, 0 for false, -1 for none */
     /* Whether the request can have reached the peer: NO where there was no connection. Meaningful
      * on failure too. */

@@ -5,8 +5,10 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "providers/http.h"
 #include "providers/http_authorities.h"
 
@@ -18,6 +20,7 @@ enum {
        before it compares, so this is "up to 4 s". */
     IDLE_S = 3,
     KEEP_MS = 5000, /* an idle handle, once its connections are of no use */
+    LOOK_MS = 500,
     PROBE_IDLE_S = 30,
     PROBE_EVERY_S = 10,
 };
@@ -31,6 +34,7 @@ static const struct {
     {CURLOPT_QUICK_EXIT, 1}, /* a name server that hangs holds nobody up */
     {CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1},
     {CURLOPT_FOLLOWLOCATION, 0},
+    {CURLOPT_PATH_AS_IS, 1}, /* as it may be signed */
     {CURLOPT_BUFFERSIZE, RECEIVE_BYTES},
     {CURLOPT_UPLOAD_BUFFERSIZE, SEND_BYTES},
     {CURLOPT_MAXAGE_CONN, IDLE_S},
@@ -53,8 +57,9 @@ struct sp_http {
     CURLSH *share;
     pthread_mutex_t shared[CURL_LOCK_DATA_LAST]; /* each guards one kind of data in share */
     X509_STORE *authorities;                     /* NULL: they cannot be read */
-    pthread_mutex_t lock;                        /* guards idle */
+    pthread_mutex_t lock;                        /* guards idle and look_at */
     struct sp_http_handle *idle; /* the one used last is the first: its connection lives best */
+    int64_t look_at;             /* when to look for old ones again */
 };
 
 static void lock_shared(CURL *easy, curl_lock_data data, curl_lock_access access, void *ctx)
@@ -80,7 +85,6 @@ static bool make_share(struct sp_http *http)
     return http->share && !curl_share_setopt(http->share, CURLSHOPT_LOCKFUNC, lock_shared) &&
            !curl_share_setopt(http->share, CURLSHOPT_UNLOCKFUNC, unlock_shared) &&
            !curl_share_setopt(http->share, CURLSHOPT_USERDATA, http) &&
-           !curl_share_setopt(http->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS) &&
            !curl_share_setopt(http->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
 }
 
@@ -111,6 +115,7 @@ static void handles_free(struct sp_http_handle *handle)
         struct sp_http_handle *next = handle->next;
         curl_easy_cleanup(handle->easy);
         (void)curl_multi_cleanup(handle->multi);
+        free(handle->origin);
         free(handle);
         handle = next;
     }
@@ -129,16 +134,26 @@ void sp_http_free(struct sp_http *http)
     free(http);
 }
 
-static struct sp_http_handle *handle_new(struct sp_http *http)
+/* Scheme, host and port: how much of an address that is. */
+static size_t origin_len(const char *url)
+{
+    const char *host = strstr(url, "://");
+    size_t scheme = host ? (size_t)(host + 3 - url) : 0;
+
+    return scheme + strcspn(url + scheme, "/?#");
+}
+
+static struct sp_http_handle *handle_new(struct sp_http *http, const char *url)
 {
     struct sp_http_handle *handle = calloc(1, sizeof *handle);
 
     if (!handle)
         return NULL;
     handle->socket = CURL_SOCKET_BAD;
+    handle->origin = sp_memdup(url, origin_len(url));
     handle->easy = curl_easy_init();
     handle->multi = curl_multi_init();
-    if (handle->easy && handle->multi &&
+    if (handle->origin && handle->easy && handle->multi &&
         !curl_multi_setopt(handle->multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS) &&
         !curl_easy_setopt(handle->easy, CURLOPT_SHARE, http->share))
         return handle;
@@ -170,12 +185,23 @@ static CURLcode set_options(struct sp_http *http, CURL *easy)
     return rc;
 }
 
-static struct sp_http_handle *pop(struct sp_http *http)
+static bool leads_to(const struct sp_http_handle *handle, const char *url, size_t len)
 {
+    return strncmp(handle->origin, url, len) == 0 && handle->origin[len] == '\0';
+}
+
+/* The first one that leads there; NULL: there is none. */
+static struct sp_http_handle *pop(struct sp_http *http, const char *url)
+{
+    size_t len = origin_len(url);
+
     (void)pthread_mutex_lock(&http->lock);
-    struct sp_http_handle *handle = http->idle;
+    struct sp_http_handle **at = &http->idle;
+    while (*at && !leads_to(*at, url, len))
+        at = &(*at)->next;
+    struct sp_http_handle *handle = *at;
     if (handle) {
-        http->idle = handle->next;
+        *at = handle->next;
         handle->next = NULL;
     }
     (void)pthread_mutex_unlock(&http->lock);
@@ -188,16 +214,17 @@ static bool is_spoilt(const struct sp_http_handle *handle)
     return poll(&(struct pollfd){.fd = handle->socket, .events = POLLIN}, 1, 0) > 0;
 }
 
-enum sp_code sp_http_take(struct sp_http *http, struct sp_http_handle **out, struct sp_error *err)
+enum sp_code sp_http_take(struct sp_http *http, const char *url, struct sp_http_handle **out,
+                          struct sp_error *err)
 {
-    struct sp_http_handle *handle = pop(http);
+    struct sp_http_handle *handle = pop(http, url);
 
     while (handle && is_spoilt(handle)) {
         handles_free(handle);
-        handle = pop(http);
+        handle = pop(http, url);
     }
     if (!handle)
-        handle = handle_new(http);
+        handle = handle_new(http, url);
     CURLcode rc = handle ? set_options(http, handle->easy) : CURLE_OUT_OF_MEMORY;
     if (!rc) {
         *out = handle;
@@ -206,6 +233,22 @@ enum sp_code sp_http_take(struct sp_http *http, struct sp_http_handle **out, str
     handles_free(handle);
     return sp_error_set(err, rc == CURLE_OUT_OF_MEMORY ? SP_E_NOMEM : SP_E_INTERNAL, "libcurl: %s",
                         curl_easy_strerror(rc));
+}
+
+/* Under the lock: takes out those that nobody needed for a while. Looked for now and then only,
+ * since all are looked at. */
+static struct sp_http_handle *take_old(struct sp_http *http, int64_t now)
+{
+    struct sp_http_handle **at = &http->idle;
+
+    if (now < http->look_at)
+        return NULL;
+    http->look_at = now + LOOK_MS;
+    while (*at && (*at)->idle_since > now - KEEP_MS)
+        at = &(*at)->next;
+    struct sp_http_handle *old = *at;
+    *at = NULL;
+    return old;
 }
 
 void sp_http_give(struct sp_http *http, struct sp_http_handle *handle)
@@ -220,11 +263,7 @@ void sp_http_give(struct sp_http *http, struct sp_http_handle *handle)
     (void)pthread_mutex_lock(&http->lock);
     handle->next = http->idle;
     http->idle = handle;
-    struct sp_http_handle *last = handle;
-    while (last->next && last->next->idle_since > now - KEEP_MS)
-        last = last->next;
-    struct sp_http_handle *old = last->next;
-    last->next = NULL;
+    struct sp_http_handle *old = take_old(http, now);
     (void)pthread_mutex_unlock(&http->lock);
     handles_free(old);
 }
@@ -233,4 +272,12 @@ void sp_http_drop(struct sp_http_handle *handle)
 {
     (void)curl_multi_remove_handle(handle->multi, handle->easy);
     handles_free(handle);
+}
+
+void sp_http_forget(struct sp_http *http, const char *url)
+{
+    struct sp_http_handle *handle;
+
+    while (url && (handle = pop(http, url)) != NULL)
+        handles_free(handle);
 }

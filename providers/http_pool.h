@@ -1,7 +1,7 @@
 /*
- * The libcurl handles of one provider: as many as calls were ever in flight at once, less those
- * that nobody needed for a while. Each has its own connections, because libcurl cannot share them
- * between threads; DNS answers and TLS sessions are shared. Used by http.c.
+ * The libcurl handles of one provider: for each host as many as calls to it were ever in flight at
+ * once, less those that nobody needed for a while. Each keeps one connection, because libcurl
+ * cannot share them between threads; TLS sessions are shared. Used by http.c.
  */
 #pragma once
 
@@ -17,14 +17,15 @@ struct sp_http_handle {
     CURL *easy;
     CURLM *multi;         /* holds the connection */
     curl_socket_t socket; /* of the connection that is kept; CURL_SOCKET_BAD: none */
+    char *origin;         /* where it leads: "https://host:port" */
     struct sp_http_handle *next;
     int64_t idle_since;
 };
 
-/* The one that was used last, else a new one, with the options that are the same for every call.
- * SP_E_NOMEM. Thread of both: any. */
-SP_MUST_CHECK enum sp_code sp_http_take(struct sp_http *http, struct sp_http_handle **out,
-                                        struct sp_error *err);
+/* The one that was used last for the host of this URL, else a new one, with the options that are
+ * the same for every call. SP_E_NOMEM. Thread of both: any. */
+SP_MUST_CHECK enum sp_code sp_http_take(struct sp_http *http, const char *url,
+                                        struct sp_http_handle **out, struct sp_error *err);
 /* Ends its call and resets its options, so that nothing of the call stays but the connection. */
 void sp_http_give(struct sp_http *http, struct sp_http_handle *handle);
 /* The same for a call that failed: its handle is not used again. (libcurl 7.88 keeps a buffer after

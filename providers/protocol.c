@@ -95,17 +95,13 @@ static bool is_sound(const struct document *doc)
 
     return is_type(doc, PRESENT, SP_JSON_BOOL) && present == doc->has[VALUE] &&
            is_type(doc, WARNING, SP_JSON_STRING) && warning->raw.len <= WARNING_MAX &&
-           (!doc->has[LIMIT] ||
-            (limit->raw.len == 8 && memcmp(limit->raw.data, "\"memory\"", 8) == 0));
+           (!doc->has[LIMIT] || sp_json_text_is(limit, "memory"));
 }
 
 /* 0 to max; anything else gives `other`. */
 static int64_t number_of(const struct sp_json_value *value, int64_t max, int64_t other)
 {
-    char text[24] = "";
-    if (value->raw.len < sizeof(text))
-        memcpy(text, value->raw.data, value->raw.len);
-    (void)sp_parse_i64(text, 0, max, &other);
+    (void)sp_json_i64(value, 0, max, &other);
     return other;
 }
 

@@ -36,9 +36,9 @@ const struct sp_wrapper *sp_wrapper(enum sp_language language);
 
 /*
  * Reads the result document: {"present":bool,"value":…,"warning":text,"limit":"memory"}. Fills
- * result_present, _value, warning, and outcome/limit where the wrapper saw one. An empty document is
- * a program that ended before its main returned. SP_E_INVALID: not exactly one well-formed document
- * (the program wrote there itself): the caller warns.
+ * result_present, _value, warning, and outcome/limit where the wrapper saw one. An empty document
+ * is a program that ended before its main returned. SP_E_INVALID: not exactly one well-formed
+ * document (the program wrote there itself): the caller warns.
  */
 SP_MUST_CHECK enum sp_code sp_protocol_read(const char *doc, size_t len, struct sp_result *result,
                                             struct sp_error *err);

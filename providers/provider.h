@@ -16,20 +16,25 @@ struct sp_instance;
 
 /*
  * What a provider may need of the outside; lives longer than the provider. Leases are records of
- * what was made at a peer and must be ended there even if this worker dies. Thread: any; each call
- * blocks for 2 s at most.
+ * what was made at a peer and must be ended there even if this worker dies. One holds for its
+ * ttl_ms while this worker lives, and not much longer than the worker; then it has run out. A
+ * failure is for the log: what could not be written is written later if it still holds then. Any of
+ * the functions may be NULL. Thread: any; each call blocks for 2 s at most.
  */
 struct sp_host {
     const char *worker_id;
     const struct sp_limits *limits;
     void *ctx;
+    /* Of the same id as an earlier one: in place of that. */
     enum sp_code (*lease_put)(void *ctx, const char *provider, const char *lease_id,
                               const char *json, int64_t ttl_ms, struct sp_error *err);
+    /* Lets it hold for so long from now, also somebody else's; 0: it has run out. SP_E_INVALID:
+     * there is none. */
     enum sp_code (*lease_renew)(void *ctx, const char *provider, const char *lease_id,
                                 int64_t ttl_ms, struct sp_error *err);
     enum sp_code (*lease_drop)(void *ctx, const char *provider, const char *lease_id,
                                struct sp_error *err);
-    /* *out: array of {id, data, expired}; new reference. */
+    /* *out: array of {id, data}, what has run out, no matter whose; new reference. */
     enum sp_code (*lease_list)(void *ctx, const char *provider, json_t **out, struct sp_error *err);
 };
 
@@ -92,7 +97,8 @@ struct sp_provider_ops {
                             const struct sp_run *run, struct sp_result *out, struct sp_error *err);
     /* Frees the instance whatever happens; returns a failure to clean up, for the log. */
     enum sp_code (*destroy)(struct sp_instance *i, const struct sp_run *run, struct sp_error *err);
-    /* Optional. Ends what earlier workers left behind. Called once after check. */
+    /* Optional. Ends what other workers left behind. Called once after check, and again when leases
+     * have run out. Thread: settings, and that of the leases at the same time. */
     void (*sweep)(struct sp_provider *p);
     /* Frees everything. The last call, made when no other is in flight. */
     void (*close)(struct sp_provider *p);

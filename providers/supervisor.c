@@ -23,6 +23,7 @@ static const struct {
 
 static void read_head(const char *line, struct sp_supervisor_end *end)
 {
+    static const char *const refusals[] = {"interpreter", "limit", "folder"};
     static const char refused[] = "refused ";
     int64_t number;
 
@@ -35,9 +36,13 @@ static void read_head(const char *line, struct sp_supervisor_end *end)
             end->number = (int)number;
         }
     }
-    if (!strncmp(line, refused, strlen(refused)) && line[strlen(refused)]) {
-        end->how = SP_FAR_REFUSED;
-        snprintf(end->why, sizeof end->why, "%s", line + strlen(refused));
+    /* No other words: the file is the program's to write, and errors name the reason. */
+    for (size_t i = 0; i < SP_COUNT(refusals); i++) {
+        if (!strncmp(line, refused, strlen(refused)) &&
+            !strcmp(line + strlen(refused), refusals[i])) {
+            end->how = SP_FAR_REFUSED;
+            snprintf(end->why, sizeof end->why, "%s", refusals[i]);
+        }
     }
 }
 

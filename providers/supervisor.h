@@ -35,7 +35,7 @@ enum sp_far_end {
 struct sp_supervisor_end {
     enum sp_far_end how;
     int number;   /* exit code, 0 to 255; signal, 1 to 64 */
-    char why[24]; /* for SP_FAR_REFUSED: "interpreter", "limit", "folder" */
+    char why[24]; /* for SP_FAR_REFUSED: "interpreter", "limit", "folder"; nothing else */
 };
 
 /* Reads the content of the result file, of any bytes. *document is what the program wrote to

@@ -36,6 +36,7 @@ struct sp_warm_pool {
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t changed;
     bool stopping;
+    int64_t close_deadline; /* of what is left then */
     struct kind kinds[SP_WARM_KINDS];
     pthread_t makers[MAKERS_MAX];
     size_t n_makers;
@@ -221,6 +222,19 @@ static void work(struct sp_warm_pool *pool, int i, struct item *old)
     pthread_cond_broadcast(&pool->changed); /* another may wait for the next moment of before */
 }
 
+/* Takes and gives the lock back as work() does, so that the makers share it. */
+static void end_all(struct sp_warm_pool *pool)
+{
+    for (int i = 0; i < SP_WARM_KINDS; i++) {
+        struct item *item;
+        while ((item = pop(&pool->kinds[i])) != NULL) {
+            pthread_mutex_unlock(&pool->lock);
+            end_item(pool, item, sp_deadline_left(pool->close_deadline));
+            pthread_mutex_lock(&pool->lock);
+        }
+    }
+}
+
 static void *serve(void *arg)
 {
     struct sp_warm_pool *pool = arg;
@@ -236,6 +250,7 @@ static void *serve(void *arg)
             wait_for_work(pool, next_moment(pool, now));
         }
     }
+    end_all(pool);
     pthread_mutex_unlock(&pool->lock);
     return NULL;
 }
@@ -269,30 +284,18 @@ void *sp_warm_pool_take(struct sp_warm_pool *pool, int kind)
     return item;
 }
 
-/* One after the other, in what time is left. */
-static void end_all(struct sp_warm_pool *pool)
-{
-    int64_t deadline = sp_deadline_in(CLOSE_MS);
-
-    for (int i = 0; i < SP_WARM_KINDS; i++) {
-        struct item *item;
-        while ((item = pop(&pool->kinds[i])) != NULL)
-            end_item(pool, item, sp_deadline_left(deadline));
-    }
-}
-
 void sp_warm_pool_free(struct sp_warm_pool *pool)
 {
     if (!pool)
         return;
     pthread_mutex_lock(&pool->lock);
     pool->stopping = true;
+    pool->close_deadline = sp_deadline_in(CLOSE_MS);
     pthread_cond_broadcast(&pool->changed);
     pthread_mutex_unlock(&pool->lock);
     (void)eventfd_write(pool->stop_fd, 1);
     for (size_t i = 0; i < pool->n_makers; i++)
         pthread_join(pool->makers[i], NULL);
-    end_all(pool);
     close(pool->stop_fd);
     pthread_cond_destroy(&pool->changed);
     pthread_mutex_destroy(&pool->lock);

@@ -10,12 +10,12 @@
 
 enum { SP_WARM_KINDS = 2 };
 
-/* Both are called from the pool's threads, and end() also from that of free(). */
+/* Both are called from the pool's threads. */
 struct sp_warm_ops {
     /* Makes one within run->setup_deadline, or gives up soon after run->cancel_fd is readable. */
     enum sp_code (*make)(void *ctx, int kind, const struct sp_run *run, void **out,
                          struct sp_error *err);
-    /* Ends one that grew too old, within run->teardown_ms. */
+    /* Ends one that grew too old or is left at the end, within run->teardown_ms. */
     void (*end)(void *ctx, void *item, const struct sp_run *run);
 };
 
@@ -36,5 +36,5 @@ SP_MUST_CHECK enum sp_code sp_warm_pool_new(const struct sp_warm_options *option
 /* One that is ready, the oldest first, now the caller's; NULL: none is. More are made from now on.
  * Thread: any. */
 void *sp_warm_pool_take(struct sp_warm_pool *pool, int kind);
-/* Ends all that are left and waits for that: 20 s at most. NULL is fine. */
+/* Ends all that are left, several at a time, and waits for that: 20 s at most. NULL is fine. */
 void sp_warm_pool_free(struct sp_warm_pool *pool);

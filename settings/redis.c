@@ -384,6 +384,36 @@ enum sp_code sp_redis_argv(struct sp_redis *r, int argc, const char **argv, cons
     return rc ? rc : sp_redis_accept(r, redisCommandArgv(ctx, argc, argv, len), out, err);
 }
 
+/* One that broke takes the answers of all that were sent on it along. */
+static enum sp_code take_answer(struct sp_redis *r, struct sp_redis_call *call)
+{
+    void *reply = NULL;
+
+    if (!r->ctx)
+        return sp_error_set(&call->err, SP_E_UNAVAILABLE, "redis %s: it broke", r->name);
+    if (redisGetReply(r->ctx, &reply) != REDIS_OK)
+        reply = NULL;
+    return sp_redis_accept(r, reply, &call->reply, &call->err);
+}
+
+void sp_redis_calls(struct sp_redis *r, struct sp_redis_call *first)
+{
+    redisContext *ctx = NULL;
+    struct sp_error err = {0};
+    enum sp_code rc = sp_redis_connect(r, &ctx, &err);
+
+    for (struct sp_redis_call *call = first; call; call = call->next) {
+        call->rc = rc;
+        call->err = err;
+        if (!rc && redisAppendCommandArgv(ctx, call->argc, call->argv, call->len) != REDIS_OK)
+            call->rc = no_memory(&call->err);
+    }
+    for (struct sp_redis_call *call = first; call; call = call->next) {
+        if (!call->rc)
+            call->rc = take_answer(r, call);
+    }
+}
+
 void sp_redis_disconnect(struct sp_redis *r)
 {
     if (r->ctx)

@@ -31,6 +31,19 @@ SP_MUST_CHECK enum sp_code sp_redis_command(struct sp_redis *redis, redisReply *
                                             struct sp_error *err, const char *fmt, ...);
 SP_MUST_CHECK enum sp_code sp_redis_argv(struct sp_redis *redis, int argc, const char **argv,
                                          const size_t *len, redisReply **out, struct sp_error *err);
+
+/* A command as sp_redis_argv() takes it, and what became of it: reply, the caller's, on SP_OK. */
+struct sp_redis_call {
+    struct sp_redis_call *next;
+    int argc;
+    const char **argv;
+    const size_t *len;
+    redisReply *reply;
+    enum sp_code rc;
+    struct sp_error err;
+};
+/* Runs all of the list, in its order and in one round trip; each as sp_redis_argv() would. */
+void sp_redis_calls(struct sp_redis *redis, struct sp_redis_call *first);
 /* The connected context, for subscriptions; connects if need be. Borrowed. */
 SP_MUST_CHECK enum sp_code sp_redis_connect(struct sp_redis *redis, redisContext **out,
                                             struct sp_error *err);

@@ -121,7 +121,8 @@ enum sp_code sp_secret_resolve(const struct sp_field *fields, size_t n, json_t *
 {
     json_auto_t *copy = json_copy(obj); /* shallow: members are replaced, never changed */
 
-    if (!copy)
+    /* Without memory jansson leaves members out, and their defaults would hold. */
+    if (!copy || json_object_size(copy) != json_object_size(obj))
         return sp_error_set(err, SP_E_NOMEM, "out of memory");
     for (size_t i = 0; i < n; i++) {
         enum sp_code rc =

@@ -296,8 +296,6 @@ void sp_intake_free(struct sp_intake *intake)
         return;
     for (struct sp_job *job = intake->all, *next = NULL; job; job = next) {
         next = job->next_all;
-        if (job->claim)
-            sp_claims_release(intake->with.claims, job->claim);
         sp_record_free(job->record);
         sp_job_free(job);
     }

@@ -1,6 +1,7 @@
 /*
- * One Redis connection that several threads use in turn. After a failure it answers "unavailable"
- * at once for a second, so that an outage costs one caller the time-out and not all of them.
+ * One Redis connection that several threads use at once: what they ask for while an answer is under
+ * way goes out together behind it. After a failure it answers "unavailable" at once for a second,
+ * so that an outage costs one caller the time-out and not all of them.
  */
 #pragma once
 

@@ -19,6 +19,7 @@
 #include "worker/fleet.h"
 #include "worker/host.h"
 #include "worker/intake.h"
+#include "worker/keeper.h"
 #include "worker/queue_config.h"
 #include "worker/result_store.h"
 
@@ -27,7 +28,11 @@ enum {
     GRACE_MS = 12000, /* after worker.drain: ending programs (10 s at most) and telling Kafka */
     FLUSH_MS = 1000,  /* every delivery was waited for already */
     CLAIMS_MS = 2000, /* for what is still to be written to Redis */
+    KEEP_MS = 10000,  /* between two rounds at the leases */
 };
+
+/* One round may be slow or lost; a settled Redis has been there for two. */
+static const struct sp_lease_times lease_times = {.life_ms = 45000, .settle_ms = 25000};
 
 struct sp_worker {
     const struct sp_config *config;
@@ -42,13 +47,14 @@ struct sp_worker {
     struct sp_redis_link *link;
     struct sp_result_store store;
     struct sp_part_store parts;
-    struct sp_lease_store leases;
+    struct sp_leases *leases;
     struct sp_host host;
     struct sp_apply apply;
     struct sp_queue *queue;
     struct sp_watcher *watcher;
     struct sp_claims *claims;
     struct sp_control *control;
+    struct sp_keeper *keeper;
     struct sp_executors *executors;
     struct sp_intake *intake;
     struct sp_fleet *fleet;
@@ -86,8 +92,10 @@ static enum sp_code start_link(struct sp_worker *w, struct sp_error *err)
     const char *prefix = w->config->redis.prefix;
     w->store = (struct sp_result_store){w->link, prefix, w->config->results.ttl, w->metrics};
     w->parts = sp_result_store_parts(&w->store);
-    w->leases = (struct sp_lease_store){w->link, prefix};
-    w->host = sp_host_make(&w->leases, w->config->worker.id, &w->config->limits);
+    rc = sp_leases_new(w->link, prefix, &lease_times, &w->leases, err);
+    if (rc)
+        return rc;
+    w->host = sp_host_make(w->leases, w->config->worker.id, &w->config->limits);
     w->apply.host = &w->host;
     return SP_OK;
 }
@@ -183,6 +191,13 @@ static enum sp_code start_control(struct sp_worker *w, struct sp_error *err)
     return rc;
 }
 
+static enum sp_code start_keeper(struct sp_worker *w, struct sp_error *err)
+{
+    const struct sp_keeper_options options = {w->leases, w->watcher, KEEP_MS};
+
+    return sp_keeper_start(&options, &w->keeper, err);
+}
+
 static enum sp_code start_executors(struct sp_worker *w, struct sp_error *err)
 {
     const struct sp_executors_options options = {
@@ -267,7 +282,7 @@ static enum sp_code start_http(struct sp_worker *w, struct sp_error *err)
 /* The order of the start; a part uses only those above it. HTTP comes before the intake, so that a
  * port in use stops the start before a record is taken. */
 static enum sp_code (*const parts[])(struct sp_worker *, struct sp_error *) = {
-    start_state,   start_link,      start_queue, start_watcher, start_claims,
+    start_state,   start_link,      start_queue, start_watcher, start_keeper, start_claims,
     start_control, start_executors, start_fleet, start_http,    start_intake,
 };
 
@@ -294,11 +309,13 @@ static void take_down(struct sp_worker *w)
     sp_executors_free(w->executors);
     sp_control_stop(w->control);
     sp_intake_leave(w->intake, FLUSH_MS);
+    sp_claims_stop(w->claims, CLAIMS_MS); /* it may still have a job to tell of */
     sp_intake_free(w->intake);
     if (w->queue)
         sp_queue_close(w->queue, 0);
-    sp_claims_stop(w->claims, CLAIMS_MS);
+    sp_keeper_stop(w->keeper);
     stop_watcher(w);
+    sp_leases_free(w->leases);
     sp_redis_link_free(w->link);
     sp_order_free(w->order);
     sp_hold_free(w->hold);

@@ -15,11 +15,13 @@ enum {
     CONNECT_MS = 5000,
     ANSWER_BYTES = 1 << 20,
     ATTEMPTS = 5,
+    ATTEMPT_MS = 500, /* one without that much time would only hide why it was made */
     BACKOFF_MS = 250,
     BACKOFF_MAX_MS = 4000,
     HEADERS_MAX = SP_ALIYUN_HEADERS_MAX + 3, /* signed ones, two that are not, NULL */
 };
 #define VERSION "2025-09-10"
+#define HOST_LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._:[]"
 #define JSON_TYPE "application/json; charset=utf-8"
 
 struct plane {
@@ -31,13 +33,13 @@ struct plane {
 struct sp_agentrun {
     struct sp_aliyun_key key; /* its texts are ours */
     struct plane control, data;
+    char *address; /* for leases */
 };
 
-static void free_secret(const char *text)
+/* Of the key, whose texts are const to those who borrow it. */
+static void free_text(const char *text)
 {
-    if (text)
-        explicit_bzero((char *)(uintptr_t)text, strlen(text));
-    free((char *)(uintptr_t)text);
+    sp_free_secret((char *)(uintptr_t)text);
 }
 
 static void clear_plane(struct plane *plane)
@@ -52,16 +54,42 @@ void sp_agentrun_free(struct sp_agentrun *service)
         return;
     clear_plane(&service->control);
     clear_plane(&service->data);
-    free_secret(service->key.id);
-    free_secret(service->key.secret);
-    free_secret(service->key.token);
-    free_secret(service->key.region);
+    free(service->address);
+    free_text(service->key.id);
+    free_text(service->key.secret);
+    free_text(service->key.token);
+    free_text(service->key.region);
     free(service);
 }
 
 static bool is_given(const char *text)
 {
     return text && *text;
+}
+
+/* The usual port of a scheme is not part of the Host header. */
+static void cut(char *base)
+{
+    const char *usual = strncmp(base, "https:", 6) == 0 ? ":443" : ":80";
+    size_t len = strlen(base);
+
+    while (len > 0 && base[len - 1] == '/')
+        len--;
+    base[len] = '\0';
+    if (len > strlen(usual) && strcmp(base + len - strlen(usual), usual) == 0)
+        base[len - strlen(usual)] = '\0';
+}
+
+/* After the scheme; NULL: it is neither https nor http. */
+static const char *host_of(const char *base)
+{
+    static const char *const schemes[] = {"https://", "http://"};
+
+    for (size_t i = 0; i < SP_COUNT(schemes); i++) {
+        if (strncmp(base, schemes[i], strlen(schemes[i])) == 0)
+            return base + strlen(schemes[i]);
+    }
+    return NULL;
 }
 
 /* Sets where a plane is; takes base. A path or a user name would not be covered by the signature.
@@ -72,13 +100,12 @@ static enum sp_code set_plane(struct plane *plane, const char *setting, char *ba
     plane->base = base;
     if (!base)
         return sp_error_set(err, SP_E_NOMEM, "out of memory");
-    for (size_t len = strlen(base); len > 0 && base[len - 1] == '/'; len--)
-        base[len - 1] = '\0';
-    const char *host = strstr(base, "://");
-    plane->host = host ? host + 3 : "";
-    if (!*plane->host || plane->host[strcspn(plane->host, "/?#@ ")]) {
+    cut(base);
+    plane->host = host_of(base);
+    if (!plane->host || !*plane->host || plane->host[strspn(plane->host, HOST_LETTERS)]) {
         return sp_error_set(err, SP_E_INVALID,
-                            "%s: must be scheme://host or scheme://host:port, without a path",
+                            "%s: must be scheme://host or scheme://host:port, without a path, the "
+                            "scheme being https or http",
                             setting);
     }
     return sp_http_new(&plane->http, err);
@@ -109,7 +136,7 @@ static char *with_ram(char *base)
     size_t len = sizeof(suffix) - 1;
 
     if (!dot || (!strstr(dot, ".agentrun-data.") && !strstr(dot, ".funagent-data-pre.")) ||
-        memcmp(dot - len, suffix, len) == 0) /* a scheme stands before it */
+        (size_t)(dot - base) < len || memcmp(dot - len, suffix, len) == 0)
         return base;
     sp_auto(sp_free_str) char *plain = base;
     char *other = NULL;
@@ -139,6 +166,16 @@ static enum sp_code copy_key(struct sp_aliyun_key *to, const struct sp_aliyun_ke
                : sp_error_set(err, SP_E_NOMEM, "out of memory");
 }
 
+/* An endpoint of the user's own may lead to several accounts. */
+static enum sp_code set_address(struct sp_agentrun *service, const char *account_id,
+                                struct sp_error *err)
+{
+    if (asprintf(&service->address, "%s %s", service->data.base, account_id) >= 0)
+        return SP_OK;
+    service->address = NULL;
+    return sp_error_set(err, SP_E_NOMEM, "out of memory");
+}
+
 enum sp_code sp_agentrun_new(const struct sp_agentrun_options *options, struct sp_agentrun **out,
                              struct sp_error *err)
 {
@@ -150,6 +187,8 @@ enum sp_code sp_agentrun_new(const struct sp_agentrun_options *options, struct s
         rc = set_plane(&service->control, "control_endpoint", control_base(options), err);
     if (!rc)
         rc = set_plane(&service->data, "data_endpoint", data_base(options), err);
+    if (!rc)
+        rc = set_address(service, options->account_id, err);
     if (rc) {
         sp_agentrun_free(service);
         return rc;
@@ -160,7 +199,7 @@ enum sp_code sp_agentrun_new(const struct sp_agentrun_options *options, struct s
 
 const char *sp_agentrun_address(const struct sp_agentrun *service)
 {
-    return service->data.base;
+    return service->address;
 }
 
 void sp_agentrun_answer_clear(struct sp_agentrun_answer *answer)
@@ -258,8 +297,8 @@ static enum sp_code send_call(struct sp_agentrun *service, const struct sp_agent
 /* A failure's code with a good status does not tell how far the service came. */
 static bool is_refusal(enum sp_code rc, int status)
 {
-    return rc == SP_E_BUSY || rc == SP_E_DENIED ||
-           (status / 100 != 2 && status / 100 != 5 && status != 408);
+    return status / 100 != 2 &&
+           (rc == SP_E_BUSY || rc == SP_E_DENIED || (status / 100 != 5 && status != 408));
 }
 
 enum sp_code sp_agentrun_do(struct sp_agentrun *service, const struct sp_agentrun_call *call,
@@ -300,7 +339,7 @@ enum sp_code sp_agentrun_insist(struct sp_agentrun *service, const struct sp_age
         int64_t delay = sp_backoff_ms(attempt, BACKOFF_MS, BACKOFF_MAX_MS);
         int64_t asked = out->http.retry_after_ms;
         int64_t until = sp_deadline_in(delay > asked ? delay : asked);
-        if (until >= call->time->deadline)
+        if (until + ATTEMPT_MS >= call->time->deadline)
             return rc;
         if (sp_pause_until(until, call->time->cancel_fd))
             return sp_error_set(err, SP_E_CANCELLED, "cancelled while waiting for AgentRun");

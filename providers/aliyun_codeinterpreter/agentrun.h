@@ -25,7 +25,7 @@ SP_MUST_CHECK enum sp_code sp_agentrun_new(const struct sp_agentrun_options *opt
 void sp_agentrun_free(struct sp_agentrun *service);
 SP_AUTO(struct sp_agentrun *, sp_agentrun_free)
 
-/* The data plane's address, by which sandboxes of this service and account are known. Borrowed. */
+/* The data plane's address and the account, by which sandboxes are known to be ours. Borrowed. */
 const char *sp_agentrun_address(const struct sp_agentrun *service);
 
 /* Until when, and what ends it earlier. */
@@ -67,7 +67,8 @@ SP_AUTO_CLEAR(struct sp_agentrun_answer, sp_agentrun_answer_clear)
  * One call. SP_OK: the service did it, whatever the body holds. SP_E_DENIED: the key, its signature
  * or its rights; SP_E_BUSY: throttled; SP_E_UNAVAILABLE: no connection, or a gateway's failure;
  * SP_E_INVALID: refused; else as sp_http_do(). Messages hold the service's code, its words in short
- * and the id of the request. *out is empty before the call, and is filled as far as it came.
+ * (unless it is SP_E_DENIED) and the id of the request. *out is empty before the call, and is
+ * filled as far as it came.
  */
 SP_MUST_CHECK enum sp_code sp_agentrun_do(struct sp_agentrun *service,
                                           const struct sp_agentrun_call *call,

@@ -12,11 +12,9 @@
 #include "providers/registry.h"
 #include "providers/settings_check.h"
 
-#define SWEEP_MS 10000
-#define SWEEP_EVERY_MS 30000
-
 #define ALIBABA_KEY_ID "ALIBABA_CLOUD_ACCESS_KEY_ID"
 #define ACCOUNT_ENV "AGENTRUN_ACCOUNT_ID FC_ACCOUNT_ID"
+#define TOKEN_ENV "AGENTRUN_SECURITY_TOKEN"
 
 static const char *const regions[] = {"cn-hangzhou", "cn-beijing",   "cn-shanghai",
                                       "cn-shenzhen", "cn-guangzhou", "ap-southeast-1",
@@ -46,7 +44,7 @@ static const struct sp_field fields[] = {
                .label = "Execution Timeout (seconds)",
                .help = "longest run of a program, seconds; the service allows 30"),
     SP_ROW_STR(struct aliyun_settings, security_token, .flags = SP_SECRET | SP_NO_DEFAULT,
-               .env = "AGENTRUN_SECURITY_TOKEN", .label = "Security Token",
+               .env = TOKEN_ENV, .label = "Security Token",
                .help = "token that belongs to temporary credentials; empty: none, or "
                        "ALIBABA_CLOUD_SECURITY_TOKEN where the key is that of "
                        "ALIBABA_CLOUD_ACCESS_KEY_ID"),
@@ -61,25 +59,31 @@ static const struct sp_field fields[] = {
                .label = "Pool Size", .help = "sandboxes kept ready; 0: each is made for its run"),
 };
 
+/* Of the settings, or of the environment where they leave it out; "": of neither. */
+static const char *text_or_env(json_t *settings, const char *key, const char *env)
+{
+    char name[SP_ENV_NAME_MAX];
+    const char *text = json_object_get(settings, key) ? NULL : sp_env_first(env, name);
+
+    return text ? text : sp_setting_text(settings, key);
+}
+
 /* The key of temporary credentials, which are of no use without their token. */
 static bool is_temporary(json_t *settings, const char *key_id)
 {
-    return strncmp(key_id, "STS.", 4) == 0 && *sp_setting_text(settings, "security_token");
+    return strncmp(key_id, "STS.", 4) == 0 && *text_or_env(settings, "security_token", TOKEN_ENV);
 }
 
 static enum sp_code check_account(json_t *settings, struct sp_error *err)
 {
-    char name[SP_ENV_NAME_MAX];
     const char *key_id = sp_setting_text(settings, "access_key_id");
-    const char *account = sp_setting_text(settings, "account_id");
+    const char *account = text_or_env(settings, "account_id", ACCOUNT_ENV);
 
     if (*key_id && strncmp(key_id, "LTAI", 4) != 0 && !is_temporary(settings, key_id)) {
         return sp_error_set(err, SP_E_INVALID,
                             "access_key_id: Invalid AccessKey ID format, it must begin with LTAI");
     }
-    if (!*account && !json_object_get(settings, "account_id"))
-        account = sp_env_first(ACCOUNT_ENV, name);
-    if (!account || !*account)
+    if (!*account)
         return sp_error_set(err, SP_E_INVALID, "account_id: the Account ID is required");
     if (account[strspn(account, "0123456789")])
         return sp_error_set(err, SP_E_INVALID, "account_id: the Account ID has digits only");
@@ -170,7 +174,6 @@ static enum sp_code aliyun_open(void *settings, const struct sp_host *host,
     a->base.ops = &sp_provider_aliyun_codeinterpreter;
     a->base.timeout_ms = s->timeout * 1000;
     a->host = host;
-    atomic_init(&a->swept_at, sp_mono_ms());
     enum sp_code rc = sp_agentrun_new(&options, &a->service, err);
     if (!rc)
         rc = sp_templates_new(a->service, s->template_name, &a->templates, err);
@@ -218,49 +221,27 @@ static enum sp_code aliyun_create(struct sp_provider *p, const struct sp_request
     return rc;
 }
 
-static enum sp_code end_lease(void *ctx, const char *id, const char *data, int64_t deadline,
+static enum sp_code end_lease(void *ctx, const struct sp_lease *lease, int64_t deadline,
                               struct sp_error *err)
 {
-    const struct aliyun *a = ctx;
-    json_auto_t *root = json_loads(data, 0, NULL);
-    const char *service = json_string_value(json_object_get(root, "service"));
+    const struct sp_agentrun_time time = {deadline, -1};
 
-    if (!service || strcmp(service, sp_agentrun_address(a->service)) != 0)
-        return sp_error_set(err, SP_E_UNSUPPORTED, "of another account or region");
-    return sp_sandbox_delete(a->service, id, deadline, NULL, err);
-}
-
-static void sweep_until(struct aliyun *a, int64_t deadline)
-{
-    atomic_store(&a->swept_at, sp_mono_ms());
-    sp_lease_sweep(a->host, a->base.ops->name, end_lease, a, deadline);
+    return sp_sandbox_delete(((struct aliyun *)ctx)->service, lease->id, &time, NULL, err);
 }
 
 static void aliyun_sweep(struct sp_provider *p)
 {
-    sweep_until((struct aliyun *)p, sp_deadline_in(SWEEP_MS));
-}
+    struct aliyun *a = (struct aliyun *)p;
 
-/* What another worker left behind is looked for now and then, since it may die at any time. */
-static void sweep_at_times(struct aliyun *a, int64_t deadline)
-{
-    int64_t now = sp_mono_ms(), before = atomic_load(&a->swept_at);
-
-    if (now - before >= SWEEP_EVERY_MS &&
-        atomic_compare_exchange_strong(&a->swept_at, &before, now))
-        sweep_until(a, deadline);
+    sp_lease_sweep(a->host, p->ops->name, sp_agentrun_address(a->service), end_lease, a);
 }
 
 static enum sp_code aliyun_destroy(struct sp_instance *instance, const struct sp_run *run,
                                    struct sp_error *err)
 {
     struct aliyun *a = (struct aliyun *)instance->provider;
-    int64_t deadline = sp_deadline_in(run->teardown_ms);
-
-    enum sp_code rc = sp_aliyun_end(a, instance->id, deadline, err);
+    enum sp_code rc = sp_aliyun_end(a, instance->id, run, err);
     free(instance);
-    if (!rc)
-        sweep_at_times(a, deadline);
     return rc;
 }
 

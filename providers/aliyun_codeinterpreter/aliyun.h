@@ -1,8 +1,6 @@
 /* The provider's own structs, and its parts. */
 #pragma once
 
-#include <stdatomic.h>
-
 #include "providers/aliyun_codeinterpreter/sandbox.h"
 #include "providers/aliyun_codeinterpreter/template.h"
 #include "providers/provider.h"
@@ -24,7 +22,6 @@ struct aliyun {
     struct sp_agentrun *service;
     struct sp_templates *templates;
     struct sp_warm_pool *pool;
-    _Atomic int64_t swept_at; /* the last look at the leases */
 };
 
 /* One sandbox. base.id is its name at the service. */
@@ -41,7 +38,7 @@ extern const struct sp_warm_ops sp_aliyun_warm_ops;
 /* How long a sandbox that was made ahead may wait for its run. */
 #define SP_ALIYUN_WARM_MS 240000
 /* destroy(): the sandbox and its lease. */
-SP_MUST_CHECK enum sp_code sp_aliyun_end(struct aliyun *a, const char *id, int64_t deadline,
+SP_MUST_CHECK enum sp_code sp_aliyun_end(struct aliyun *a, const char *id, const struct sp_run *run,
                                          struct sp_error *err);
 /* The operation of the provider. */
 SP_MUST_CHECK enum sp_code sp_aliyun_execute(struct sp_instance *instance,

@@ -29,7 +29,7 @@ static void copy_line(char *out, size_t size, const char *text, size_t len)
     }
 }
 
-/* The first of two spellings. */
+/* The first of two spellings. A code may be a number. */
 static void copy_member(const struct sp_json_value *object, const char *lower, const char *upper,
                         char *out, size_t size)
 {
@@ -38,8 +38,11 @@ static void copy_member(const struct sp_json_value *object, const char *lower, c
 
     if (!sp_json_get(object, lower, &value) && !sp_json_get(object, upper, &value))
         return;
-    if (value.type == SP_JSON_STRING && !sp_json_unescape(&value, &text))
+    if (value.type == SP_JSON_NUMBER) {
+        copy_line(out, size, value.raw.data, value.raw.len);
+    } else if (value.type == SP_JSON_STRING && !sp_json_unescape(&value, &text)) {
         copy_line(out, size, sp_buf_str(&text), text.len);
+    }
 }
 
 static void read_object(const struct sp_json_value *root, struct complaint *out)
@@ -88,10 +91,12 @@ static const struct {
     {NULL, 0, SP_E_INVALID},
 };
 
-static enum sp_code meaning_of(int status, const char *code)
+static enum sp_code meaning_of(const struct sp_http_response *http, const char *code)
 {
     size_t i = 0;
-    while ((meanings[i].status && meanings[i].status != status) ||
+    if (http->throttled && http->status / 100 == 4)
+        return SP_E_BUSY;
+    while ((meanings[i].status && meanings[i].status != http->status) ||
            (meanings[i].code && !strcasestr(code, meanings[i].code)))
         i++;
     return meanings[i].rc;
@@ -120,7 +125,8 @@ static enum sp_code report(const struct sp_agentrun_call *call,
                            const struct sp_agentrun_answer *answer, enum sp_code rc,
                            const struct complaint *c, struct sp_error *err)
 {
-    bool quoted = *c->words && !call->to_log;
+    /* A gateway tells what it had expected a signature to be, and of what. */
+    bool quoted = *c->words && !call->to_log && rc != SP_E_DENIED;
     const char *id = answer->http.request_id;
 
     return sp_error_set(err, rc, "AgentRun does not %s: HTTP %d%s%s%s%s%s%s%s", call->what,
@@ -143,7 +149,7 @@ enum sp_code sp_complaint_read(const struct sp_agentrun_call *call,
     if (is_good && (!*c.code || strcmp(c.code, "SUCCESS") == 0))
         return SP_OK;
     memcpy(answer->code, c.code, sizeof(c.code));
-    enum sp_code rc = meaning_of(answer->http.status, c.code);
+    enum sp_code rc = meaning_of(&answer->http, c.code);
     set_flags(answer, rc, &c);
     return report(call, answer, rc, &c, err);
 }

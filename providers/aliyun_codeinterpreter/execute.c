@@ -13,6 +13,7 @@
 #include "providers/aliyun_codeinterpreter/files.h"
 #include "providers/aliyun_codeinterpreter/items.h"
 #include "providers/cell.h"
+#include "providers/ending.h"
 #include "providers/output.h"
 
 #define ANSWER_MS 10000 /* the call outlasts the program by it */
@@ -106,40 +107,17 @@ static enum sp_code send_code(struct running *r, struct sp_error *err)
     return rc;
 }
 
-/* ---- without an answer of the program's ---- */
-
-static enum sp_code end_without(struct sp_result *out, enum sp_outcome outcome)
-{
-    out->outcome = outcome;
-    out->limit = outcome == SP_OUTCOME_LIMIT ? "response size" : NULL;
-    out->exit_code = -1;
-    return SP_OK;
-}
+/* ---- its answer ---- */
 
 static enum sp_code not_answered(const struct running *r, enum sp_code rc, struct sp_result *out)
 {
-    static const struct {
-        enum sp_code rc;
-        enum sp_outcome outcome;
-    } ends[] = {
-        {SP_E_TIMEOUT, SP_OUTCOME_TIMEOUT},
-        {SP_E_CANCELLED, SP_OUTCOME_CANCELLED},
-        {SP_E_LIMIT, SP_OUTCOME_LIMIT},
-    };
-
     if (r->answer.timed_out) {
         out->started = SP_STARTED_YES;
-        return end_without(out, SP_OUTCOME_TIMEOUT);
+        return sp_ending_unanswered(out, SP_E_TIMEOUT);
     }
     out->started = r->answer.unsure ? SP_STARTED_MAYBE : SP_STARTED_NO;
-    for (size_t i = 0; i < SP_COUNT(ends) && r->answer.unsure; i++) {
-        if (ends[i].rc == rc)
-            return end_without(out, ends[i].outcome);
-    }
-    return rc;
+    return sp_ending_unanswered(out, rc);
 }
-
-/* ---- with one ---- */
 
 /* Takes text. The limit of output holds for what the program printed, and not for its value. */
 static enum sp_code set_stream(const struct running *r, struct sp_buf *text,
@@ -193,29 +171,31 @@ static enum sp_code read_output(struct running *r, struct sp_result *out, struct
  * whatever shape the service gives to that. */
 static bool is_late(const struct running *r, const struct sp_result *out)
 {
-    if (r->ended)
-        return out->execution_us > r->run->timeout_ms * 1000;
-    return r->items.timed_out || r->took_us >= r->seconds * 1000000;
+    if (r->items.timed_out)
+        return true;
+    return r->ended ? out->execution_us > r->run->timeout_ms * 1000
+                    : r->took_us >= r->seconds * 1000000;
 }
 
 static void conclude(const struct running *r, struct sp_result *out)
 {
     out->started = SP_STARTED_YES;
     if (is_late(r, out)) {
-        (void)end_without(out, SP_OUTCOME_TIMEOUT);
+        out->outcome = SP_OUTCOME_TIMEOUT;
+        out->limit = NULL;
+        out->exit_code = -1;
     } else if (!r->ended) {
         out->exit_code = 1;
         if (!r->items.failed)
             sp_result_warn(out, "AgentRun does not say how the program ended");
+    } else if (r->items.failed && out->exit_code == 0) {
+        out->exit_code = 1; /* the service knows better than a line that the program can print */
     }
 }
 
 static enum sp_code collect(struct running *r, struct sp_result *out, struct sp_error *err)
 {
-    const struct sp_limits *limits = r->a->host->limits;
-    const struct sp_artifact_rules rules = {.max_count = limits->artifacts,
-                                            .max_bytes = limits->artifact_bytes,
-                                            .max_total = limits->artifacts_total};
+    const struct sp_artifact_rules rules = sp_artifact_rules_of(r->a->host->limits);
     const struct sp_agentrun_time time = {
         sp_deadline_min(r->run->deadline, sp_deadline_in(r->run->teardown_ms)), r->run->cancel_fd};
     char folder[sizeof(r->context->cwd) + 16];

@@ -1,24 +1,13 @@
 #include "providers/aliyun_codeinterpreter/files.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-
-#include "base/text.h"
 
 enum { NAME_BYTES_MAX = 1024, LISTING_BYTES = 8 << 20, PATH_BYTES = 160 };
 
-struct sp_listed_file {
-    char *path; /* below the folder */
-    int64_t size;
-};
-
 void sp_sandbox_files_clear(struct sp_sandbox_files *f)
 {
-    for (size_t i = 0; i < f->n_files; i++)
-        free(f->files[i].path);
-    free(f->files);
+    sp_artifact_listing_clear(&f->listing);
     sp_buf_clear(&f->open);
 }
 
@@ -28,7 +17,7 @@ static enum sp_code join(const struct sp_sandbox_files *f, const char *path, str
     return sp_buf_addf(out, "%s%s%s", f->folder, *path ? "/" : "", path);
 }
 
-/* GET of one path. */
+/* GET of one path. What is refused is refused for that path alone. */
 static enum sp_code ask(const struct sp_sandbox_files *f, const struct sp_agentrun_call *kind,
                         const char *path, struct sp_agentrun_answer *answer, struct sp_error *err)
 {
@@ -44,7 +33,8 @@ static enum sp_code ask(const struct sp_sandbox_files *f, const struct sp_agentr
     call.path = url;
     call.query = query;
     call.time = f->time;
-    return sp_agentrun_insist(f->service, &call, answer, err);
+    enum sp_code rc = sp_agentrun_insist(f->service, &call, answer, err);
+    return rc == SP_E_DENIED || rc == SP_E_BUSY ? SP_E_INVALID : rc;
 }
 
 /* ---- listing ---- */
@@ -69,70 +59,20 @@ static enum sp_artifact_type type_of(const struct sp_json_value *entry)
     return SP_ARTIFACT_OTHER;
 }
 
-/* A number, or one in a string; 0 where there is none. */
-static int64_t size_of(const struct sp_json_value *entry)
-{
-    struct sp_json_value value;
-    char text[24] = "";
-    int64_t size = 0;
-
-    if (!sp_json_get(entry, "size", &value))
-        return 0;
-    if (value.type == SP_JSON_NUMBER && value.raw.len < sizeof(text)) {
-        memcpy(text, value.raw.data, value.raw.len);
-    } else {
-        (void)sp_agentrun_text(entry, "size", text, sizeof(text));
-    }
-    (void)sp_parse_i64(text, 0, INT64_MAX, &size);
-    return size;
-}
-
-static enum sp_code remember(struct sp_sandbox_files *f, const char *folder, const char *name,
-                             int64_t size)
-{
-    struct sp_listed_file file = {.size = size};
-
-    if (f->n_files == f->cap) {
-        size_t cap = f->cap > 0 ? 2 * f->cap : 16;
-        struct sp_listed_file *grown = reallocarray(f->files, cap, sizeof(*grown));
-        if (!grown)
-            return SP_E_NOMEM;
-        f->files = grown;
-        f->cap = cap;
-    }
-    if (asprintf(&file.path, "%s%s%s", folder, *folder ? "/" : "", name) < 0)
-        return SP_E_NOMEM;
-    f->files[f->n_files++] = file;
-    f->sorted = false;
-    return SP_OK;
-}
-
-/* An entry's own name; false: it has none that can be asked for. The folder itself may be among
- * its entries. */
-static bool read_name(const struct sp_json_value *entry, struct sp_buf *out)
-{
-    struct sp_json_value value;
-
-    if (entry->type != SP_JSON_OBJECT || !sp_json_get(entry, "name", &value) ||
-        value.type != SP_JSON_STRING || sp_json_unescape(&value, out))
-        return false;
-    const char *name = sp_buf_str(out);
-    return out->len > 0 && strlen(name) == out->len && !strchr(name, '/') &&
-           strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
-}
-
 static enum sp_code take_entry(struct sp_sandbox_files *f, const char *folder,
                                const struct sp_json_value *entry, struct sp_artifact_names *out)
 {
     sp_auto(sp_buf_clear) struct sp_buf name = SP_BUF_INIT(NAME_BYTES_MAX);
+    bool usable = false;
 
-    if (!read_name(entry, &name))
-        return SP_OK;
+    enum sp_code rc = sp_listed_name(entry, &name, &usable);
+    if (rc || !usable)
+        return rc;
     enum sp_artifact_type type = type_of(entry);
-    enum sp_code rc = sp_artifact_names_add(out, sp_buf_str(&name), type);
-    if (!rc && type == SP_ARTIFACT_FILE)
-        rc = remember(f, folder, sp_buf_str(&name), size_of(entry));
-    return rc;
+    rc = sp_artifact_names_add(out, sp_buf_str(&name), type);
+    if (rc || type != SP_ARTIFACT_FILE)
+        return rc;
+    return sp_artifact_listing_add(&f->listing, folder, sp_buf_str(&name), sp_listed_size(entry));
 }
 
 static enum sp_code take_entries(struct sp_sandbox_files *f, const char *folder, size_t max,
@@ -165,6 +105,8 @@ static enum sp_code list(struct sp_artifact_source *s, const char *folder, size_
         .what = "list artifacts", .path = "/filesystem", .n_query = 2, .max_body = LISTING_BYTES};
 
     enum sp_code rc = ask(f, &kind, folder, &answer, err);
+    if (rc == SP_E_LIMIT)
+        return sp_error_set(err, SP_E_INVALID, "the folder's listing is too long");
     if (rc)
         return answer.gone && !*folder ? SP_OK : rc; /* the program removed artifacts/ */
     return take_entries(f, folder, max, &answer, out, err);
@@ -172,24 +114,13 @@ static enum sp_code list(struct sp_artifact_source *s, const char *folder, size_
 
 /* ---- reading ---- */
 
-static int by_path(const void *a, const void *b)
-{
-    const struct sp_listed_file *left = a, *right = b;
-    return strcmp(left->path, right->path);
-}
-
 /* All there is to know was in the listing. */
 static enum sp_code open_file(struct sp_artifact_source *s, const char *path,
                               struct sp_artifact_facts *out, struct sp_error *err)
 {
     struct sp_sandbox_files *f = (struct sp_sandbox_files *)s;
-    struct sp_listed_file wanted = {.path = (char *)(uintptr_t)path}; /* only compared */
+    const struct sp_listed_file *found = sp_artifact_listing_find(&f->listing, path);
 
-    if (!f->sorted && f->n_files > 0)
-        qsort(f->files, f->n_files, sizeof(*f->files), by_path);
-    f->sorted = true;
-    const struct sp_listed_file *found =
-        f->n_files > 0 ? bsearch(&wanted, f->files, f->n_files, sizeof(wanted), by_path) : NULL;
     sp_buf_reset(&f->open);
     if (sp_buf_adds(&f->open, path))
         return sp_error_set(err, SP_E_NOMEM, "no memory for a path");

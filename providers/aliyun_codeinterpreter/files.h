@@ -3,6 +3,7 @@
 #pragma once
 
 #include "providers/aliyun_codeinterpreter/agentrun.h"
+#include "providers/artifact_listing.h"
 #include "providers/artifacts.h"
 
 struct sp_sandbox_files {
@@ -11,9 +12,7 @@ struct sp_sandbox_files {
     const char *sandbox; /* its id */
     const char *folder;  /* absolute */
     const struct sp_agentrun_time *time;
-    struct sp_listed_file *files; /* all files that were listed */
-    size_t n_files, cap;
-    bool sorted;
+    struct sp_artifact_listing listing;
     struct sp_buf open; /* path of the open one */
 };
 

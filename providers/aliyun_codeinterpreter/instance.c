@@ -2,7 +2,6 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/json_out.h"
 #include "base/log.h"
 #include "providers/aliyun_codeinterpreter/aliyun.h"
 #include "providers/lease.h"
@@ -21,37 +20,39 @@ struct order {
 
 static void put_lease(const struct aliyun *a, const char *id, const struct order *order)
 {
-    sp_auto(sp_buf_clear) struct sp_buf data = SP_BUF_INIT(SP_BUF_UNBOUNDED);
-    struct sp_json_out j = SP_JSON_OUT(&data);
-    int64_t setup_ms = order->run->setup_deadline - sp_mono_ms();
+    const struct sp_lease lease = {id, sp_agentrun_address(a->service), ""};
 
-    sp_json_object(&j, NULL);
-    sp_json_str(&j, "worker", a->host->worker_id);
-    sp_json_str(&j, "service", sp_agentrun_address(a->service));
-    sp_json_object_end(&j);
-    sp_lease_put(a->host, a->base.ops->name, id, sp_buf_str(&data),
-                 (setup_ms > 0 ? setup_ms : 0) + order->wait_ms + LEASE_AFTER_SETUP_MS);
+    sp_lease_put(a->host, a->base.ops->name, &lease,
+                 sp_deadline_left(order->run->setup_deadline) + order->wait_ms +
+                     LEASE_AFTER_SETUP_MS);
 }
 
-enum sp_code sp_aliyun_end(struct aliyun *a, const char *id, int64_t deadline, struct sp_error *err)
+enum sp_code sp_aliyun_end(struct aliyun *a, const char *id, const struct sp_run *run,
+                           struct sp_error *err)
 {
-    enum sp_code rc = sp_sandbox_delete(a->service, id, deadline, NULL, err);
-    if (!rc)
-        sp_lease_drop(a->host, a->base.ops->name, id);
+    const struct sp_agentrun_time time = {sp_deadline_in(run->teardown_ms), run->cancel_fd};
+
+    enum sp_code rc = sp_sandbox_delete(a->service, id, &time, NULL, err);
+    sp_lease_settle(a->host, a->base.ops->name, id, rc);
     return rc;
 }
 
 /* One that is not known to be made may be on its way at the service yet, and come to be behind its
  * deletion: then the lease stays for the sweep. */
-static void clean_up(struct aliyun *a, const char *id, const struct sp_run *run, bool made)
+static void clean_up(struct aliyun *a, const char *id, const struct order *order, bool made)
 {
     struct sp_error why = {0};
-    int64_t ms = run->teardown_ms < CLEAN_UP_MS ? run->teardown_ms : CLEAN_UP_MS;
+    int64_t ms = order->run->teardown_ms < CLEAN_UP_MS ? order->run->teardown_ms : CLEAN_UP_MS;
+    /* The pool's runs are cancelled when it closes, which takes its time. */
+    int cancel_fd = order->wait_ms > 0 ? -1 : order->run->cancel_fd;
+    const struct sp_agentrun_time time = {sp_deadline_in(ms), cancel_fd};
     bool found = false;
 
-    if (sp_sandbox_delete(a->service, id, sp_deadline_in(ms), &found, &why)) {
+    if (sp_sandbox_delete(a->service, id, &time, &found, &why)) {
         sp_log(SP_WARN, "sandbox_left", sp_s("provider", a->base.ops->name), sp_s("instance", id),
                sp_s("error", why.msg));
+        if (made)
+            sp_lease_leave(a->host, a->base.ops->name, id);
     } else if (made || found) {
         sp_lease_drop(a->host, a->base.ops->name, id);
     }
@@ -71,7 +72,7 @@ static enum sp_code create_sandbox(struct aliyun *a, const struct order *order, 
     if (loss.no_template)
         sp_template_forget(a->templates, order->language);
     if (loss.maybe_there) {
-        clean_up(a, id, order->run, false);
+        clean_up(a, id, order, false);
     } else {
         sp_lease_drop(a->host, a->base.ops->name, id);
     }
@@ -96,7 +97,7 @@ static enum sp_code make(struct aliyun *a, const struct order *order, struct ali
                                &i->contexts[order->language], err);
     }
     if (rc)
-        clean_up(a, id, order->run, true);
+        clean_up(a, id, order, true);
     return rc;
 }
 
@@ -133,25 +134,27 @@ static enum sp_code make_warm(void *ctx, int kind, const struct sp_run *run, voi
 
 static void end_warm(void *ctx, void *item, const struct sp_run *run)
 {
+    const struct order order = {.run = run, .wait_ms = SP_ALIYUN_WARM_MS};
     struct aliyun_instance *i = item;
 
-    clean_up(ctx, i->base.id, run, true);
+    clean_up(ctx, i->base.id, &order, true);
     free(i);
 }
 
 const struct sp_warm_ops sp_aliyun_warm_ops = {.make = make_warm, .end = end_warm};
 
 /* One that is not well is of no use to anybody. */
-static struct aliyun_instance *take_warm(struct aliyun *a, enum sp_language language,
-                                         const struct sp_run *run)
+static struct aliyun_instance *take_warm(struct aliyun *a, const struct order *order)
 {
-    struct aliyun_instance *i = sp_warm_pool_take(a->pool, (int)language);
+    struct aliyun_instance *i = sp_warm_pool_take(a->pool, (int)order->language);
     const struct sp_agentrun_time time = {
-        sp_deadline_min(run->setup_deadline, sp_deadline_in(HEALTH_MS)), run->cancel_fd};
+        sp_deadline_min(order->run->setup_deadline, sp_deadline_in(HEALTH_MS)),
+        order->run->cancel_fd};
 
     if (!i || sp_sandbox_is_well(a->service, i->base.id, &time))
         return i;
-    end_warm(a, i, run);
+    clean_up(a, i->base.id, order, true);
+    free(i);
     return NULL;
 }
 
@@ -160,6 +163,6 @@ enum sp_code sp_aliyun_make(struct aliyun *a, enum sp_language language, const s
 {
     const struct order order = {language, run, 0};
 
-    *out = take_warm(a, language, run);
+    *out = take_warm(a, &order);
     return *out ? SP_OK : make_instance(a, &order, out, err);
 }

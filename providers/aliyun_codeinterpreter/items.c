@@ -1,11 +1,6 @@
 #include "providers/aliyun_codeinterpreter/items.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-
-#include "base/text.h"
 
 void sp_items_clear(struct sp_items *items)
 {
@@ -102,10 +97,13 @@ static enum sp_code add_name_and_value(const struct sp_json_value *item, struct 
 static enum sp_code write_error(const struct sp_json_value *item, struct sp_buf *out)
 {
     struct sp_json_value member;
+    enum sp_code rc = SP_OK;
 
     if (get_string(item, "text", &member))
-        return sp_json_unescape(&member, out);
-    enum sp_code rc = add_name_and_value(item, out);
+        rc = sp_json_unescape(&member, out);
+    if (rc || out->len > 0)
+        return rc;
+    rc = add_name_and_value(item, out);
     if (!rc && out->len == 0 && sp_json_get(item, "traceback", &member))
         rc = add_traceback(&member, out);
     return rc;
@@ -134,9 +132,8 @@ static enum sp_code read_end(struct reading *r, const struct sp_json_value *item
 
     if (!get_string(item, "status", &status))
         return SP_OK;
-    const struct sp_bytes word = {status.raw.data + 1, status.raw.len - 2};
-    r->items->failed |= !sp_json_key_is(word, "ok");
-    r->items->timed_out |= sp_json_key_is(word, "timeout");
+    r->items->failed |= !sp_json_text_is(&status, "ok");
+    r->items->timed_out |= sp_json_text_is(&status, "timeout");
     return SP_OK;
 }
 
@@ -156,8 +153,8 @@ static enum sp_code read_result(struct reading *r, const struct sp_json_value *i
 bool sp_items_is(const struct sp_json_value *item, const char *type)
 {
     struct sp_json_value value;
-    return item->type == SP_JSON_OBJECT && get_string(item, "type", &value) &&
-           sp_json_key_is((struct sp_bytes){value.raw.data + 1, value.raw.len - 2}, type);
+    return item->type == SP_JSON_OBJECT && sp_json_get(item, "type", &value) &&
+           sp_json_text_is(&value, type);
 }
 
 static const struct {
@@ -210,16 +207,12 @@ static enum sp_code read_all(struct sp_items *items)
 /* With or without an envelope. */
 static bool find_results(const char *body, size_t len, struct sp_items *out)
 {
-    struct sp_json_value root, data, id;
-    sp_auto(sp_buf_clear) struct sp_buf text = SP_BUF_INIT(sizeof(out->context_id) - 1);
+    struct sp_json_value root, data;
 
     if (sp_json_scan(body, len, &root, NULL) || root.type != SP_JSON_OBJECT)
         return false;
     if (sp_json_get(&root, "data", &data) && data.type == SP_JSON_OBJECT)
         root = data;
-    if (get_string(&root, "contextId", &id) && !sp_json_unescape(&id, &text) &&
-        !sp_utf8_has_control(sp_buf_str(&text), text.len))
-        memcpy(out->context_id, sp_buf_str(&text), text.len + 1);
     return sp_json_get(&root, "results", &out->results) && out->results.type == SP_JSON_ARRAY;
 }
 

@@ -10,7 +10,6 @@
 
 struct sp_items {
     struct sp_buf out, err;       /* what the program wrote; errors stand behind err */
-    char context_id[80];          /* "": not told */
     bool failed;                  /* an error, or an end that is not "ok" */
     bool timed_out;               /* an item that says so, in one of the ways that are known of */
     size_t unknown;               /* items of types that are not */

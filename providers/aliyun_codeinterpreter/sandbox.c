@@ -9,7 +9,13 @@
 #include "base/text.h"
 #include "providers/pause.h"
 
-enum { PATH_MAX_BYTES = 160, POLL_MIN_MS = 100, POLL_MAX_MS = 1000, ULID_LEN = 26 };
+enum {
+    PATH_MAX_BYTES = 160,
+    POLL_MIN_MS = 100,
+    POLL_MAX_MS = 1000,
+    CANCELLED_MS = 800, /* for a deletion: a cancellation is answered within a second */
+    ULID_LEN = 26,
+};
 #define FOLDER "/home/user"
 
 /* Digits and letters of hex are among those of a ULID, whose first one is 7 at most. */
@@ -147,34 +153,61 @@ bool sp_sandbox_is_well(struct sp_agentrun *service, const char *id,
     return !ask_health(service, id, time, &healthy, &asked, NULL) && healthy;
 }
 
-/* The first attempt leaves time for a second one. */
-enum sp_code sp_sandbox_delete(struct sp_agentrun *service, const char *id, int64_t deadline,
-                               bool *found, struct sp_error *err)
+static enum sp_code delete_once(struct sp_agentrun *service, const char *id,
+                                const struct sp_agentrun_time *time,
+                                struct sp_agentrun_answer *answer, struct sp_error *err)
 {
     char path[PATH_MAX_BYTES];
-    int64_t now = sp_mono_ms();
-    const struct sp_agentrun_time times[] = {{now + (deadline - now) / 2, -1}, {deadline, -1}};
-    enum sp_code rc = SP_OK;
 
     write_path(path, id, "");
+    const struct sp_agentrun_call call = {.what = "delete the sandbox",
+                                          .method = "DELETE",
+                                          .path = path,
+                                          .to_log = true,
+                                          .time = time};
+    return sp_agentrun_do(service, &call, answer, err);
+}
+
+/* The first attempt leaves time for a second one, where there is time. SP_E_CANCELLED. */
+static enum sp_code delete_in_time(struct sp_agentrun *service, const char *id,
+                                   const struct sp_agentrun_time *time, bool *found,
+                                   struct sp_error *err)
+{
+    int64_t now = sp_mono_ms(), left = time->deadline - now;
+    int64_t first = left > CANCELLED_MS ? now + left / 2 : time->deadline;
+    const struct sp_agentrun_time times[] = {{first, time->cancel_fd}, *time};
+    enum sp_code rc = SP_OK;
+
     for (size_t i = 0; i < SP_COUNT(times); i++) {
         sp_auto(sp_agentrun_answer_clear) struct sp_agentrun_answer answer = {0};
-        const struct sp_agentrun_call call = {.what = "delete the sandbox",
-                                              .method = "DELETE",
-                                              .path = path,
-                                              .to_log = true,
-                                              .time = &times[i]};
-        rc = sp_agentrun_do(service, &call, &answer, err);
-        if (found)
-            *found = !rc;
+        rc = delete_once(service, id, &times[i], &answer, err);
+        *found = !rc;
         if (!rc || answer.gone)
             return SP_OK;
-        int64_t until = sp_deadline_in(
-            answer.http.retry_after_ms > POLL_MIN_MS ? answer.http.retry_after_ms : POLL_MIN_MS);
-        if (rc == SP_E_DENIED || until >= deadline || sp_pause_until(until, -1))
+        int64_t asked = answer.http.retry_after_ms;
+        int64_t until = sp_deadline_in(asked > POLL_MIN_MS ? asked : POLL_MIN_MS);
+        if (rc == SP_E_DENIED || rc == SP_E_CANCELLED || until >= time->deadline)
             return rc;
+        if (sp_pause_until(until, time->cancel_fd))
+            return SP_E_CANCELLED;
     }
     return rc;
+}
+
+enum sp_code sp_sandbox_delete(struct sp_agentrun *service, const char *id,
+                               const struct sp_agentrun_time *time, bool *found,
+                               struct sp_error *err)
+{
+    bool ignored = false;
+    enum sp_code rc = sp_pause_until(sp_mono_ms(), time->cancel_fd); /* or is it cancelled? */
+
+    if (!rc)
+        rc = delete_in_time(service, id, time, found ? found : &ignored, err);
+    if (rc != SP_E_CANCELLED)
+        return rc;
+    const struct sp_agentrun_time last = {
+        sp_deadline_min(time->deadline, sp_deadline_in(CANCELLED_MS)), -1};
+    return delete_in_time(service, id, &last, found ? found : &ignored, err);
 }
 
 static enum sp_code read_context(const struct sp_agentrun_answer *answer, struct sp_context *out,

@@ -32,9 +32,10 @@ SP_MUST_CHECK enum sp_code sp_sandbox_wait(struct sp_agentrun *service, const ch
 bool sp_sandbox_is_well(struct sp_agentrun *service, const char *id,
                         const struct sp_agentrun_time *time);
 /* Deletes it; gone is success. *found (may be NULL): it was there. Messages are fit for a log. Asks
- * twice. */
+ * twice. A cancellation leaves a second for it, and then it returns what came of that. */
 SP_MUST_CHECK enum sp_code sp_sandbox_delete(struct sp_agentrun *service, const char *id,
-                                             int64_t deadline, bool *found, struct sp_error *err);
+                                             const struct sp_agentrun_time *time, bool *found,
+                                             struct sp_error *err);
 
 /* A kernel with its own variables. */
 struct sp_context {

@@ -10,9 +10,17 @@
 
 #include "base/text.h"
 
-enum { HASH = 32, HASH_HEX = 2 * HASH + 1, DATE = 21, PAIRS_MAX = 8, SIGNED_MAX = 10 };
+enum {
+    HASH = 32,
+    HASH_HEX = 2 * HASH + 1,
+    DATE = 21,
+    PAIRS_MAX = 8,
+    SIGNED_MAX = 10,
+    TO_SIGN = 96
+};
 
 #define UNSIGNED "UNSIGNED-PAYLOAD"
+#define CONTROL_ALGORITHM "ACS3-HMAC-SHA256"
 #define DATA_ALGORITHM "AGENTRUN4-HMAC-SHA256"
 
 /* Signed headers, in the order of their names. */
@@ -29,18 +37,6 @@ static void add_line(struct lines *lines, const char *name, const char *value)
 {
     if (value && *value)
         lines->at[lines->n++] = (struct line){name, value};
-}
-
-enum sp_code sp_aliyun_encode(const char *text, struct sp_buf *out)
-{
-    static const char kept[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~";
-    enum sp_code rc = SP_OK;
-
-    for (; *text && !rc; text++) {
-        rc = strchr(kept, *text) ? sp_buf_addc(out, *text)
-                                 : sp_buf_addf(out, "%%%02X", (unsigned)(unsigned char)*text);
-    }
-    return rc;
 }
 
 static int by_key(const void *a, const void *b)
@@ -61,11 +57,11 @@ enum sp_code sp_aliyun_query(const struct sp_aliyun_call *call, struct sp_buf *o
     for (size_t i = 0; i < call->n_query && !rc; i++) {
         rc = i > 0 ? sp_buf_addc(out, '&') : SP_OK;
         if (!rc)
-            rc = sp_aliyun_encode(sorted[i].key, out);
+            rc = sp_url_encode(sorted[i].key, "", out);
         if (!rc)
             rc = sp_buf_addc(out, '=');
         if (!rc)
-            rc = sp_aliyun_encode(sorted[i].value, out);
+            rc = sp_url_encode(sorted[i].value, "", out);
     }
     return rc;
 }
@@ -95,10 +91,12 @@ static enum sp_code add_canonical(const struct sp_aliyun_call *call, const struc
     return rc ? rc : sp_buf_addf(out, "\n%s", payload);
 }
 
-static void hmac(const void *key, size_t key_len, const char *text, unsigned char out[HASH])
+static enum sp_code hmac(const void *key, size_t key_len, const char *text, unsigned char out[HASH])
 {
     unsigned len = HASH;
-    HMAC(EVP_sha256(), key, (int)key_len, (const unsigned char *)text, strlen(text), out, &len);
+    bool done =
+        HMAC(EVP_sha256(), key, (int)key_len, (const unsigned char *)text, strlen(text), out, &len);
+    return done ? SP_OK : SP_E_NOMEM;
 }
 
 /* The key of one day, region and service. */
@@ -111,11 +109,11 @@ static enum sp_code derive_key(const struct sp_aliyun_key *key, const char *day,
     enum sp_code rc = sp_buf_addf(&first, "aliyun_v4%s", key->secret);
     if (rc)
         return rc;
-    hmac(first.data, first.len, day, out);
+    rc = hmac(first.data, first.len, day, out);
     OPENSSL_cleanse(first.data, first.len);
-    for (size_t i = 0; i < SP_COUNT(steps); i++)
-        hmac(out, HASH, steps[i], out);
-    return SP_OK;
+    for (size_t i = 0; i < SP_COUNT(steps) && !rc; i++)
+        rc = hmac(out, HASH, steps[i], out);
+    return rc;
 }
 
 static enum sp_code add_header(struct sp_aliyun_headers *out, const char *name, const char *value)
@@ -155,29 +153,29 @@ static void write_date(int64_t at, char out[DATE])
     strftime(out, DATE, "%Y-%m-%dT%H:%M:%SZ", &utc);
 }
 
-/* What both put behind the algorithm's name. */
-static enum sp_code add_signature(const char *name, const char *start, const struct lines *lines,
+/* value: algorithm and credential; what both put behind them is added. */
+static enum sp_code add_signature(const char *name, struct sp_buf *value, const struct lines *lines,
                                   const unsigned char signature[HASH],
                                   struct sp_aliyun_headers *out)
 {
     char hex[HASH_HEX];
-    sp_auto(sp_buf_clear) struct sp_buf value = SP_BUF_INIT(SP_BUF_UNBOUNDED);
 
     sp_hex(signature, HASH, hex);
-    enum sp_code rc = sp_buf_addf(&value, "%s,SignedHeaders=", start);
+    enum sp_code rc = sp_buf_adds(value, ",SignedHeaders=");
     if (!rc)
-        rc = add_names(lines, &value);
+        rc = add_names(lines, value);
     if (!rc)
-        rc = sp_buf_addf(&value, ",Signature=%s", hex);
-    return rc ? rc : add_header(out, name, sp_buf_str(&value));
+        rc = sp_buf_addf(value, ",Signature=%s", hex);
+    return rc ? rc : add_header(out, name, sp_buf_str(value));
 }
 
 static enum sp_code sign_control(const struct sp_aliyun_key *key, const struct sp_aliyun_call *call,
                                  struct sp_aliyun_headers *out)
 {
-    char date[DATE], payload[HASH_HEX], hash[HASH_HEX], text[256];
+    char date[DATE], payload[HASH_HEX], hash[HASH_HEX], text[TO_SIGN];
     unsigned char signature[HASH];
     struct lines lines = {.n = 0};
+    sp_auto(sp_buf_clear) struct sp_buf value = SP_BUF_INIT(SP_BUF_UNBOUNDED);
     bool temporary = key->token && *key->token;
 
     write_date(call->at, date);
@@ -194,19 +192,22 @@ static enum sp_code sign_control(const struct sp_aliyun_key *key, const struct s
     enum sp_code rc = hash_call(call, &lines, payload, hash);
     if (rc)
         return rc;
-    snprintf(text, sizeof(text), "ACS3-HMAC-SHA256\n%s", hash);
-    hmac(key->secret, strlen(key->secret), text, signature);
-    snprintf(text, sizeof(text), "ACS3-HMAC-SHA256 Credential=%s", key->id);
-    rc = add_headers(&lines, out);
-    return rc ? rc : add_signature("Authorization", text, &lines, signature, out);
+    snprintf(text, sizeof(text), CONTROL_ALGORITHM "\n%s", hash);
+    rc = hmac(key->secret, strlen(key->secret), text, signature);
+    if (!rc)
+        rc = sp_buf_addf(&value, CONTROL_ALGORITHM " Credential=%s", key->id);
+    if (!rc)
+        rc = add_headers(&lines, out);
+    return rc ? rc : add_signature("Authorization", &value, &lines, signature, out);
 }
 
 static enum sp_code sign_data(const struct sp_aliyun_key *key, const struct sp_aliyun_call *call,
                               struct sp_aliyun_headers *out)
 {
-    char date[DATE], day[9], hash[HASH_HEX], text[512];
+    char date[DATE], day[9], hash[HASH_HEX], text[TO_SIGN];
     unsigned char day_key[HASH], signature[HASH];
     struct lines lines = {.n = 0};
+    sp_auto(sp_buf_clear) struct sp_buf value = SP_BUF_INIT(SP_BUF_UNBOUNDED);
 
     write_date(call->at, date);
     snprintf(day, sizeof(day), "%.4s%.2s%.2s", date, date + 5, date + 8);
@@ -221,12 +222,15 @@ static enum sp_code sign_data(const struct sp_aliyun_key *key, const struct sp_a
     if (rc)
         return rc;
     snprintf(text, sizeof(text), DATA_ALGORITHM "\n%s", hash);
-    hmac(day_key, sizeof(day_key), text, signature);
+    rc = hmac(day_key, sizeof(day_key), text, signature);
     OPENSSL_cleanse(day_key, sizeof(day_key));
-    snprintf(text, sizeof(text), DATA_ALGORITHM " Credential=%s/%s/%s/agentrun/aliyun_v4_request",
-             key->id, day, key->region);
-    rc = add_headers(&lines, out);
-    return rc ? rc : add_signature("Agentrun-Authorization", text, &lines, signature, out);
+    if (!rc) {
+        rc = sp_buf_addf(&value, DATA_ALGORITHM " Credential=%s/%s/%s/agentrun/aliyun_v4_request",
+                         key->id, day, key->region);
+    }
+    if (!rc)
+        rc = add_headers(&lines, out);
+    return rc ? rc : add_signature("Agentrun-Authorization", &value, &lines, signature, out);
 }
 
 static enum sp_code finish(enum sp_code rc, struct sp_aliyun_headers *out, struct sp_error *err)

@@ -55,7 +55,5 @@ SP_MUST_CHECK enum sp_code sp_aliyun_sign_data(const struct sp_aliyun_key *key,
 void sp_aliyun_headers_clear(struct sp_aliyun_headers *headers);
 SP_AUTO_CLEAR(struct sp_aliyun_headers, sp_aliyun_headers_clear)
 
-/* Appends the text percent-encoded as both signatures want it: all but A-Z a-z 0-9 - _ . ~ */
-enum sp_code sp_aliyun_encode(const char *text, struct sp_buf *out);
 /* Appends the query, sorted and encoded: in the URL it stands as it is signed. */
 enum sp_code sp_aliyun_query(const struct sp_aliyun_call *call, struct sp_buf *out);

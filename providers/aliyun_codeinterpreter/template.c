@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/json_out.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "providers/pause.h"
 
 enum { LANGUAGES = 2, POLL_MS = 1000, WAIT_MS = 20, STATE_MAX = 32 };
@@ -70,7 +71,7 @@ static enum sp_code write_path(const struct look *look, struct sp_buf *out, stru
 {
     enum sp_code rc = sp_buf_adds(out, PATH "/");
     if (!rc)
-        rc = sp_aliyun_encode(look->name, out);
+        rc = sp_url_encode(look->name, "", out);
     return rc ? sp_error_set(err, rc, "no memory for an address") : SP_OK;
 }
 

@@ -1,20 +1,14 @@
 #include "providers/e2b/artifact_source.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/json_slice.h"
 #include "base/text.h"
+#include "providers/artifact_listing.h"
 
 /* Some 400 bytes tell of one entry; the rules look at 10,000. */
 enum { LIST_BYTES = 8 << 20, ENTRY_BYTES = 64 << 10 };
-
-/* A file that was listed. */
-struct listed {
-    char *path; /* below the folder */
-    int64_t size;
-};
 
 struct source {
     struct sp_artifact_source base;
@@ -22,18 +16,14 @@ struct source {
     const struct sp_e2b_limits *limits;
     const char *folder;
     struct sp_kernel_shown *shown;
-    struct listed *files;
-    size_t n, cap;
-    bool sorted;
+    struct sp_artifact_listing listing;
     const char *open; /* the path; NULL: none, or one of shown */
     struct sp_kernel_item *open_shown;
 };
 
 static void source_clear(struct source *s)
 {
-    for (size_t i = 0; i < s->n; i++)
-        free(s->files[i].path);
-    free(s->files);
+    sp_artifact_listing_clear(&s->listing);
 }
 SP_AUTO_CLEAR(struct source, source_clear)
 
@@ -46,107 +36,39 @@ static char *join(const char *folder, const char *name)
 
 /* ---- entries ---- */
 
-/* An entry as envd tells it. A link has the type of what it leads to. */
-struct entry {
-    struct sp_buf name;
-    enum sp_artifact_type type;
-    int64_t size;
-};
-
-static void entry_clear(struct entry *entry)
-{
-    sp_buf_clear(&entry->name);
-}
-SP_AUTO_CLEAR(struct entry, entry_clear)
-
-static bool has_text(const struct sp_json_value *object, const char *key, const char *text)
-{
-    struct sp_json_value value;
-
-    return sp_json_get(object, key, &value) && value.type == SP_JSON_STRING &&
-           value.raw.len == strlen(text) + 2 && memcmp(value.raw.data + 1, text, strlen(text)) == 0;
-}
-
+/* A link has the type of what it leads to. */
 static enum sp_artifact_type type_of(const struct sp_json_value *object)
 {
-    struct sp_json_value link;
+    struct sp_json_value link, type;
+    bool has_type = sp_json_get(object, "type", &type);
 
     if (sp_json_get(object, "symlinkTarget", &link) ||
-        has_text(object, "type", "FILE_TYPE_SYMLINK"))
+        (has_type && sp_json_text_is(&type, "FILE_TYPE_SYMLINK")))
         return SP_ARTIFACT_LINK;
-    if (has_text(object, "type", "FILE_TYPE_FILE"))
+    if (has_type && sp_json_text_is(&type, "FILE_TYPE_FILE"))
         return SP_ARTIFACT_FILE;
-    return has_text(object, "type", "FILE_TYPE_DIRECTORY") ? SP_ARTIFACT_FOLDER : SP_ARTIFACT_OTHER;
-}
-
-/* An integer of 64 bits is text in protobuf's JSON; numbers are taken, too. Absent: 0. */
-static int64_t size_of(const struct sp_json_value *object)
-{
-    struct sp_json_value value;
-    char text[24];
-    int64_t size = 0;
-
-    if (!sp_json_get(object, "size", &value))
-        return 0;
-    bool quoted = value.type == SP_JSON_STRING;
-    size_t len = value.raw.len - (quoted ? 2 : 0);
-    if (len >= sizeof(text))
-        return 0;
-    memcpy(text, value.raw.data + quoted, len);
-    text[len] = '\0';
-    return sp_parse_i64(text, 0, INT64_MAX, &size) ? size : 0;
-}
-
-/* False: it is none, or has a name that leads elsewhere. */
-static bool read_entry(const struct sp_json_value *object, struct entry *out)
-{
-    struct sp_json_value name;
-
-    if (object->type != SP_JSON_OBJECT || !sp_json_get(object, "name", &name) ||
-        name.type != SP_JSON_STRING || sp_json_unescape(&name, &out->name))
-        return false;
-    const char *text = sp_buf_str(&out->name);
-    if (!*text || strchr(text, '/') || strlen(text) != out->name.len || strcmp(text, ".") == 0 ||
-        strcmp(text, "..") == 0)
-        return false;
-    out->type = type_of(object);
-    out->size = size_of(object);
-    return true;
-}
-
-static enum sp_code remember(struct source *s, const char *folder, const struct entry *entry)
-{
-    if (entry->type != SP_ARTIFACT_FILE)
-        return SP_OK;
-    if (s->n == s->cap) {
-        size_t cap = s->cap > 0 ? 2 * s->cap : 16;
-        struct listed *grown = reallocarray(s->files, cap, sizeof(*grown));
-        if (!grown)
-            return SP_E_NOMEM;
-        s->files = grown;
-        s->cap = cap;
-    }
-    char *path = join(folder, sp_buf_str(&entry->name));
-    if (!path)
-        return SP_E_NOMEM;
-    s->files[s->n++] = (struct listed){.path = path, .size = entry->size};
-    s->sorted = false;
-    return SP_OK;
+    return has_type && sp_json_text_is(&type, "FILE_TYPE_DIRECTORY") ? SP_ARTIFACT_FOLDER
+                                                                     : SP_ARTIFACT_OTHER;
 }
 
 static enum sp_code add_entry(struct source *s, const char *folder,
                               const struct sp_json_value *object, size_t max,
                               struct sp_artifact_names *out)
 {
-    sp_auto(entry_clear) struct entry entry = {.name = SP_BUF_INIT(ENTRY_BYTES)};
+    sp_auto(sp_buf_clear) struct sp_buf name = SP_BUF_INIT(ENTRY_BYTES);
+    bool usable = false;
 
-    if (!read_entry(object, &entry))
-        return SP_OK;
+    enum sp_code rc = sp_listed_name(object, &name, &usable);
+    if (rc || !usable)
+        return rc;
     out->more = out->n == max;
     if (out->more)
         return SP_OK;
-    enum sp_code rc = sp_artifact_names_add(out, sp_buf_str(&entry.name), entry.type);
-    return rc ? rc : remember(s, folder, &entry);
+    enum sp_artifact_type type = type_of(object);
+    rc = sp_artifact_names_add(out, sp_buf_str(&name), type);
+    if (rc || type != SP_ARTIFACT_FILE)
+        return rc;
+    return sp_artifact_listing_add(&s->listing, folder, sp_buf_str(&name), sp_listed_size(object));
 }
 
 static enum sp_code malformed(const char *what, struct sp_error *err)
@@ -179,7 +101,8 @@ static enum sp_code read_list(struct source *s, const char *folder, const struct
 static enum sp_code check_root(struct source *s, bool *missing, struct sp_error *err)
 {
     sp_auto(sp_buf_clear) struct sp_buf answer = SP_BUF_INIT(ENTRY_BYTES);
-    const struct sp_envd_question question = {"Stat", s->folder, ENTRY_BYTES, missing};
+    const struct sp_envd_question question = {
+        .method = "Stat", .path = s->folder, .max_body = ENTRY_BYTES, .missing = missing};
     struct sp_json_value root, entry;
 
     enum sp_code rc = sp_envd_ask(s->envd, &question, s->limits, &answer, err);
@@ -200,7 +123,8 @@ static enum sp_code list_folder(struct source *s, const char *folder, size_t max
     sp_auto(sp_buf_clear) struct sp_buf answer = SP_BUF_INIT(LIST_BYTES);
     sp_auto(sp_free_str) char *path = join(s->folder, folder);
     bool missing = false;
-    const struct sp_envd_question question = {"ListDir", path, LIST_BYTES, &missing};
+    const struct sp_envd_question question = {
+        .method = "ListDir", .path = path, .max_body = LIST_BYTES, .missing = &missing};
 
     if (!path)
         return sp_error_set(err, SP_E_NOMEM, "out of memory");
@@ -210,9 +134,10 @@ static enum sp_code list_folder(struct source *s, const char *folder, size_t max
     return rc || missing ? rc : read_list(s, folder, &answer, max, out, err);
 }
 
-static bool is_taken(const struct sp_artifact_names *names, const char *name)
+/* Whether one of the first n names is this. */
+static bool is_taken(const struct sp_artifact_names *names, size_t n, const char *name)
 {
-    for (size_t i = 0; i < names->n; i++) {
+    for (size_t i = 0; i < n; i++) {
         if (strcmp(names->names[i].name, name) == 0)
             return true;
     }
@@ -220,19 +145,21 @@ static bool is_taken(const struct sp_artifact_names *names, const char *name)
 }
 
 /* result-1.png, result-2.html, ..., beside the files. */
-static enum sp_code list_shown(struct source *s, struct sp_artifact_names *out,
+static enum sp_code list_shown(struct source *s, size_t max, struct sp_artifact_names *out,
                                struct sp_error *err)
 {
+    size_t files = out->n;
     enum sp_code rc = SP_OK;
     int number = 0;
 
-    for (size_t i = 0; s->shown && i < s->shown->n && !rc; i++) {
+    for (size_t i = 0; s->shown && i < s->shown->n && out->n < max && !rc; i++) {
         struct sp_kernel_item *item = &s->shown->items[i];
         do {
             snprintf(item->name, sizeof(item->name), "result-%d.%s", ++number, item->extension);
-        } while (is_taken(out, item->name));
+        } while (is_taken(out, files, item->name));
         rc = sp_artifact_names_add(out, item->name, SP_ARTIFACT_FILE);
     }
+    out->more |= s->shown && (s->shown->more || out->n - files < s->shown->n);
     return rc ? sp_error_set(err, rc, "out of memory") : SP_OK;
 }
 
@@ -247,23 +174,7 @@ static enum sp_code source_list(struct sp_artifact_source *base, const char *fol
     enum sp_code rc = check_root(s, &missing, err);
     if (!rc && !missing)
         rc = list_folder(s, folder, max, out, err);
-    return rc ? rc : list_shown(s, out, err);
-}
-
-static int by_path(const void *a, const void *b)
-{
-    const struct listed *left = a, *right = b;
-    return strcmp(left->path, right->path);
-}
-
-static const struct listed *find_listed(struct source *s, const char *path)
-{
-    const struct listed key = {.path = (char *)(uintptr_t)path};
-
-    if (!s->sorted && s->n > 0)
-        qsort(s->files, s->n, sizeof(*s->files), by_path);
-    s->sorted = true;
-    return s->n > 0 ? bsearch(&key, s->files, s->n, sizeof(*s->files), by_path) : NULL;
+    return rc ? rc : list_shown(s, max, out, err);
 }
 
 static struct sp_kernel_item *find_shown(const struct source *s, const char *path)
@@ -279,7 +190,7 @@ static enum sp_code source_open(struct sp_artifact_source *base, const char *pat
                                 struct sp_artifact_facts *out, struct sp_error *err)
 {
     struct source *s = (struct source *)base;
-    const struct listed *file = find_listed(s, path);
+    const struct sp_listed_file *file = sp_artifact_listing_find(&s->listing, path);
 
     *out = (struct sp_artifact_facts){.type = SP_ARTIFACT_FILE, .links = 1};
     s->open = file ? file->path : NULL;

@@ -2,6 +2,7 @@
 
 #include <jansson.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -16,6 +17,7 @@ enum {
     BACKOFF_MAX_MS = 10000,
     ERROR_BYTES = 64 << 10,
     MESSAGE_SHOWN = 110, /* it may quote a whole command line */
+    WORD_SHOWN = 40,
 };
 
 /* One sending. */
@@ -117,26 +119,61 @@ static enum sp_code meaning_of(const struct sp_e2b_call *call, const struct comp
     return rc == SP_E_DENIED && call->sandbox ? SP_E_INVALID : rc;
 }
 
+/* A call that was broken off by somebody else may have been taken up all the same. */
+static bool is_unbegun(const struct complaint *c)
+{
+    if (c->by_proxy)
+        return true;
+    if (c->connect)
+        return sp_connect_refused(c->word);
+    return c->status / 100 == 4 && c->status != 408 && c->status != 499;
+}
+
+/* A header "...-Key: value" or "...-Token: value". */
+static const char *secret_of(const char *header)
+{
+    size_t name = strcspn(header, ":");
+    bool secret = (name > 4 && strncasecmp(header + name - 4, "-Key", 4) == 0) ||
+                  (name > 6 && strncasecmp(header + name - 6, "-Token", 6) == 0);
+
+    return secret ? header + name + 2 : NULL;
+}
+
+/* Whether the peer repeats a secret that it was given. */
+static bool tells_secret(const struct sp_e2b_call *call, const char *text)
+{
+    for (const char *const *header = call->request.headers; *header; header++) {
+        const char *secret = secret_of(*header);
+        if (secret && strstr(text, secret))
+            return true;
+    }
+    return false;
+}
+
 static enum sp_code refuse(const struct sp_e2b_call *call, struct sp_http_response *out,
                            struct sp_error *err)
 {
     const struct sp_buf *body = &out->body;
-    json_auto_t *root = json_loadb(sp_buf_str(body), body->len, JSON_ALLOW_NUL, NULL);
+    /* A tree takes a hundred times the bytes of many small values. */
+    json_auto_t *root = body->len <= ERROR_BYTES
+                            ? json_loadb(sp_buf_str(body), body->len, JSON_ALLOW_NUL, NULL)
+                            : NULL;
     struct complaint c = read_complaint(out, root);
-    size_t shown = strnlen(c.message, MESSAGE_SHOWN);
+    size_t shown;
 
     enum sp_code rc = meaning_of(call, &c);
-    if (c.by_proxy || c.status / 100 == 4)
+    if (is_unbegun(&c))
         out->sent = SP_STARTED_NO;
     if (out->status / 100 == 2) {
         return sp_error_set(err, SP_E_INVALID, "%s: HTTP %d with content of another type",
                             call->what, out->status);
     }
-    shown = call->to_log ? 0 : sp_utf8_floor(c.message, shown);
-    const char *word = call->to_log ? "" : c.word;
-    return sp_error_set(err, rc, "%s: HTTP %d%s%.40s%s%.*s%s%s%s", call->what, out->status,
-                        *word ? " " : "", word, shown > 0 ? ": " : "", (int)shown, c.message,
-                        *out->request_id ? " (request " : "", out->request_id,
+    bool quiet = call->to_log || tells_secret(call, c.message) || tells_secret(call, c.word);
+    shown = quiet ? 0 : sp_utf8_floor(c.message, strnlen(c.message, MESSAGE_SHOWN));
+    size_t word = quiet ? 0 : sp_utf8_floor(c.word, strnlen(c.word, WORD_SHOWN));
+    return sp_error_set(err, rc, "%s: HTTP %d%s%.*s%s%.*s%s%s%s", call->what, out->status,
+                        word > 0 ? " " : "", (int)word, c.word, shown > 0 ? ": " : "", (int)shown,
+                        c.message, *out->request_id ? " (request " : "", out->request_id,
                         *out->request_id ? ")" : "");
 }
 
@@ -183,15 +220,18 @@ enum sp_code sp_e2b_do(struct sp_http *http, const struct sp_e2b_call *call,
 
     for (int tries = 1;; tries++) {
         enum sp_code rc = send_once(http, call, out, err);
-        int64_t until = sp_deadline_in(out->retry_after_ms >= 0
-                                           ? out->retry_after_ms
-                                           : sp_backoff_ms(tries, BACKOFF_MS, BACKOFF_MAX_MS));
-
         if (out->sent != SP_STARTED_NO)
             sent = out->sent; /* an earlier sending may have done it */
         out->sent = sent;
-        if (tries == TRIES || !may_repeat(call, rc, out) || until >= call->request.deadline)
+        if (tries == TRIES || !may_repeat(call, rc, out))
             return rc;
+        int64_t until = sp_deadline_in(out->retry_after_ms >= 0
+                                           ? out->retry_after_ms
+                                           : sp_backoff_ms(tries, BACKOFF_MS, BACKOFF_MAX_MS));
+        if (until >= call->request.deadline)
+            return rc;
+        if (call->doubled && sent != SP_STARTED_NO)
+            *call->doubled = true;
         if (sp_pause_until(until, call->request.cancel_fd))
             return sp_error_set(err, SP_E_CANCELLED, "cancelled");
         sp_http_response_clear(out);

@@ -20,6 +20,7 @@ struct sp_e2b_call {
     bool repeat;      /* to do it twice does no harm: sent again also after an answer */
     bool sandbox;     /* a sandbox is called, whose tokens are no settings */
     bool to_log;      /* the message is for a log: no word of the peer's is in it */
+    bool *doubled;    /* set where it was sent again although it may have been done; may be NULL */
 };
 
 /*

@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "base/clock.h"
+#include "base/json_slice.h"
 #include "base/text.h"
 
 enum {
@@ -15,6 +16,8 @@ enum {
     ANSWER_BYTES = 256 << 10,
     LIST_BYTES = 4 << 20,
     END_TRIES = 2,
+    END_MS = 5000, /* of one that is of no use */
+    ID_BYTES = sizeof(((struct sp_e2b_sandbox *)NULL)->id),
     DIGEST_SHOWN = 16, /* hex digits: enough to tell teams apart */
 };
 #define LABEL "sandpiper_run"
@@ -34,9 +37,7 @@ void sp_e2b_control_free(struct sp_e2b_control *control)
     if (!control)
         return;
     sp_http_free(control->http);
-    if (control->key_line)
-        explicit_bzero(control->key_line, strlen(control->key_line));
-    free(control->key_line);
+    sp_free_secret(control->key_line);
     free(control->api_url);
     free(control->name);
     free(control->template);
@@ -161,7 +162,8 @@ static char *create_body(const struct sp_e2b_control *c, const struct sp_e2b_cre
 }
 
 static enum sp_code create_at(struct sp_e2b_control *c, const struct sp_e2b_creation *with,
-                              bool second, struct sp_http_response *out, struct sp_error *err)
+                              bool second, struct sp_http_response *out, bool *doubled,
+                              struct sp_error *err)
 {
     sp_auto(sp_free_str) char *body = create_body(c, with, second);
     char idempotency[96];
@@ -176,7 +178,8 @@ static enum sp_code create_at(struct sp_e2b_control *c, const struct sp_e2b_crea
                                              .max_body = ANSWER_BYTES,
                                              .deadline = with->limits.deadline,
                                              .cancel_fd = with->limits.cancel_fd},
-                                 .repeat = true},
+                                 .repeat = true,
+                                 .doubled = doubled},
                         .path = second ? "/v2/sandboxes" : "/sandboxes",
                         .idempotency = idempotency};
     return send_request(c, &r, out, err);
@@ -203,7 +206,8 @@ static enum sp_code take_sandbox(struct sp_e2b_control *c, const struct sp_http_
         *out = sandbox;
         return SP_OK;
     }
-    *left = !*sandbox.id || sp_e2b_end(c, sandbox.id, with->limits.deadline, &ignored);
+    int64_t end_by = sp_deadline_min(with->limits.deadline, sp_deadline_in(END_MS));
+    *left = !*sandbox.id || sp_e2b_end(c, sandbox.id, end_by, &ignored);
     sp_e2b_sandbox_clear(&sandbox);
     return rc;
 }
@@ -213,16 +217,21 @@ enum sp_code sp_e2b_create(struct sp_e2b_control *control, const struct sp_e2b_c
 {
     sp_auto(sp_http_response_clear) struct sp_http_response response = {0};
     bool second = atomic_load(&control->second);
+    bool doubled = false;
 
-    enum sp_code rc = create_at(control, with, second, &response, err);
-    if (rc && !second && is_withdrawn(&response)) {
+    enum sp_code rc = create_at(control, with, second, &response, &doubled, err);
+    if (rc && !second && response.sent == SP_STARTED_NO && is_withdrawn(&response)) {
         sp_http_response_clear(&response);
-        rc = create_at(control, with, true, &response, err);
+        rc = create_at(control, with, true, &response, &doubled, err);
         if (!rc)
             atomic_store(&control->second, true);
     }
     *left = rc && response.sent != SP_STARTED_NO;
-    return rc ? rc : take_sandbox(control, &response, with, out, left, err);
+    if (!rc)
+        rc = take_sandbox(control, &response, with, out, left, err);
+    if (!rc)
+        out->doubled = doubled;
+    return rc;
 }
 
 /* ---- ending ---- */
@@ -253,56 +262,30 @@ enum sp_code sp_e2b_end(struct sp_e2b_control *control, const char *id, int64_t 
     return rc;
 }
 
-/* A service that does not know the filter lists all sandboxes, so each is looked at. */
-static enum sp_code end_listed(struct sp_e2b_control *control, json_t *list, const char *label,
-                               int64_t deadline, struct sp_error *err)
-{
-    enum sp_code rc = SP_OK;
-    json_t *one = NULL;
-    size_t i = 0;
+/* ---- lists ---- */
 
-    json_array_foreach (list, i, one) {
-        const char *found =
-            json_string_value(json_object_get(json_object_get(one, "metadata"), LABEL));
-        const char *id = json_string_value(json_object_get(one, "sandboxID"));
-        if (!rc && id && found && strcmp(found, label) == 0)
-            rc = sp_e2b_end(control, id, deadline, err);
-    }
-    return rc;
+/* Scanned in place: a tree of many small values takes a hundred times their bytes. */
+static enum sp_code read_list(const struct sp_http_response *response, struct sp_json_value *out,
+                              struct sp_error *err)
+{
+    const struct sp_buf *body = &response->body;
+    enum sp_code rc = sp_json_scan(sp_buf_str(body), body->len, out, NULL);
+
+    if (rc == SP_E_NOMEM)
+        return sp_error_set(err, rc, "out of memory");
+    return !rc && out->type == SP_JSON_ARRAY
+               ? SP_OK
+               : sp_error_set(err, SP_E_INVALID, "list: the answer is no list; is api_url right?");
 }
 
-enum sp_code sp_e2b_end_labelled(struct sp_e2b_control *control, const char *label,
-                                 int64_t deadline, struct sp_error *err)
+/* queries: "?..." or "", of the second version and of the first, which is all that older and
+ * smaller services have. */
+static enum sp_code ask_for_list(struct sp_e2b_control *c, const char *const queries[2],
+                                 const struct sp_e2b_limits *limits, struct sp_http_response *out,
+                                 struct sp_error *err)
 {
-    sp_auto(sp_http_response_clear) struct sp_http_response response = {0};
-    char path[128];
-    struct request r = {.call = {.what = "list",
-                                 .request = {.method = "GET",
-                                             .max_body = LIST_BYTES,
-                                             .deadline = deadline,
-                                             .cancel_fd = -1},
-                                 .repeat = true,
-                                 .to_log = true},
-                        .path = path};
-
-    if (strspn(label, "0123456789abcdef-") != strlen(label))
-        return sp_error_set(err, SP_E_INVALID, "list: not a label of ours");
-    snprintf(path, sizeof(path), "/v2/sandboxes?metadata=" LABEL "%%3D%.60s", label);
-    enum sp_code rc = send_request(control, &r, &response, err);
-    if (rc)
-        return rc;
-    json_auto_t *list = json_loadb(sp_buf_str(&response.body), response.body.len, 0, NULL);
-    if (!json_is_array(list))
-        return sp_error_set(err, SP_E_INVALID, "list: the answer is no list");
-    return end_listed(control, list, label, deadline, err);
-}
-
-/* ---- checking ---- */
-
-static enum sp_code list_one(struct sp_e2b_control *c, const char *path,
-                             const struct sp_e2b_limits *limits, int *status, struct sp_error *err)
-{
-    sp_auto(sp_http_response_clear) struct sp_http_response response = {0};
+    static const char *const versions[] = {"/v2/sandboxes", "/sandboxes"};
+    char path[160];
     struct request r = {.call = {.what = "list",
                                  .request = {.method = "GET",
                                              .max_body = LIST_BYTES,
@@ -311,27 +294,82 @@ static enum sp_code list_one(struct sp_e2b_control *c, const char *path,
                                  .repeat = true,
                                  .to_log = true},
                         .path = path};
+    enum sp_code rc = SP_OK;
 
-    enum sp_code rc = send_request(c, &r, &response, err);
-    *status = response.status;
-    if (rc == SP_E_LIMIT && response.status == 200)
-        return SP_OK; /* there are many */
-    if (rc || response.status != 200)
-        return rc;
-    json_auto_t *list = json_loadb(sp_buf_str(&response.body), response.body.len, 0, NULL);
-    return json_is_array(list)
-               ? SP_OK
-               : sp_error_set(err, SP_E_INVALID, "list: the answer is no list; is api_url right?");
+    for (size_t i = 0; i < SP_COUNT(versions); i++) {
+        sp_http_response_clear(out);
+        snprintf(path, sizeof(path), "%s%s", versions[i], queries[i]);
+        rc = send_request(c, &r, out, err);
+        if (!rc || (out->status != 404 && out->status != 405))
+            break;
+    }
+    return rc;
 }
 
-/* Older and smaller services have the first version only. */
+/* One of a list; its id, where it is of this label. */
+static bool is_labelled(const struct sp_json_value *one, const char *label, char id[ID_BYTES])
+{
+    struct sp_json_value metadata, found, text;
+
+    if (!sp_json_get(one, "metadata", &metadata) || !sp_json_get(&metadata, LABEL, &found) ||
+        !sp_json_get(one, "sandboxID", &text) || text.type != SP_JSON_STRING ||
+        text.raw.len - 2 >= ID_BYTES || !sp_json_text_is(&found, label))
+        return false;
+    memcpy(id, text.raw.data + 1, text.raw.len - 2);
+    id[text.raw.len - 2] = '\0';
+    return true;
+}
+
+/* A service that does not know the filter lists all sandboxes, so each is looked at. The first
+ * failure counts. */
+static enum sp_code end_listed(struct sp_e2b_control *control, const struct sp_json_value *list,
+                               const char *label, int64_t deadline, struct sp_error *err)
+{
+    struct sp_json_iter it = sp_json_iter(list);
+    struct sp_json_value one;
+    struct sp_bytes key;
+    enum sp_code rc = SP_OK;
+    char id[ID_BYTES];
+
+    while (sp_json_iter_next(&it, &key, &one)) {
+        if (!is_labelled(&one, label, id))
+            continue;
+        struct sp_error ignored;
+        enum sp_code ended = sp_e2b_end(control, id, deadline, rc ? &ignored : err);
+        rc = rc ? rc : ended;
+    }
+    return rc;
+}
+
+enum sp_code sp_e2b_end_labelled(struct sp_e2b_control *control, const char *label,
+                                 int64_t deadline, struct sp_error *err)
+{
+    sp_auto(sp_http_response_clear) struct sp_http_response response = {0};
+    const struct sp_e2b_limits limits = {deadline, -1};
+    struct sp_json_value list;
+    char query[128];
+
+    if (strspn(label, "0123456789abcdef-") != strlen(label))
+        return sp_error_set(err, SP_E_INVALID, "list: not a label of ours");
+    snprintf(query, sizeof(query), "?metadata=" LABEL "%%3D%.60s", label);
+    enum sp_code rc =
+        ask_for_list(control, (const char *const[]){query, query}, &limits, &response, err);
+    if (!rc)
+        rc = read_list(&response, &list, err);
+    return rc ? rc : end_listed(control, &list, label, deadline, err);
+}
+
+/* ---- checking ---- */
+
 enum sp_code sp_e2b_check(struct sp_e2b_control *control, const struct sp_e2b_limits *limits,
                           struct sp_error *err)
 {
-    int status = 0;
+    sp_auto(sp_http_response_clear) struct sp_http_response response = {0};
+    struct sp_json_value list;
 
-    enum sp_code rc = list_one(control, "/v2/sandboxes?limit=1", limits, &status, err);
-    if (rc && (status == 404 || status == 405))
-        rc = list_one(control, "/sandboxes", limits, &status, err);
-    return rc;
+    enum sp_code rc =
+        ask_for_list(control, (const char *const[]){"?limit=1", ""}, limits, &response, err);
+    if (rc == SP_E_LIMIT && response.status == 200)
+        return SP_OK; /* there are many */
+    return rc ? rc : read_list(&response, &list, err);
 }

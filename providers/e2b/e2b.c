@@ -2,20 +2,15 @@
  * Sandboxes of the E2B cloud or of a compatible one (reference e2b): one is made for each run, and
  * always ended. Which way a program runs in it is the setting `mode`.
  */
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json_out.h"
 #include "base/text.h"
 #include "providers/e2b/instance.h"
-#include "providers/e2b/lease.h"
+#include "providers/lease.h"
 #include "providers/registry.h"
 #include "providers/settings_check.h"
-
-enum {
-    SWEEP_EVERY_MS = 30000,
-};
 
 struct e2b_settings {
     char *api_key, *region;
@@ -26,6 +21,7 @@ struct e2b_settings {
 };
 
 static const char *const modes[] = {"process", "kernel", NULL};
+#define DOMAIN "e2b.app"
 
 static const struct sp_field fields[] = {
     SP_ROW_STR(struct e2b_settings, api_key, .flags = SP_REQUIRED | SP_SECRET | SP_NO_DEFAULT,
@@ -35,7 +31,7 @@ static const struct sp_field fields[] = {
                .help = "us or eu, for information: the service has no such switch, see domain"),
     SP_ROW_INT(struct e2b_settings, timeout, SP_RANGE(5, 300), .def_int = 30,
                .label = "Request Timeout (seconds)", .help = "longest run of a program, seconds"),
-    SP_ROW_STR(struct e2b_settings, domain, .def_str = "e2b.app", .env = "E2B_DOMAIN",
+    SP_ROW_STR(struct e2b_settings, domain, .def_str = DOMAIN, .env = "E2B_DOMAIN",
                .label = "Domain", .help = "domain of the service, a host name"),
     SP_ROW_STR(struct e2b_settings, api_url, .env = "E2B_API_URL", .label = "API URL",
                .placeholder = "https://api.e2b.app",
@@ -56,13 +52,19 @@ static const struct sp_field fields[] = {
                .help = "sandboxes kept ready; 0: each is made for its run"),
 };
 
+static enum sp_code check_domain(const char *domain, struct sp_error *err)
+{
+    if (!*domain || sp_e2b_is_host(domain))
+        return SP_OK;
+    return sp_error_set(err, SP_E_INVALID, "domain: must be a plain host name, as " DOMAIN);
+}
+
 static enum sp_code validate(json_t *settings, struct sp_error *err)
 {
-    const char *domain = sp_setting_text(settings, "domain");
+    enum sp_code rc = check_domain(sp_setting_text(settings, "domain"), err);
 
-    if (*domain && !sp_e2b_is_host(domain))
-        return sp_error_set(err, SP_E_INVALID, "domain: must be a plain host name, as e2b.app");
-    enum sp_code rc = sp_setting_check_url(settings, "api_url", err);
+    if (!rc)
+        rc = sp_setting_check_url(settings, "api_url", err);
     return rc ? rc : sp_setting_check_url(settings, "sandbox_url", err);
 }
 
@@ -98,11 +100,36 @@ static const struct sp_e2b_mode *find_mode(const char *name)
     return mode;
 }
 
+/* What the environment gives is checked here only. A user name would be shown where the address
+ * is. */
+static enum sp_code check_address(const char *key, const char *url, struct sp_error *err)
+{
+    const char *host = strncmp(url, "https://", 8) == 0  ? url + 8
+                       : strncmp(url, "http://", 7) == 0 ? url + 7
+                                                         : "";
+
+    if (!*url || (*host && *host != '/' && !host[strcspn(host, "?#@ \t\r\n")]))
+        return SP_OK;
+    return sp_error_set(err, SP_E_INVALID,
+                        "%s: must be https:// or http://, a host, and no more than a port and a "
+                        "path",
+                        key);
+}
+
+static enum sp_code check_addresses(const struct e2b_settings *s, struct sp_error *err)
+{
+    enum sp_code rc = check_address("api_url", s->api_url, err);
+
+    if (!rc)
+        rc = check_address("sandbox_url", s->sandbox_url, err);
+    return rc ? rc : check_domain(s->domain, err);
+}
+
 static enum sp_code open_parts(struct sp_e2b *e, const struct e2b_settings *s, struct sp_error *err)
 {
     const struct sp_e2b_control_options options = {
         .api_key = s->api_key,
-        .domain = s->domain,
+        .domain = *s->domain ? s->domain : DOMAIN, /* a form that was left empty */
         .api_url = s->api_url,
         .template = *s->template ? s->template : e->mode->template,
         .worker_id = e->host->worker_id,
@@ -115,7 +142,9 @@ static enum sp_code open_parts(struct sp_e2b *e, const struct e2b_settings *s, s
                                          .size = s->pool_size,
                                          .max_age_ms = SP_E2B_WARM_MS};
 
-    enum sp_code rc = sp_e2b_control_new(&options, &e->control, err);
+    enum sp_code rc = check_addresses(s, err);
+    if (!rc)
+        rc = sp_e2b_control_new(&options, &e->control, err);
     if (!rc)
         rc = sp_http_new(&e->sandboxes, err);
     return rc ? rc : sp_warm_pool_new(&pool, &e->pool, err);
@@ -195,33 +224,26 @@ static enum sp_code e2b_execute(struct sp_instance *instance, const struct sp_re
     return rc;
 }
 
+static enum sp_code end_lease(void *ctx, const struct sp_lease *lease, int64_t deadline,
+                              struct sp_error *err)
+{
+    const struct sp_e2b *e = ctx;
+
+    return *lease->sandbox ? sp_e2b_end(e->control, lease->sandbox, deadline, err)
+                           : sp_e2b_end_labelled(e->control, lease->id, deadline, err);
+}
+
 static void e2b_sweep(struct sp_provider *p)
 {
     struct sp_e2b *e = (struct sp_e2b *)p;
 
-    atomic_store(&e->sweep_at, sp_deadline_in(SWEEP_EVERY_MS));
-    sp_e2b_lease_sweep(e->host, e->control);
-}
-
-/* Another worker may have died meanwhile. One run of many sweeps. */
-static void sweep_now_and_then(struct sp_e2b *e)
-{
-    int64_t at = atomic_load(&e->sweep_at);
-
-    if (sp_deadline_left(at) == 0 &&
-        atomic_compare_exchange_strong(&e->sweep_at, &at, sp_deadline_in(SWEEP_EVERY_MS)))
-        sp_e2b_lease_sweep(e->host, e->control);
+    sp_lease_sweep(e->host, p->ops->name, sp_e2b_control_name(e->control), end_lease, e);
 }
 
 static enum sp_code e2b_destroy(struct sp_instance *instance, const struct sp_run *run,
                                 struct sp_error *err)
 {
-    struct sp_e2b_instance *i = (struct sp_e2b_instance *)instance;
-    struct sp_e2b *e = (struct sp_e2b *)instance->provider;
-
-    enum sp_code rc = sp_e2b_unmake(i, run, err);
-    sweep_now_and_then(e);
-    return rc;
+    return sp_e2b_unmake((struct sp_e2b_instance *)instance, run, err);
 }
 
 const struct sp_provider_ops sp_provider_e2b = {

@@ -44,6 +44,17 @@ static enum sp_code send_call(const struct sp_envd *envd, const struct sp_e2b_ca
     return sp_e2b_do(envd->http, &call, out, err);
 }
 
+/* The buffer keeps its ceiling. */
+static void hand_over(struct sp_http_response *response, struct sp_buf *out)
+{
+    size_t max = out->max;
+
+    sp_buf_clear(out);
+    *out = response->body;
+    out->max = max;
+    response->body = SP_BUF_INIT(0);
+}
+
 /* NULL without memory. */
 static char *plain_url(const struct sp_envd *envd, const char *path)
 {
@@ -52,17 +63,6 @@ static char *plain_url(const struct sp_envd *envd, const char *path)
 }
 
 /* ---- files ---- */
-
-static enum sp_code add_encoded(struct sp_buf *out, const char *text)
-{
-    enum sp_code rc = SP_OK;
-
-    for (; *text && !rc; text++) {
-        bool safe = isalnum((unsigned char)*text) || strchr("-._~/", *text);
-        rc = safe ? sp_buf_addc(out, *text) : sp_buf_addf(out, "%%%02X", (unsigned char)*text);
-    }
-    return rc;
-}
 
 /* path: NULL for none. NULL without memory. */
 static char *files_url(const struct sp_envd *envd, const char *path)
@@ -73,7 +73,7 @@ static char *files_url(const struct sp_envd *envd, const char *path)
     if (sp_buf_addf(&url, "%s/files%s", envd->port->base, any ? "?" : "") ||
         (envd->old && sp_buf_adds(&url, "username=" OLD_USER)) ||
         (path && sp_buf_adds(&url, envd->old ? "&path=" : "path=")) ||
-        (path && add_encoded(&url, path)))
+        (path && sp_url_encode(path, "/", &url)))
         return NULL;
     return sp_buf_take(&url, NULL);
 }
@@ -184,17 +184,20 @@ enum sp_code sp_envd_get(const struct sp_envd *envd, const char *path,
         *missing = response.status == 404;
     if (rc && missing && *missing)
         return SP_OK;
-    if (rc)
-        return rc;
-    size_t max = out->max;
-    sp_buf_clear(out);
-    *out = response.body;
-    out->max = max;
-    response.body = SP_BUF_INIT(0);
-    return SP_OK;
+    if (!rc)
+        hand_over(&response, out);
+    return rc;
 }
 
 /* ---- folders ---- */
+
+/* Tells who wants to know it. */
+static bool is_found(bool *out, bool found)
+{
+    if (out)
+        *out = found;
+    return out && found;
+}
 
 enum sp_code sp_envd_ask(const struct sp_envd *envd, const struct sp_envd_question *question,
                          const struct sp_e2b_limits *limits, struct sp_buf *out,
@@ -224,16 +227,12 @@ enum sp_code sp_envd_ask(const struct sp_envd *envd, const struct sp_envd_questi
                                      .type = "application/json",
                                      .repeat = true};
     enum sp_code rc = send_call(envd, &call, plain_url(envd, path), limits, &response, err);
-    if (question->missing)
-        *question->missing = response.status == 404;
-    if (rc && question->missing && *question->missing)
+    if (is_found(question->missing, response.status == 404) ||
+        is_found(question->exists, rc == SP_E_INVALID && response.status == 409))
         return SP_OK;
-    if (rc)
-        return rc;
-    sp_buf_clear(out);
-    *out = response.body;
-    response.body = SP_BUF_INIT(0);
-    return SP_OK;
+    if (!rc)
+        hand_over(&response, out);
+    return rc;
 }
 
 enum sp_envd_state sp_envd_look(const struct sp_envd *envd, const struct sp_e2b_limits *limits)

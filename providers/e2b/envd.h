@@ -34,6 +34,7 @@ struct sp_envd_question {
     const char *path;
     size_t max_body;
     bool *missing; /* there is no such thing, which is SP_OK then; NULL: an error */
+    bool *exists;  /* there is one already: likewise */
 };
 SP_MUST_CHECK enum sp_code sp_envd_ask(const struct sp_envd *envd,
                                        const struct sp_envd_question *question,

@@ -3,9 +3,13 @@
 #include <stdlib.h>
 
 #include "base/text.h"
-#include "providers/e2b/lease.h"
+#include "providers/lease.h"
 
-enum { SPARE_S = 60 }; /* of a sandbox's life, beside the program's time */
+enum {
+    SPARE_MS = 60000,  /* least of a sandbox's life beside the program's time */
+    LATE_MS = 60000,   /* a making that was given up may go on at the service */
+    CANCELLED_MS = 500 /* a cancel does not wait for a service that is slow */
+};
 
 static void instance_free(struct sp_e2b_instance *i)
 {
@@ -14,14 +18,6 @@ static void instance_free(struct sp_e2b_instance *i)
     sp_e2b_port_close(&i->interpreter);
     sp_e2b_sandbox_clear(&i->sandbox);
     free(i);
-}
-
-static void while_running(void *ctx)
-{
-    struct sp_e2b_instance *i = ctx;
-    const struct sp_e2b *e = (const struct sp_e2b *)i->base.provider;
-
-    sp_e2b_lease_renew(e->host, i->base.id, &i->renewed);
 }
 
 static enum sp_code open_ports(const struct sp_e2b *e, struct sp_e2b_instance *i,
@@ -36,29 +32,8 @@ static enum sp_code open_ports(const struct sp_e2b *e, struct sp_e2b_instance *i
         .limits = e->host->limits,
         .envd = {.http = e->sandboxes, .port = &i->envd, .old = i->sandbox.old},
         .kernels = {.http = e->sandboxes, .port = &i->interpreter},
-        .alive = while_running,
-        .ctx = i,
     };
     return rc;
-}
-
-/* One that nobody knows of may be there although making it failed. What cannot be looked after now
- * is left to the sweep, and to its own time. */
-static void end_leftover(struct sp_e2b *e, const struct sp_e2b_instance *i, enum sp_code why,
-                         const struct sp_run *run)
-{
-    struct sp_error ignored;
-    enum sp_code rc =
-        sp_e2b_end_labelled(e->control, i->base.id, sp_deadline_in(run->teardown_ms), &ignored);
-    bool answered = why != SP_E_TIMEOUT && why != SP_E_CANCELLED;
-
-    if (!rc && answered)
-        sp_e2b_lease_drop(e->host, i->base.id);
-}
-
-static int64_t left_ms(int64_t deadline)
-{
-    return sp_deadline_left(deadline) < 0 ? 0 : sp_deadline_left(deadline);
 }
 
 /* What one is made for. */
@@ -68,28 +43,64 @@ struct order {
     int64_t wait_ms; /* most that it waits for its run; 0: it is made for that one */
 };
 
+static void put_lease(const struct sp_e2b *e, const struct sp_e2b_instance *i, int64_t ttl_ms)
+{
+    const struct sp_lease lease = {i->base.id, sp_e2b_control_name(e->control),
+                                   i->sandbox.doubled ? "" : i->sandbox.id};
+
+    sp_lease_put(e->host, e->base.ops->name, &lease, ttl_ms);
+}
+
+/* One that nobody knows of may be there although making it failed. What cannot be looked after now
+ * is left to the sweep, and to its own time. */
+static void end_leftover(struct sp_e2b *e, const struct sp_e2b_instance *i, enum sp_code why,
+                         const struct sp_run *run)
+{
+    int64_t ms =
+        why == SP_E_CANCELLED && run->teardown_ms > CANCELLED_MS ? CANCELLED_MS : run->teardown_ms;
+    struct sp_error ignored;
+
+    enum sp_code rc = sp_e2b_end_labelled(e->control, i->base.id, sp_deadline_in(ms), &ignored);
+    if (why == SP_E_TIMEOUT || why == SP_E_CANCELLED) {
+        put_lease(e, i, LATE_MS); /* it may come to be later */
+    } else {
+        sp_lease_settle(e->host, e->base.ops->name, i->base.id, rc);
+    }
+}
+
+/* How long one lives: through all that this run may take. */
+static int64_t life_s(const struct sp_e2b *e, const struct order *order, int64_t making_ms)
+{
+    const struct sp_run *run = order->run;
+    bool shorter = run->timeout_ms > 0 && run->timeout_ms < e->base.timeout_ms;
+    int64_t program_ms = shorter ? run->timeout_ms : e->base.timeout_ms;
+    int64_t beside_ms = making_ms + run->teardown_ms;
+
+    if (beside_ms < SPARE_MS)
+        beside_ms = SPARE_MS;
+    return (program_ms + order->wait_ms + beside_ms + 999) / 1000;
+}
+
 static enum sp_code make_sandbox(struct sp_e2b *e, struct sp_e2b_instance *i,
                                  const struct order *order, struct sp_error *err)
 {
     const struct sp_run *run = order->run;
-    bool shorter = run->timeout_ms > 0 && run->timeout_ms < e->base.timeout_ms;
-    int64_t timeout_ms = shorter ? run->timeout_ms : e->base.timeout_ms;
+    const struct sp_e2b_limits limits = {sp_deadline_min(run->setup_deadline, run->deadline),
+                                         run->cancel_fd};
+    int64_t making_ms = sp_deadline_left(limits.deadline);
     const struct sp_e2b_creation with = {
-        .label = i->base.id,
-        .ttl_s = (timeout_ms + order->wait_ms + 999) / 1000 + SPARE_S,
-        .limits = {sp_deadline_min(run->setup_deadline, run->deadline), run->cancel_fd},
-    };
-    int64_t setup_ms = left_ms(with.limits.deadline) + order->wait_ms;
+        .label = i->base.id, .ttl_s = life_s(e, order, making_ms), .limits = limits};
+    int64_t lease_ms = making_ms + with.ttl_s * 1000; /* its life begins somewhere in the making */
     bool left = false;
 
-    sp_e2b_lease_put(e->host, e->control, i->base.id, "", setup_ms);
+    put_lease(e, i, lease_ms);
     enum sp_code rc = sp_e2b_create(e->control, &with, &i->sandbox, &left, err);
     if (!rc) {
-        sp_e2b_lease_put(e->host, e->control, i->base.id, i->sandbox.id, setup_ms);
+        put_lease(e, i, lease_ms); /* with its id */
     } else if (left) {
         end_leftover(e, i, rc, run);
     } else {
-        sp_e2b_lease_drop(e->host, i->base.id);
+        sp_lease_drop(e->host, e->base.ops->name, i->base.id);
     }
     return rc;
 }
@@ -98,16 +109,30 @@ static enum sp_code end_sandbox(struct sp_e2b_instance *i, const struct sp_run *
                                 struct sp_error *err)
 {
     struct sp_e2b *e = (struct sp_e2b *)i->base.provider;
+    int64_t end_by = sp_deadline_in(run->teardown_ms);
 
-    enum sp_code rc = sp_e2b_end(e->control, i->sandbox.id, sp_deadline_in(run->teardown_ms), err);
-    if (!rc)
-        sp_e2b_lease_drop(e->host, i->base.id);
+    enum sp_code rc = sp_e2b_end(e->control, i->sandbox.id, end_by, err);
+    if (!rc && i->sandbox.doubled)
+        rc = sp_e2b_end_labelled(e->control, i->base.id, end_by, err);
+    sp_lease_settle(e->host, e->base.ops->name, i->base.id, rc);
     return rc;
+}
+
+/* A sandbox has hosts of its own, unless there is one for all. */
+static void hang_up(const struct sp_e2b_instance *i)
+{
+    const struct sp_e2b *e = (const struct sp_e2b *)i->base.provider;
+
+    if (*e->sandbox_url)
+        return;
+    sp_http_forget(e->sandboxes, i->envd.base);
+    sp_http_forget(e->sandboxes, i->interpreter.base);
 }
 
 enum sp_code sp_e2b_unmake(struct sp_e2b_instance *i, const struct sp_run *run,
                            struct sp_error *err)
 {
+    hang_up(i);
     enum sp_code rc = end_sandbox(i, run, err);
 
     instance_free(i);
@@ -172,9 +197,6 @@ static struct sp_e2b_instance *take_warm(struct sp_e2b *e, const struct order *o
     if (i && sp_envd_look(&i->place.envd, &limits) != SP_ENVD_ALIVE) {
         end_warm(e, i, order->run);
         return NULL;
-    }
-    if (i) {
-        sp_e2b_lease_put(e->host, e->control, i->base.id, i->sandbox.id, left_ms(limits.deadline));
     }
     return i;
 }

@@ -17,7 +17,6 @@ struct sp_e2b {
     struct sp_e2b_control *control;
     struct sp_http *sandboxes; /* calls to them */
     struct sp_warm_pool *pool;
-    _Atomic int64_t sweep_at; /* monotonic: when the next run sweeps behind itself */
 };
 
 struct sp_e2b_instance {
@@ -25,7 +24,6 @@ struct sp_e2b_instance {
     struct sp_e2b_sandbox sandbox;
     struct sp_e2b_port envd, interpreter;
     struct sp_e2b_place place;
-    int64_t renewed; /* the lease */
     bool spoilt;
 };
 

@@ -9,7 +9,12 @@
 #include "base/json_out.h"
 #include "base/text.h"
 
-enum { CALL_MS = 60000, ANSWER_BYTES = 256 << 10, HEADERS = SP_E2B_PORT_HEADERS + 1 };
+enum {
+    CALL_MS = 60000,
+    CLOSE_MS = 1000, /* from the last line to the end of the answer */
+    ANSWER_BYTES = 256 << 10,
+    HEADERS = SP_E2B_PORT_HEADERS + 1,
+};
 
 /* Two texts as an object. */
 static enum sp_code write_pair(struct sp_buf *out, const char *key, struct sp_bytes value,
@@ -83,17 +88,18 @@ enum sp_code sp_kernels_add(const struct sp_kernels *kernels, enum sp_language l
 /* ---- cells ---- */
 
 struct running {
-    const struct sp_kernel_cell *cell;
     struct sp_kernel_output *out;
+    int64_t close_by; /* SP_NEVER before the last line */
 };
 
 static enum sp_code take_bytes(void *ctx, const char *data, size_t len, struct sp_error *err)
 {
     struct running *r = ctx;
 
-    if (r->cell->alive)
-        r->cell->alive(r->cell->ctx);
-    return sp_kernel_output_feed(r->out, data, len, err);
+    enum sp_code rc = sp_kernel_output_feed(r->out, data, len, err);
+    if (r->out->ended && r->close_by == SP_NEVER)
+        r->close_by = sp_deadline_in(CLOSE_MS);
+    return rc;
 }
 
 enum sp_code sp_kernels_run(const struct sp_kernels *kernels, const struct sp_kernel_cell *cell,
@@ -102,13 +108,14 @@ enum sp_code sp_kernels_run(const struct sp_kernels *kernels, const struct sp_ke
 {
     sp_auto(sp_buf_clear) struct sp_buf body = SP_BUF_INIT(SP_BUF_UNBOUNDED);
     sp_auto(sp_http_response_clear) struct sp_http_response response = {0};
-    struct running running = {cell, out};
+    struct running running = {out, SP_NEVER};
     const struct sp_bytes code = {cell->code, cell->len};
     const struct sp_e2b_call call = {.what = "execute",
                                      .request = {.max_body = cell->max_bytes,
                                                  .on_body = take_bytes,
                                                  .on_body_ctx = &running,
                                                  .deadline = cell->limits.deadline,
+                                                 .moving = &running.close_by,
                                                  .cancel_fd = cell->limits.cancel_fd}};
 
     *started = SP_STARTED_NO;

@@ -29,8 +29,6 @@ struct sp_kernel_cell {
     const char *code;
     size_t len, max_bytes; /* of the whole answer */
     struct sp_e2b_limits limits;
-    void (*alive)(void *ctx); /* called as something comes; may be NULL */
-    void *ctx;
 };
 /*
  * SP_OK: the kernel came to the cell's end, whatever *out says of it. SP_E_UNAVAILABLE: it did not;

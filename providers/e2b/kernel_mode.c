@@ -9,6 +9,7 @@
 #include "providers/cell.h"
 #include "providers/e2b/artifact_source.h"
 #include "providers/e2b/modes.h"
+#include "providers/ending.h"
 
 enum { ANSWER_BYTES = 64 << 10 };
 
@@ -19,12 +20,17 @@ static enum sp_code make_folder(struct sp_e2b_place *place, const struct sp_e2b_
 {
     sp_auto(sp_buf_clear) struct sp_buf answer = SP_BUF_INIT(ANSWER_BYTES);
     char name[64], uuid[37];
-    const struct sp_envd_question question = {"MakeDir", name, ANSWER_BYTES, NULL};
+    bool exists = false;
+    const struct sp_envd_question make = {
+        .method = "MakeDir", .path = name, .max_body = ANSWER_BYTES, .exists = &exists};
+    const struct sp_envd_question look = {.method = "Stat", .path = name, .max_body = ANSWER_BYTES};
     const char *path = NULL;
 
     sp_random_uuid(uuid);
     snprintf(name, sizeof(name), "ragflow-codeexec.%s", uuid);
-    enum sp_code rc = sp_envd_ask(&place->envd, &question, limits, &answer, err);
+    enum sp_code rc = sp_envd_ask(&place->envd, &make, limits, &answer, err);
+    if (!rc && exists) /* made by a call whose answer was lost */
+        rc = sp_envd_ask(&place->envd, &look, limits, &answer, err);
     if (rc)
         return rc;
     json_auto_t *root = json_loadb(sp_buf_str(&answer), answer.len, 0, NULL);
@@ -63,6 +69,7 @@ static enum sp_code settle_error(struct sp_kernel_output *o, struct sp_result *o
                                  struct sp_error *err)
 {
     if (!*o->error_name) {
+        out->exit_code = -1; /* the driver says it of every program, unless that one prevents it */
         sp_result_warn(out, "the program's end was not recorded");
         return SP_OK;
     }
@@ -90,29 +97,6 @@ static enum sp_code settle(const struct sp_cell *cell, struct sp_kernel_output *
     return ended || rc ? SP_OK : settle_error(o, out, err);
 }
 
-/* Given up, or grown too long: what that says about the program. */
-static enum sp_code cut_short(enum sp_code rc, struct sp_result *out)
-{
-    static const struct {
-        enum sp_code rc;
-        enum sp_outcome outcome;
-    } ends[] = {
-        {SP_E_TIMEOUT, SP_OUTCOME_TIMEOUT},
-        {SP_E_CANCELLED, SP_OUTCOME_CANCELLED},
-        {SP_E_LIMIT, SP_OUTCOME_LIMIT},
-    };
-
-    for (size_t i = 0; i < SP_COUNT(ends) && out->started != SP_STARTED_NO; i++) {
-        if (ends[i].rc != rc)
-            continue;
-        out->outcome = ends[i].outcome;
-        out->limit = rc == SP_E_LIMIT ? "response size" : NULL;
-        out->exit_code = -1;
-        return SP_OK;
-    }
-    return rc;
-}
-
 static enum sp_code keep_output(struct sp_e2b_place *place, struct sp_kernel_output *o,
                                 struct sp_result *out, struct sp_error *err)
 {
@@ -134,9 +118,7 @@ static enum sp_code keep_output(struct sp_e2b_place *place, struct sp_kernel_out
 static enum sp_code collect(struct sp_e2b_place *place, struct sp_kernel_output *o,
                             const struct sp_run *run, struct sp_result *out, struct sp_error *err)
 {
-    const struct sp_limits *limits = place->limits;
-    const struct sp_artifact_rules rules = {limits->artifacts, limits->artifact_bytes,
-                                            limits->artifacts_total};
+    const struct sp_artifact_rules rules = sp_artifact_rules_of(place->limits);
     const struct sp_e2b_limits wait = {
         sp_deadline_min(run->deadline, sp_deadline_in(run->teardown_ms)), run->cancel_fd};
     sp_auto(sp_free_str) char *folder = NULL;
@@ -169,8 +151,6 @@ static enum sp_code run_cell(struct sp_e2b_place *place, const struct sp_request
         .len = code.len,
         .max_bytes = (size_t)place->limits->response_bytes,
         .limits = {sp_deadline_min(run->deadline, sp_deadline_in(run->timeout_ms)), run->cancel_fd},
-        .alive = place->alive,
-        .ctx = place->ctx,
     };
     rc = sp_kernels_run(&place->kernels, &call, o, &out->started, err);
     out->execution_us = sp_mono_us() - began;
@@ -190,7 +170,7 @@ enum sp_code sp_e2b_run_cell(struct sp_e2b_place *place, const struct sp_request
         return rc;
     rc = run_cell(place, req, run, &cell, &o, out, err);
     *spoilt = rc;
-    rc = rc ? cut_short(rc, out) : settle(&cell, &o, out, err);
+    rc = rc ? sp_ending_unanswered(out, rc) : settle(&cell, &o, out, err);
     if (!rc)
         rc = keep_output(place, &o, out, err);
     return rc || *spoilt ? rc : collect(place, &o, run, out, err);

@@ -120,8 +120,11 @@ static enum sp_code keep_form(struct sp_kernel_output *o, size_t form, struct sp
     struct sp_kernel_shown *shown = &o->shown;
     struct sp_kernel_item item = {.extension = forms[form].extension,
                                   .data = SP_BUF_INIT(SP_BUF_UNBOUNDED)};
-    struct sp_kernel_item *grown = reallocarray(shown->items, shown->n + 1, sizeof(*grown));
 
+    shown->more |= shown->n == SP_KERNEL_SHOWN_MAX;
+    if (shown->more)
+        return SP_OK;
+    struct sp_kernel_item *grown = reallocarray(shown->items, shown->n + 1, sizeof(*grown));
     if (!grown)
         return SP_E_NOMEM;
     shown->items = grown;
@@ -158,11 +161,6 @@ static const struct {
     {"error", take_error},   {"end_of_execution", take_end},
 };
 
-static bool is_type(const struct sp_json_value *type, const char *name)
-{
-    return sp_json_key_is((struct sp_bytes){type->raw.data + 1, type->raw.len - 2}, name);
-}
-
 static enum sp_code take_line(struct sp_kernel_output *o, struct sp_error *err)
 {
     struct sp_json_value line, type;
@@ -174,7 +172,7 @@ static enum sp_code take_line(struct sp_kernel_output *o, struct sp_error *err)
         return sp_error_set(err, SP_E_INVALID, "a line of the kernel's is not as it should be");
     o->began = true;
     for (size_t i = 0; i < SP_COUNT(kinds) && !rc; i++) {
-        if (is_type(&type, kinds[i].type))
+        if (sp_json_text_is(&type, kinds[i].type))
             rc = kinds[i].take(o, &line);
     }
     if (rc == SP_E_LIMIT)

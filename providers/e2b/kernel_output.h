@@ -15,7 +15,9 @@ struct sp_kernel_item {
 struct sp_kernel_shown {
     struct sp_kernel_item *items;
     size_t n;
+    bool more; /* beyond SP_KERNEL_SHOWN_MAX, which are left out */
 };
+enum { SP_KERNEL_SHOWN_MAX = 10000 };
 
 struct sp_kernel_output {
     struct sp_buf out;    /* all of standard output, with the marker line */

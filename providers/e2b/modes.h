@@ -12,10 +12,8 @@ struct sp_e2b_place {
     const struct sp_limits *limits;
     struct sp_envd envd;
     struct sp_kernels kernels;
-    char *folder;             /* of the contexts; NULL: not made yet */
-    char *contexts[2];        /* by language, kept from run to run */
-    void (*alive)(void *ctx); /* called now and then while a program runs */
-    void *ctx;
+    char *folder;      /* of the contexts; NULL: not made yet */
+    char *contexts[2]; /* by language, kept from run to run */
 };
 void sp_e2b_place_clear(struct sp_e2b_place *place);
 

@@ -48,9 +48,12 @@ static enum sp_code take_event(struct stream *s, const struct sp_process_event *
     struct sp_e2b_process_end *end = s->end;
     enum sp_code rc = SP_OK;
 
+    if (s->ended)
+        return SP_OK; /* its end is final, and so is the time of it */
     switch (event->kind) {
     case SP_PROCESS_START:
-        begin(s);
+        if (end->started != SP_STARTED_YES)
+            begin(s);
         break;
     case SP_PROCESS_STDOUT:
         rc = sp_output_add(&end->out, event->data.data, event->data.len);
@@ -60,6 +63,7 @@ static enum sp_code take_event(struct stream *s, const struct sp_process_event *
         break;
     case SP_PROCESS_END:
         s->ended = true;
+        end->started = SP_STARTED_YES;
         end->ended_us = sp_mono_us();
         end->exited = event->exited;
         end->exit_code = event->exit_code;
@@ -97,8 +101,6 @@ static enum sp_code take_bytes(void *ctx, const char *data, size_t len, struct s
     struct stream *s = ctx;
 
     enum sp_code rc = sp_connect_feed(&s->frames, data, len, take_frame, s, err);
-    if (s->process->alive)
-        s->process->alive(s->process->ctx);
     s->moving = next_deadline(s);
     return rc;
 }

@@ -13,8 +13,6 @@ struct sp_e2b_process {
     int64_t timeout_ms;     /* from the start event on */
     int64_t start_deadline; /* until that */
     struct sp_e2b_limits limits;
-    void (*alive)(void *ctx); /* called as something comes; may be NULL */
-    void *ctx;
 };
 
 /* What came. Zeroed, with out and err initialised, before; the caller clears the streams. */

@@ -15,7 +15,6 @@ enum sp_process_kind {
 struct sp_process_event {
     enum sp_process_kind kind;
     struct sp_buf data; /* STDOUT, STDERR: bytes of the program */
-    int64_t pid;        /* START */
     int exit_code;      /* END: -1 for a signal */
     bool exited;        /* END: by itself */
     char status[64];    /* END: "exit status 3", "signal: killed" */
@@ -36,3 +35,5 @@ SP_MUST_CHECK enum sp_code sp_process_event_read(const struct sp_connect_frame *
 /* What a code word of Connect means for us: "deadline_exceeded" is SP_E_TIMEOUT, ... Only sandboxes
  * speak it, so a refused token or user is SP_E_INVALID: no settings of ours are wrong. */
 enum sp_code sp_connect_code(const char *word);
+/* Whether it says that nothing was begun. */
+bool sp_connect_refused(const char *word);

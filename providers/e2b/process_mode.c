@@ -12,6 +12,7 @@
 #include "providers/e2b/artifact_source.h"
 #include "providers/e2b/modes.h"
 #include "providers/e2b/process.h"
+#include "providers/ending.h"
 #include "providers/protocol.h"
 #include "providers/supervisor.h"
 
@@ -149,8 +150,6 @@ static enum sp_code run_program(struct job *job, struct sp_e2b_process_end *end,
         .timeout_ms = run->timeout_ms,
         .start_deadline = run->setup_deadline,
         .limits = {run->deadline, run->cancel_fd},
-        .alive = job->place->alive,
-        .ctx = job->place->ctx,
     };
 
     snprintf(seconds, sizeof(seconds), "%" PRId64, run->timeout_ms / 1000 + 2);
@@ -183,20 +182,15 @@ static enum sp_code refused(struct job *job, const struct sp_supervisor_end *end
     return sp_error_set(err, SP_E_INVALID, "the sandbox does not start programs (%s)", end->why);
 }
 
-/* Nothing was written down: the program ended the supervisor along with itself, or that does not
- * work there. */
-static enum sp_code settle_unknown(struct job *job, const struct sp_e2b_process_end *end,
-                                   struct sp_error *err)
+/* The program ended the supervisor along with itself. What lies in the place of the result is its
+ * own then, of whatever kind, and not opened. */
+static void settle_killed(struct job *job, const struct sp_e2b_process_end *end)
 {
     static const struct {
         const char *status;
         int signal;
     } signals[] = {{"signal: killed", 9}, {"signal: terminated", 15}, {"signal: hangup", 1}};
 
-    if (end->exited) {
-        return sp_error_set(err, SP_E_INVALID, "the supervisor does not work in the sandbox (%s)",
-                            end->status);
-    }
     for (size_t i = 0; i < SP_COUNT(signals); i++) {
         if (strcmp(end->status, signals[i].status) == 0)
             job->out->signal = signals[i].signal;
@@ -204,7 +198,6 @@ static enum sp_code settle_unknown(struct job *job, const struct sp_e2b_process_
     if (job->out->signal > 0)
         job->out->exit_code = -job->out->signal;
     sp_result_warn(job->out, "the program's end was not recorded: its supervisor was killed");
-    return SP_OK;
 }
 
 static enum sp_code settle(struct job *job, const struct sp_supervisor_end *how,
@@ -221,17 +214,12 @@ static enum sp_code settle(struct job *job, const struct sp_supervisor_end *how,
     case SP_FAR_REFUSED:
         return refused(job, how, err);
     case SP_FAR_UNKNOWN:
-        return settle_unknown(job, end, err);
+        return sp_error_set(err, SP_E_INVALID,
+                            "the supervisor does not work in the sandbox, or the program took its "
+                            "folder away (%s)",
+                            end->status);
     }
     return SP_OK;
-}
-
-static void read_document(struct sp_bytes document, struct sp_result *out)
-{
-    struct sp_error err = {0};
-
-    if (sp_protocol_read(document.data, document.len, out, &err))
-        sp_result_warn(out, "the result channel was not usable: %s", err.msg);
 }
 
 /* A time-out here is not the program's. */
@@ -248,30 +236,27 @@ static enum sp_code read_end(struct job *job, const struct sp_e2b_process_end *e
     sp_auto(sp_buf_clear) struct sp_buf file =
         SP_BUF_INIT((size_t)job->place->limits->response_bytes);
     struct sp_supervisor_end how;
-    struct sp_bytes document;
+    struct sp_bytes document = {"", 0};
     bool missing = false;
 
-    enum sp_code rc = sp_envd_get(&job->place->envd, job->result, limits, &file, &missing, err);
-    if (rc == SP_E_LIMIT) {
-        job->out->outcome = SP_OUTCOME_LIMIT;
-        job->out->limit = "result size";
-        return SP_OK;
+    if (!end->exited) {
+        settle_killed(job, end);
+        return sp_ending_read(job->out, document, false, err);
     }
+    enum sp_code rc = sp_envd_get(&job->place->envd, job->result, limits, &file, &missing, err);
+    if (rc == SP_E_LIMIT)
+        return sp_ending_read(job->out, document, true, err);
     if (rc)
         return not_fetched(job->run, rc, err);
     sp_supervisor_read(sp_buf_str(&file), file.len, &how, &document);
     rc = settle(job, &how, end, err);
-    if (!rc)
-        read_document(document, job->out);
-    return rc;
+    return rc ? rc : sp_ending_read(job->out, document, false, err);
 }
 
 static enum sp_code fetch(struct job *job, const struct sp_e2b_process_end *end,
                           struct sp_error *err)
 {
-    const struct sp_limits *limits = job->place->limits;
-    const struct sp_artifact_rules rules = {limits->artifacts, limits->artifact_bytes,
-                                            limits->artifacts_total};
+    const struct sp_artifact_rules rules = sp_artifact_rules_of(job->place->limits);
     const struct sp_e2b_limits wait = {
         sp_deadline_min(job->run->deadline, sp_deadline_in(job->run->teardown_ms)),
         job->run->cancel_fd};
@@ -279,11 +264,8 @@ static enum sp_code fetch(struct job *job, const struct sp_e2b_process_end *end,
     enum sp_code rc = read_end(job, end, &wait, err);
     if (rc)
         return rc;
-    /* Programs that were written for RAGFlow may print a value of their own in its way. */
-    if (sp_protocol_take_marker(job->out, NULL) ||
-        sp_e2b_artifacts(&job->place->envd, job->artifacts, NULL, &rules, &wait, job->out))
-        return sp_error_set(err, SP_E_NOMEM, "out of memory");
-    return SP_OK;
+    rc = sp_e2b_artifacts(&job->place->envd, job->artifacts, NULL, &rules, &wait, job->out);
+    return rc ? sp_error_set(err, rc, "no memory for the artifacts") : SP_OK;
 }
 
 enum sp_code sp_e2b_run_process(struct sp_e2b_place *place, const struct sp_request *req,

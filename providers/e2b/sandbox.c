@@ -8,6 +8,8 @@
 
 #include "base/text.h"
 
+enum { VERSION_SHOWN = 20 };
+
 bool sp_e2b_is_id(const char *text)
 {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789";
@@ -46,17 +48,10 @@ static bool is_older(const char *version, long major, long minor)
     return end > dot + 1 && (first < major || (first == major && second < minor));
 }
 
-static void free_secret(char *text)
-{
-    if (text)
-        explicit_bzero(text, strlen(text));
-    free(text);
-}
-
 void sp_e2b_sandbox_clear(struct sp_e2b_sandbox *sandbox)
 {
-    free_secret(sandbox->access_token);
-    free_secret(sandbox->traffic_token);
+    sp_free_secret(sandbox->access_token);
+    sp_free_secret(sandbox->traffic_token);
     *sandbox = (struct sp_e2b_sandbox){.id = ""};
 }
 
@@ -84,9 +79,9 @@ static enum sp_code check_answer(const struct answer *a, bool secure, struct sp_
     if (!sp_e2b_is_host(a->domain))
         return sp_error_set(err, SP_E_INVALID, "create: the sandbox's domain is no host name");
     if (is_older(a->version, 0, 1)) {
-        return sp_error_set(err, SP_E_INVALID,
-                            "create: the template is too old (envd %.20s); build it anew",
-                            a->version);
+        return sp_error_set(
+            err, SP_E_INVALID, "create: the template is too old (envd %.*s); build it anew",
+            (int)sp_utf8_floor(a->version, strnlen(a->version, VERSION_SHOWN)), a->version);
     }
     if (secure && !(a->access && *a->access)) {
         return sp_error_set(err, SP_E_INVALID,

@@ -19,6 +19,8 @@ struct sp_e2b_sandbox {
     char domain[254];
     char *access_token, *traffic_token; /* header lines; NULL: none */
     bool old;                           /* without a default user: calls have to name one */
+    bool doubled; /* there may be another one of the same label, if the service does not know
+                     repeated calls by their Idempotency-Key */
 };
 
 /* Reads the answer of a create. domain: what holds where the answer names none. secure: there must

@@ -125,16 +125,10 @@ static const struct meaning {
     {ANY_CODE, ENDED(EXITED, NULL)},
 };
 
-static struct sp_bytes unquoted(const struct sp_json_value *string)
-{
-    return (struct sp_bytes){string->raw.data + 1, string->raw.len - 2};
-}
-
 /* A member that is this text. */
 static bool is_text(const struct reading *r, int member, const char *text)
 {
-    return r->has[member] && r->member[member].type == SP_JSON_STRING &&
-           sp_json_key_is(unquoted(&r->member[member]), text);
+    return r->has[member] && sp_json_text_is(&r->member[member], text);
 }
 
 static bool fits(const struct meaning *m, const struct reading *r)
@@ -328,10 +322,7 @@ static enum sp_code read_facts(const struct reading *r, struct sp_result *out)
 
 static enum sp_code read_artifacts(const struct reading *r, struct sp_result *out)
 {
-    const struct sp_limits *limits = r->answer->limits;
-    const struct sp_artifact_rules rules = {.max_count = limits->artifacts,
-                                            .max_bytes = limits->artifact_bytes,
-                                            .max_total = limits->artifacts_total};
+    const struct sp_artifact_rules rules = sp_artifact_rules_of(r->answer->limits);
 
     return r->has[ARTIFACTS] ? sp_service_answer_artifacts(&r->member[ARTIFACTS], &rules, out)
                              : SP_OK;

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "providers/ending.h"
 #include "providers/http.h"
 #include "providers/self_managed/answer.h"
 #include "providers/self_managed/program.h"
@@ -34,9 +35,7 @@ void sp_service_free(struct sp_service *service)
     sp_http_free(service->http);
     free(service->run_url);
     free(service->health_url);
-    if (service->authorization)
-        explicit_bzero(service->authorization, strlen(service->authorization));
-    free(service->authorization);
+    sp_free_secret(service->authorization);
     free(service);
 }
 
@@ -84,30 +83,6 @@ enum sp_code sp_service_new(const char *endpoint, const char *token, const struc
     return SP_OK;
 }
 
-/* Without a whole answer: what that says about the program. */
-static enum sp_code not_answered(enum sp_code rc, enum sp_started sent, struct sp_result *out)
-{
-    static const struct {
-        enum sp_code rc;
-        enum sp_outcome outcome;
-    } ends[] = {
-        {SP_E_TIMEOUT, SP_OUTCOME_TIMEOUT},
-        {SP_E_CANCELLED, SP_OUTCOME_CANCELLED},
-        {SP_E_LIMIT, SP_OUTCOME_LIMIT},
-    };
-
-    out->started = sent;
-    for (size_t i = 0; i < SP_COUNT(ends) && sent != SP_STARTED_NO; i++) {
-        if (ends[i].rc != rc)
-            continue;
-        out->outcome = ends[i].outcome;
-        out->limit = rc == SP_E_LIMIT ? "response size" : NULL;
-        out->exit_code = -1;
-        return SP_OK;
-    }
-    return rc;
-}
-
 /* A call with what is sent for it. */
 struct sending {
     struct sp_service *service;
@@ -137,8 +112,10 @@ static enum sp_code send_once(struct sending *s, struct sp_result *out, struct s
     enum sp_code rc = sp_http_do(m->http, &request, &response, err);
     s->retry_after_ms = response.retry_after_ms;
     bool is_error_page = rc == SP_E_LIMIT && response.status != 200;
-    if (rc && !is_error_page)
-        return not_answered(rc, response.sent, out);
+    if (rc && !is_error_page) {
+        out->started = response.sent;
+        return sp_ending_unanswered(out, rc);
+    }
     const struct sp_service_answer answer = {
         .http = response.status,
         .body = {sp_buf_str(&response.body), response.body.len},

@@ -1,6 +1,7 @@
 #include "providers/ssh/run.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -208,7 +209,7 @@ static enum sp_code conclude(struct watch *w, const struct sp_ssh_wait *wait, st
         return rc;
     sp_supervisor_read(sp_buf_str(&found.file), found.file.len, &end, &document);
     rc = settle(w, &end, out, err);
-    memcpy(refused, end.why, sizeof end.why);
+    snprintf(refused, sizeof end.why, "%s", end.why);
     if (rc || out->started == SP_STARTED_NO)
         return rc;
     if (w->phase == GIVEN_UP)

@@ -10,6 +10,7 @@
 const IDLE_LOOK_MS = 5;
 const ABSENT = '{"present":false'; // not closed: "exit" follows
 const { clearInterval, console, setInterval } = globalThis;
+const { chdir, hrtime, stdout } = process;
 
 const decoded = (text) => Buffer.from(text, 'base64');
 const job = parse(decoded(JOB).toString());
@@ -23,6 +24,14 @@ function putFiles(folder, file) {
     fs.mkdirSync(path.dirname(target), { recursive: true });
     fs.writeFileSync(target, decoded(text));
   });
+}
+
+function goTo(folder) {
+  try {
+    chdir(folder);
+  } catch (error) {
+    // the program removed it
+  }
 }
 
 function makeModule(file, name) {
@@ -139,9 +148,13 @@ async function untilItEnds() {
 }
 
 const { log } = console;
-const { hrtime } = process;
+const { write } = stdout;
+const folder = process.cwd();
 const since = hrtime.bigint();
 const { document, code } = await untilItEnds();
 const took = (hrtime.bigint() - since) / 1000n;
+Object.assign(stdout, { write }); // the program may have put others in their places
+Object.assign(console, { log });
+goTo(folder);
 const text = Buffer.from(`${document},"exit":${code},"us":${took}}`).toString('base64');
 log.call(console, `\n${job.marker}${text}`);

@@ -24,7 +24,11 @@
 # Forks are dear, so builtins do what they can.
 # shellcheck disable=SC3045 # ulimit's -m, -c, one of -u and -p, and of -w and -x, are everywhere
 PROGRAM_PATH=/usr/local/bin:/usr/bin:/bin
-[ "$1" != once ] || PROGRAM_PATH=$PATH
+locale=
+if [ "$1" = once ]; then
+    PROGRAM_PATH=$PATH
+    [ -z "${LC_ALL+given}" ] || locale=LC_ALL=$LC_ALL
+fi
 export PATH="$PROGRAM_PATH:$PATH" LC_ALL=C
 
 # The tag of a home: KiB for ulimit, bytes as /proc shows them. They always have as many digits, so that
@@ -100,23 +104,26 @@ record() {
     printf '%-31.31s\n' "$*" 1<>"$home/result"
 }
 
+# Whether a process can be given the tag, told without a fork: a limit may be lowered, not raised.
+can_tag() {
+    ulimit -H -m >"$home/group" && read -r most <"$home/group" || return
+    [ "$most" = unlimited ] || [ "$most" -ge "$kib" ]
+}
+
 # In a subshell. Some processes stay free for us, should the program use up all that it may have.
 start() {
     for most in 4000 2000 1000 500 250; do
         ulimit -u $most 2>/dev/null || ulimit -p $most 2>/dev/null && break
     done
     ulimit -c 0
-    if ! ulimit -m "$kib"; then
-        record refused limit
-        exit
-    fi
+    ulimit -m "$kib" || exit
     ulimit -w "$bytes" 2>/dev/null || ulimit -x "$bytes" 2>/dev/null
     read -r group _ </proc/self/stat # timeout makes this process the first of a group
     echo "$group" >"$home/group"
     exec 3>>"$home/result" 5<&- 8<&- 9<&-
     if [ -e "$home/arguments" ]; then exec 4<"$home/arguments"; else exec 4</dev/null; fi
     if [ "$command" = once ]; then
-        set -- env -u LC_ALL PATH="$PROGRAM_PATH" "$@"
+        set -- env -u LC_ALL ${locale:+"$locale"} PATH="$PROGRAM_PATH" "$@"
     else
         set -- env -i PATH="$PROGRAM_PATH" HOME="$PWD" LANG=C.UTF-8 TMPDIR="$PWD" "$@"
     fi
@@ -130,10 +137,7 @@ conclude() {
     if [ -h "$home/result" ] || [ ! -f "$home/result" ]; then
         remove "$home/result"
     fi
-    read -r recorded <"$home/result"
-    if [ "$recorded" ]; then
-        return # refused
-    elif [ "$1" -eq 130 ] || [ "$1" -eq 141 ] || { [ "$1" -gt 128 ] && [ -s "$home/said" ]; }; then
+    if [ "$1" -eq 130 ] || [ "$1" -eq 141 ] || { [ "$1" -gt 128 ] && [ -s "$home/said" ]; }; then
         record signal $(($1 - 128))
     else
         record exit "$1"
@@ -165,6 +169,8 @@ supervise() {
         record refused folder
     elif ! PATH=$PROGRAM_PATH command -v "$1"; then
         record refused interpreter
+    elif ! can_tag; then
+        record refused limit
     else
         now
         began=$time

@@ -272,6 +272,30 @@ SP_TABLE_TEST(json_slice, keys_are_compared_with_escapes_decoded, keys, row)
     cr_expect(sp_json_key_equal(raw, raw));
 }
 
+static const struct {
+    const char *json;
+    bool is_ab, is_int;
+    int64_t number;
+} scalars[] = {
+    {"\"ab\"", true, false, 7},   {"\"a\\u0062\"", true, false, 7},
+    {"\"abc\"", false, false, 7}, {"\"5\"", false, false, 7},
+    {"null", false, false, 7},    {"[]", false, false, 7},
+    {"-5", false, true, -5},      {"100", false, true, 100},
+    {"101", false, false, 7},     {"5.0", false, false, 7},
+    {"5e0", false, false, 7},     {"123456789012345678901234567890", false, false, 7},
+};
+
+SP_TABLE_TEST(json_slice, scalars_are_told_by_their_type, scalars, row)
+{
+    struct sp_json_value value;
+    int64_t number = 7;
+    cr_assert(eq(int, sp_json_scan(row->json, strlen(row->json), &value, NULL), SP_OK));
+
+    cr_expect(eq(int, sp_json_text_is(&value, "ab"), row->is_ab), "for %s", row->json);
+    cr_expect(eq(int, sp_json_i64(&value, -5, 100, &number), row->is_int), "for %s", row->json);
+    cr_expect(eq(i64, number, row->number), "for %s", row->json);
+}
+
 Test(json_slice, the_last_member_of_a_name_is_found)
 {
     struct sp_json_value root = scan("{\"a\":1,\"b\":{\"a\":9},\"\\u0061\":3}"), value = {0};

@@ -265,6 +265,16 @@ Test(text, bytes_are_written_in_hex)
     cr_expect(eq(str, out, "000fa0ff"));
 }
 
+Test(text, all_but_plain_letters_is_encoded_for_a_url)
+{
+    sp_auto(sp_buf_clear) struct sp_buf out = SP_BUF_INIT(100);
+
+    cr_assert(eq(int, sp_url_encode("aZ09-_.~/\xC3\xA9 %", "", &out), SP_OK));
+    cr_assert(eq(int, sp_url_encode("/?", "/", &out), SP_OK));
+
+    cr_expect(eq(str, (char *)sp_buf_str(&out), (char *)"aZ09-_.~%2F%C3%A9%20%25/%3F"));
+}
+
 Test(text, every_hex_digit_turns_up_in_random_names)
 {
     char name[2 * 1000 + 1];

@@ -10,7 +10,7 @@
 
 struct seen {
     size_t events, bytes;
-    long long pids, codes;
+    long long codes;
     bool refused;
 };
 
@@ -26,7 +26,6 @@ static enum sp_code note(void *ctx, const struct sp_connect_frame *frame, struct
     CHECK(!event.refused || (frame->end && rc));
     seen->events++;
     seen->bytes += event.data.len;
-    seen->pids += event.pid;
     seen->codes += event.exit_code;
     seen->refused = event.refused;
     return rc;

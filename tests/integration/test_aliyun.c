@@ -1,11 +1,9 @@
 /*
- * Programs that aliyun_codeinterpreter runs in sandboxes of the AgentRun test server, which really
- * executes them: first what RAGFlow's own integration test demands, all of it asserted (reference
- * ragflow 3.4), then values, ends, output and files (CONTRACT.md 3). The service's own ways and its
- * misbehaviour are in test_aliyun_service.c and test_aliyun_faults.c.
+ * What RAGFlow's own integration test demands of aliyun_codeinterpreter, all of it asserted
+ * (reference ragflow 3.4), at the AgentRun test server, which really executes programs. More of
+ * them are in test_aliyun_programs.c, the service's own ways and its misbehaviour in
+ * test_aliyun_service.c and test_aliyun_faults.c.
  */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "providers/registry.h"
@@ -25,29 +23,16 @@ static void stop(void)
 }
 
 TestSuite(aliyun_demands, .init = start, .fini = stop);
-TestSuite(aliyun_programs, .init = start, .fini = stop);
-
-/* ---- what RAGFlow's integration test demands ---- */
 
 static const struct sp_provider_ops *ops(void)
 {
     return sp_registry_find("aliyun_codeinterpreter");
 }
 
-/* A program that has to end well. */
-static void run_well(const struct aliyun_job *job)
-{
-    enum sp_code rc = aliyun_stage_run(&s, job);
-
-    cr_assert(eq(int, rc, SP_OK), "%s", s.err.msg);
-    cr_assert(s.result.outcome == SP_OUTCOME_EXITED && s.result.exit_code == 0, "exit %d: %s",
-              s.result.exit_code, aliyun_stage_err(&s));
-}
-
 static void expect_out(const char *part)
 {
-    cr_expect(strstr(aliyun_stage_out(&s), part) != NULL, "%s is not in: %s", part,
-              aliyun_stage_out(&s));
+    cr_expect(strstr(sp_provider_job_out(&s.result), part) != NULL, "%s is not in: %s", part,
+              sp_provider_job_out(&s.result));
 }
 
 Test(aliyun_demands, initialize_provider)
@@ -70,22 +55,23 @@ Test(aliyun_demands, get_supported_languages)
 
 Test(aliyun_demands, create_python_instance)
 {
-    cr_assert(eq(int, aliyun_stage_create(&s, &(struct aliyun_job){0}), SP_OK), "%s", s.err.msg);
+    cr_assert(eq(int, aliyun_stage_create(&s, &(struct sp_provider_job){0}), SP_OK), "%s",
+              s.err.msg);
 
     cr_expect(s.instance->id[0] != '\0');
     json_auto_t *seen = aliyun_stage_tell(&s, "{}");
     const char *alive = json_string_value(json_array_get(json_object_get(seen, "alive"), 0));
     cr_expect(eq(str, s.instance->id, (char *)(alive ? alive : "none")));
-    cr_assert(eq(int, aliyun_stage_execute(&s, &(struct aliyun_job){.code = "1"}), SP_OK));
+    cr_assert(eq(int, aliyun_stage_execute(&s, &(struct sp_provider_job){.code = "1"}), SP_OK));
     cr_expect(eq(str, (char *)s.result.language, (char *)"python"));
     cr_expect(eq(str, s.result.instance_id, s.instance->id));
 }
 
 Test(aliyun_demands, execute_python_code)
 {
-    run_well(&(struct aliyun_job){.code = "print('Hello from Aliyun!')\n"
-                                          "print(f'Sum: {2 + 2}')",
-                                  .timeout_ms = 30000});
+    aliyun_stage_run_well(&s, &(struct sp_provider_job){.code = "print('Hello from Aliyun!')\n"
+                                                                "print(f'Sum: {2 + 2}')",
+                                                        .timeout_ms = 30000});
 
     expect_out("Hello from Aliyun!");
     expect_out("Sum: 4");
@@ -94,9 +80,10 @@ Test(aliyun_demands, execute_python_code)
 
 Test(aliyun_demands, execute_python_code_with_arguments)
 {
-    run_well(&(struct aliyun_job){.code = "def main(name: str, count: int) -> dict:\n"
-                                          "    return {'message': f'Hello {name}! ' * count}",
-                                  .arguments = "{\"name\":\"World\",\"count\":3}"});
+    aliyun_stage_run_well(
+        &s, &(struct sp_provider_job){.code = "def main(name: str, count: int) -> dict:\n"
+                                              "    return {'message': f'Hello {name}! ' * count}",
+                                      .arguments = "{\"name\":\"World\",\"count\":3}"});
 
     expect_out("Hello World! Hello World! Hello World!");
     cr_expect(s.result.result_present);
@@ -104,34 +91,39 @@ Test(aliyun_demands, execute_python_code_with_arguments)
 
 Test(aliyun_demands, execute_python_code_with_error)
 {
-    enum sp_code rc = aliyun_stage_run(&s, &(struct aliyun_job){.code = "raise ValueError('no')"});
+    enum sp_code rc =
+        aliyun_stage_run(&s, &(struct sp_provider_job){.code = "raise ValueError('no')"});
 
     cr_assert(eq(int, rc, SP_OK), "%s", s.err.msg);
     cr_expect(eq(int, s.result.exit_code, 1));
-    cr_expect(strstr(aliyun_stage_err(&s), "ValueError: no") != NULL, "%s", aliyun_stage_err(&s));
+    cr_expect(strstr(sp_provider_job_err(&s.result), "ValueError: no") != NULL, "%s",
+              sp_provider_job_err(&s.result));
 }
 
 Test(aliyun_demands, execute_javascript_code)
 {
-    run_well(&(struct aliyun_job){.code = "console.log('Hello from JavaScript!');",
-                                  .language = SP_JAVASCRIPT});
+    aliyun_stage_run_well(
+        &s, &(struct sp_provider_job){.code = "console.log('Hello from JavaScript!');",
+                                      .language = SP_JAVASCRIPT});
 
     expect_out("Hello from JavaScript!");
 }
 
 Test(aliyun_demands, execute_javascript_code_with_arguments)
 {
-    run_well(&(struct aliyun_job){
-        .code = "function main(args) { return `Hello, ${args.name}! x${args.count}`; }",
-        .arguments = "{\"name\":\"World\",\"count\":2}",
-        .language = SP_JAVASCRIPT});
+    aliyun_stage_run_well(
+        &s, &(struct sp_provider_job){
+                .code = "function main(args) { return `Hello, ${args.name}! x${args.count}`; }",
+                .arguments = "{\"name\":\"World\",\"count\":2}",
+                .language = SP_JAVASCRIPT});
 
-    cr_expect(eq(str, (char *)aliyun_stage_out(&s), (char *)"Hello, World! x2\n"));
+    cr_expect(eq(str, (char *)sp_provider_job_out(&s.result), (char *)"Hello, World! x2\n"));
 }
 
 Test(aliyun_demands, destroy_instance)
 {
-    cr_assert(eq(int, aliyun_stage_create(&s, &(struct aliyun_job){0}), SP_OK), "%s", s.err.msg);
+    cr_assert(eq(int, aliyun_stage_create(&s, &(struct sp_provider_job){0}), SP_OK), "%s",
+              s.err.msg);
     cr_expect(eq(int, aliyun_stage_alive(&s), 1));
 
     aliyun_stage_destroy(&s);
@@ -161,7 +153,7 @@ Test(aliyun_demands, timeout_limit)
     cr_expect(strstr(s.err.msg, "Timeout must be between 1 and 30 seconds") != NULL, "%s",
               s.err.msg);
 
-    run_well(&(struct aliyun_job){.code = "print(1)", .timeout_ms = 60000});
+    aliyun_stage_run_well(&s, &(struct sp_provider_job){.code = "print(1)", .timeout_ms = 60000});
 
     cr_expect(eq(i64, s.result.timeout_ms, 30000));
     cr_expect(eq(i64, s.provider->timeout_ms, 30000));
@@ -169,14 +161,15 @@ Test(aliyun_demands, timeout_limit)
 
 Test(aliyun_demands, data_processing_workflow)
 {
-    run_well(&(struct aliyun_job){
-        .code = "import json\n"
-                "data = [{'name': 'Alice', 'age': 30}, {'name': 'Bob', 'age': 25},\n"
-                "        {'name': 'Charlie', 'age': 35}]\n"
-                "older = [one for one in data if one['age'] > 26]\n"
-                "average = sum(one['age'] for one in data) / len(data)\n"
-                "print(json.dumps({'older': [one['name'] for one in older],\n"
-                "                  'average': average}))"});
+    aliyun_stage_run_well(
+        &s, &(struct sp_provider_job){
+                .code = "import json\n"
+                        "data = [{'name': 'Alice', 'age': 30}, {'name': 'Bob', 'age': 25},\n"
+                        "        {'name': 'Charlie', 'age': 35}]\n"
+                        "older = [one for one in data if one['age'] > 26]\n"
+                        "average = sum(one['age'] for one in data) / len(data)\n"
+                        "print(json.dumps({'older': [one['name'] for one in older],\n"
+                        "                  'average': average}))"});
 
     expect_out("Alice");
     expect_out("Charlie");
@@ -185,25 +178,27 @@ Test(aliyun_demands, data_processing_workflow)
 
 Test(aliyun_demands, string_manipulation)
 {
-    run_well(&(struct aliyun_job){.code = "text = 'Hello, World!'\n"
-                                          "print(text[::-1])\nprint(text.upper())\n"
-                                          "print(len(text.split()))"});
+    aliyun_stage_run_well(
+        &s, &(struct sp_provider_job){.code = "text = 'Hello, World!'\n"
+                                              "print(text[::-1])\nprint(text.upper())\n"
+                                              "print(len(text.split()))"});
 
-    cr_expect(eq(str, (char *)aliyun_stage_out(&s), (char *)"!dlroW ,olleH\nHELLO, WORLD!\n2\n"));
+    cr_expect(eq(str, (char *)sp_provider_job_out(&s.result),
+                 (char *)"!dlroW ,olleH\nHELLO, WORLD!\n2\n"));
 }
 
 Test(aliyun_demands, context_persistence)
 {
-    const struct aliyun_job first = {.code = "x = 42\nprint(f'x is set to {x}')"};
-    const struct aliyun_job second = {.code = "print(f'x is still {x}')"};
+    const struct sp_provider_job first = {.code = "x = 42\nprint(f'x is set to {x}')"};
+    const struct sp_provider_job second = {.code = "print(f'x is still {x}')"};
 
     cr_assert(eq(int, aliyun_stage_create(&s, &first), SP_OK), "%s", s.err.msg);
     cr_assert(eq(int, aliyun_stage_execute(&s, &first), SP_OK), "%s", s.err.msg);
-    cr_expect(zero(int, s.result.exit_code), "%s", aliyun_stage_err(&s));
+    cr_expect(zero(int, s.result.exit_code), "%s", sp_provider_job_err(&s.result));
     cr_assert(eq(int, aliyun_stage_execute(&s, &second), SP_OK), "%s", s.err.msg);
 
-    cr_expect(zero(int, s.result.exit_code), "%s", aliyun_stage_err(&s));
-    cr_expect(eq(str, (char *)aliyun_stage_out(&s), (char *)"x is still 42\n"));
+    cr_expect(zero(int, s.result.exit_code), "%s", sp_provider_job_err(&s.result));
+    cr_expect(eq(str, (char *)sp_provider_job_out(&s.result), (char *)"x is still 42\n"));
 }
 
 Test(aliyun_demands, without_credentials)
@@ -216,313 +211,4 @@ Test(aliyun_demands, without_credentials)
 
     cr_expect(eq(int, rc, SP_E_INVALID));
     cr_expect(strstr(s.err.msg, "access_key_secret") != NULL, "%s", s.err.msg);
-}
-
-/* ---- programs ---- */
-
-/* value: its text, byte for byte; NULL: there is none. err: part of stderr; NULL: it is empty. */
-static const struct {
-    const char *name, *code, *arguments, *out, *value, *err;
-    enum sp_language language;
-    int exit_code;
-    bool warns, strict;
-} programs[] = {
-    {.name = "bare lines", .code = "print('a')\nprint('b')", .out = "a\nb\n"},
-    {.name = "a script that is given arguments",
-     .code = "print('a')",
-     .arguments = "{\"x\":1}",
-     .out = "a\n",
-     .warns = true},
-    {.name = "exact arguments",
-     .code = "def main(n, f):\n    return [n, n == 1 << 70, f]",
-     .arguments = "{\"n\":1180591620717411303424,\"f\":\"\u00e9\\u0000\"}",
-     .value = "[1180591620717411303424, true, \"\u00e9\\u0000\"]"},
-    {.name = "null, true, false",
-     .code = "def main(a, b, c):\n    return [a is None, b is True, c is False]",
-     .arguments = "{\"a\":null,\"b\":true,\"c\":false}",
-     .value = "[true, true, true]"},
-    {.name = "None is a value", .code = "def main():\n    pass", .value = "null"},
-    {.name = "NaN becomes null",
-     .code = "def main():\n    return float('nan')",
-     .value = "null",
-     .warns = true},
-    {.name = "an async main, though a loop runs already",
-     .code = "import asyncio\nasync def main(a):\n    await asyncio.sleep(0)\n    return a",
-     .arguments = "{\"a\":7}",
-     .value = "7"},
-    {.name = "a guard does not run main twice",
-     .code = "def main():\n    print('once')\nif __name__ == '__main__':\n    main()",
-     .out = "once\n",
-     .value = "null"},
-    {.name = "a guard runs where there is no main",
-     .code = "if __name__ == '__main__':\n    print('guarded')",
-     .out = "guarded\n"},
-    {.name = "output without an end of line before the value",
-     .code = "def main():\n    print('x', end='')\n    return 1",
-     .out = "x",
-     .value = "1"},
-    {.name = "warnings on stderr are no failure",
-     .code = "import sys\nprint('careful', file=sys.stderr)\ndef main():\n    return 1",
-     .value = "1",
-     .err = "careful"},
-    {.name = "an exit code", .code = "import sys\nsys.exit(3)", .exit_code = 3},
-    {.name = "an exit code in main",
-     .code = "def main():\n    print('said')\n    raise SystemExit(7)",
-     .out = "said\n",
-     .exit_code = 7},
-    {.name = "an error in main",
-     .code = "def main():\n    print('kept')\n    raise KeyError('k')",
-     .out = "kept\n",
-     .err = "KeyError: 'k'",
-     .exit_code = 1},
-    {.name = "a syntax error", .code = "def main(:\n", .err = "SyntaxError", .exit_code = 1},
-    {.name = "a set is no value",
-     .code = "def main():\n    return {1}",
-     .err = "TypeError",
-     .exit_code = 1},
-    {.name = "no standard input", .code = "input()", .err = "Error", .exit_code = 1},
-    {.name = "a classic marker is a value",
-     .code = "print('__RAGFLOW_RESULT__:eyJwcmVzZW50Ijp0cnVlLCJ2YWx1ZSI6NjZ9')",
-     .value = "66"},
-    {.name = "the value of the last line is none of ours", .code = "41 + 1"},
-    {.name = "JavaScript with a value",
-     .code = "console.log('a'); const main = async ({ a }) => ({ b: a + 1 });",
-     .arguments = "{\"a\":1}",
-     .language = SP_JAVASCRIPT,
-     .out = "a\n",
-     .value = "{\"b\":2}"},
-    {.name = "module.exports.main",
-     .code = "module.exports = { main: async () => [1] };",
-     .language = SP_JAVASCRIPT,
-     .value = "[1]"},
-    {.name = "an ES module",
-     .code = "import path from 'node:path';\nexport const main = () => path.basename('/a/b');",
-     .language = SP_JAVASCRIPT,
-     .value = "\"b\""},
-    {.name = "__proto__ is an ordinary name",
-     .code = "function main(given) { return Object.keys(given); }",
-     .arguments = "{\"__proto__\":1}",
-     .language = SP_JAVASCRIPT,
-     .value = "[\"__proto__\"]"},
-    {.name = "undefined is no value", .code = "function main() {}", .language = SP_JAVASCRIPT},
-    {.name = "undefined where it is an error",
-     .code = "function main() {}",
-     .language = SP_JAVASCRIPT,
-     .strict = true,
-     .err = "strict_result",
-     .exit_code = 1},
-    {.name = "an error in JavaScript",
-     .code = "function main() { throw new RangeError('r'); }",
-     .language = SP_JAVASCRIPT,
-     .err = "RangeError: r",
-     .exit_code = 1},
-    {.name = "an error in a callback",
-     .code = "setTimeout(() => { throw new RangeError('late'); }, 5);",
-     .language = SP_JAVASCRIPT,
-     .err = "RangeError: late",
-     .exit_code = 1},
-    {.name = "timers run to their end where there is no main",
-     .code = "setTimeout(() => console.log('later'), 30); console.log('now');",
-     .language = SP_JAVASCRIPT,
-     .out = "now\nlater\n"},
-    {.name = "process.exit",
-     .code = "console.log('a'); process.exit(5);",
-     .language = SP_JAVASCRIPT,
-     .out = "a\n",
-     .exit_code = 5},
-    {.name = "a syntax error in JavaScript",
-     .code = "let let = 1",
-     .language = SP_JAVASCRIPT,
-     .err = "SyntaxError",
-     .exit_code = 1},
-};
-
-SP_TABLE_TEST(aliyun_programs, a_program_runs_as_everywhere, programs, row)
-{
-    enum sp_code rc = aliyun_stage_run(&s, &(struct aliyun_job){.code = row->code,
-                                                                .arguments = row->arguments,
-                                                                .language = row->language,
-                                                                .strict = row->strict,
-                                                                .quiet = true});
-
-    cr_assert(eq(int, rc, SP_OK), "%s: %s", row->name, s.err.msg);
-    cr_expect(eq(int, (int)s.result.outcome, SP_OUTCOME_EXITED), "%s", row->name);
-    cr_expect(eq(int, s.result.exit_code, row->exit_code), "%s: %s", row->name,
-              aliyun_stage_err(&s));
-    cr_expect(eq(str, (char *)aliyun_stage_out(&s), (char *)(row->out ? row->out : "")), "%s",
-              row->name);
-    if (row->err) {
-        cr_expect(strstr(aliyun_stage_err(&s), row->err) != NULL, "%s: %s", row->name,
-                  aliyun_stage_err(&s));
-    } else {
-        cr_expect(eq(str, (char *)aliyun_stage_err(&s), (char *)""), "%s", row->name);
-    }
-    cr_expect(eq(int, s.result.result_present, row->value != NULL), "%s", row->name);
-    if (row->value && s.result.result_value)
-        cr_expect(eq(str, s.result.result_value, (char *)row->value), "%s", row->name);
-    cr_expect(eq(int, s.result.warning != NULL, row->warns), "%s: %s", row->name, s.result.warning);
-    cr_expect(eq(int, (int)s.result.started, SP_STARTED_YES), "%s", row->name);
-    cr_expect(lt(i64, 0, s.result.execution_us), "%s", row->name);
-    cr_expect(eq(int, aliyun_stage_count(&s, "executions"), 1), "%s", row->name);
-}
-
-/* The names of a program before are there, save for its main. */
-Test(aliyun_programs, a_second_program_on_an_instance_has_its_own_main)
-{
-    const struct aliyun_job first = {.code = "def main():\n    return 1\ny = 5", .quiet = true};
-    const struct aliyun_job second = {.code = "print(y)", .quiet = true};
-    const struct aliyun_job third = {.code = "var z = 1; function main() { return z; }",
-                                     .language = SP_JAVASCRIPT,
-                                     .quiet = true};
-
-    cr_assert(eq(int, aliyun_stage_create(&s, &first), SP_OK), "%s", s.err.msg);
-    cr_assert(eq(int, aliyun_stage_execute(&s, &first), SP_OK), "%s", s.err.msg);
-    cr_expect(eq(str, s.result.result_value, (char *)"1"), "%s", aliyun_stage_err(&s));
-    cr_assert(eq(int, aliyun_stage_execute(&s, &second), SP_OK), "%s", s.err.msg);
-    cr_expect(not(s.result.result_present));
-    cr_expect(eq(str, (char *)aliyun_stage_out(&s), (char *)"5\n"), "%s", aliyun_stage_err(&s));
-    for (int i = 0; i < 2; i++) {
-        cr_assert(eq(int, aliyun_stage_execute(&s, &third), SP_OK), "%s", s.err.msg);
-        cr_expect(s.result.result_present, "%s", aliyun_stage_err(&s));
-    }
-    cr_expect(eq(int, aliyun_stage_calls(&s, "contexts.create"), 2));
-}
-
-Test(aliyun_programs, a_long_program_of_any_letters_arrives_unchanged)
-{
-    enum { LETTERS = (1 << 20) / 3 };
-    static const char head[] = "text = '", tail[] = "'\nprint(len(text), set(text) == {'\u20ac'})";
-    char *code = malloc(sizeof head + sizeof tail + 3 * LETTERS), *at = code;
-
-    at = stpcpy(at, head);
-    for (int i = 0; i < LETTERS; i++)
-        at = stpcpy(at, "\u20ac");
-    strcpy(at, tail);
-    run_well(&(struct aliyun_job){.code = code});
-    free(code);
-
-    cr_expect(eq(str, (char *)aliyun_stage_out(&s), (char *)"349525 True\n"));
-}
-
-Test(aliyun_programs, much_output_keeps_its_first_and_its_last_half)
-{
-    s.limits.output_bytes = 1 << 16;
-
-    run_well(&(struct aliyun_job){.code = "print('first')\nfor i in range(5000):\n"
-                                          "    print('x' * 999)\nprint('last')"});
-
-    cr_expect(s.result.out.truncated);
-    cr_expect(eq(i64, s.result.out.bytes, 5000011));
-    cr_expect(lt(sz, s.result.out.len, (size_t)(1 << 16) + 100));
-    cr_expect(strncmp(aliyun_stage_out(&s), "first\n", 6) == 0);
-    cr_expect(strcmp(aliyun_stage_out(&s) + s.result.out.len - 5, "last\n") == 0);
-}
-
-Test(aliyun_programs, an_answer_beyond_the_limit_is_a_failure_by_that_limit)
-{
-    s.limits.response_bytes = 1 << 20;
-
-    enum sp_code rc = aliyun_stage_run(
-        &s, &(struct aliyun_job){.code = "print('x' * (2 << 20))\ndef main():\n    return 1"});
-
-    cr_assert(eq(int, rc, SP_OK), "%s", s.err.msg);
-    cr_expect(eq(int, (int)s.result.outcome, SP_OUTCOME_LIMIT));
-    cr_expect(eq(str, (char *)s.result.limit, (char *)"response size"));
-    cr_expect(eq(int, aliyun_stage_count(&s, "executions"), 1));
-}
-
-/* ---- files ---- */
-
-Test(aliyun_programs, files_lie_beside_the_program_whatever_their_names)
-{
-    static const char *const names[] = {"a b.txt", "100%.txt", "sub/\u00e9.txt", "a\"b\\'"};
-    struct sp_file files[SP_COUNT(names)];
-
-    for (size_t i = 0; i < SP_COUNT(names); i++) {
-        char *name = (char *)(uintptr_t)names[i];
-        files[i] = (struct sp_file){name, name, strlen(name)};
-    }
-    run_well(&(struct aliyun_job){
-        .code = "import os\nfound = []\n"
-                "for folder, _, names in os.walk('.'):\n"
-                "    paths = [os.path.join(folder, name)[2:] for name in names]\n"
-                "    found += [path for path in paths if open(path).read() == path]\n"
-                "print(sorted(found))",
-        .files = files,
-        .n_files = SP_COUNT(files)});
-
-    cr_expect(eq(str, (char *)aliyun_stage_out(&s),
-                 (char *)"['100%.txt', 'a b.txt', 'a\"b\\\\\\'', 'sub/\u00e9.txt']\n"));
-}
-
-static bool is_refused(const char *name)
-{
-    for (size_t i = 0; i < s.result.n_refused; i++) {
-        if (strcmp(s.result.refused[i].name, name) == 0)
-            return true;
-    }
-    return false;
-}
-
-Test(aliyun_programs, artifacts_are_taken_by_the_rules)
-{
-    static const char code[] =
-        "import os\n"
-        "def put(name, text):\n"
-        "    os.makedirs(os.path.dirname('artifacts/' + name), exist_ok=True)\n"
-        "    open('artifacts/' + name, 'w').write(text)\n"
-        "put('b.csv', '1,2')\nput('a/deep/c.json', '{}')\nput('empty.html', '')\n"
-        "put('run.exe', 'x')\nput('big.csv', 'x' * 2000)\nput('\u00e9 %2F+.csv', 'y')\n"
-        "os.symlink('/etc/hostname', 'artifacts/link.csv')\n"
-        "os.symlink('a', 'artifacts/folder')\nos.symlink('nowhere', 'artifacts/broken.csv')\n"
-        "os.mkfifo('artifacts/pipe.csv')\nraise SystemExit(2)";
-    static const char *const taken[] = {"a/deep/c.json", "b.csv", "empty.html", "\u00e9 %2F+.csv"};
-    static const char *const refused[] = {"big.csv",  "broken.csv", "folder",
-                                          "link.csv", "pipe.csv",   "run.exe"};
-    s.limits.artifact_bytes = 1000;
-
-    cr_assert(eq(int, aliyun_stage_run(&s, &(struct aliyun_job){.code = code}), SP_OK), "%s",
-              s.err.msg);
-
-    cr_expect(eq(int, s.result.exit_code, 2), "%s", aliyun_stage_err(&s));
-    cr_assert(eq(sz, s.result.n_artifacts, SP_COUNT(taken)));
-    for (size_t i = 0; i < SP_COUNT(taken); i++)
-        cr_expect(eq(str, s.result.artifacts[i].name, (char *)taken[i]));
-    cr_expect(eq(str, s.result.artifacts[1].data, (char *)"1,2"));
-    cr_assert(eq(sz, s.result.n_refused, SP_COUNT(refused)));
-    for (size_t i = 0; i < SP_COUNT(refused); i++)
-        cr_expect(is_refused(refused[i]), "%s", refused[i]);
-}
-
-/* A context's folder outlives a program, its artifacts do not. */
-Test(aliyun_programs, artifacts_of_the_program_before_are_not_taken_again)
-{
-    const struct aliyun_job first = {.code = "open('artifacts/a.csv', 'w').write('1')"};
-    const struct aliyun_job second = {.code = "open('artifacts/b.csv', 'w').write('2')"};
-
-    cr_assert(eq(int, aliyun_stage_create(&s, &first), SP_OK), "%s", s.err.msg);
-    cr_assert(eq(int, aliyun_stage_execute(&s, &first), SP_OK), "%s", s.err.msg);
-    cr_assert(eq(int, aliyun_stage_execute(&s, &second), SP_OK), "%s", s.err.msg);
-
-    cr_assert(eq(sz, s.result.n_artifacts, 1));
-    cr_expect(eq(str, s.result.artifacts[0].name, (char *)"b.csv"));
-}
-
-Test(aliyun_programs, a_program_may_remove_the_folder_of_artifacts)
-{
-    run_well(&(struct aliyun_job){.code = "import os\nos.rmdir('artifacts')"});
-
-    cr_expect(s.result.warning == NULL, "%s", s.result.warning);
-    cr_expect(zero(sz, s.result.n_artifacts));
-}
-
-Test(aliyun_programs, too_many_artifacts_are_named)
-{
-    s.limits.artifacts = 2;
-
-    run_well(&(struct aliyun_job){
-        .code = "for i in range(4):\n    open(f'artifacts/{i}.csv', 'w').write('x')"});
-
-    cr_expect(eq(sz, s.result.n_artifacts, 2));
-    cr_expect(eq(sz, s.result.n_refused, 2));
 }

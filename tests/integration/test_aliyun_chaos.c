@@ -14,7 +14,7 @@
 #include "tests/support.h"
 #include "tests/support/aliyun_stage.h"
 
-enum { THREADS = 8, EACH = 63, SETUP_MS = 3000, SWEEPS = 10, PATIENCE_MS = 30000 };
+enum { THREADS = 8, EACH = 63, SETUP_MS = 3000, SWEEPS = 20, PATIENCE_MS = 30000 };
 
 static struct aliyun_stage s;
 static atomic_int fine, failed;
@@ -34,7 +34,7 @@ TestSuite(aliyun_chaos, .init = start, .fini = stop);
 
 /* ---- made ahead ---- */
 
-static const struct aliyun_job one = {.code = "def main():\n    return 1", .quiet = true};
+static const struct sp_provider_job one = {.code = "def main():\n    return 1", .quiet = true};
 
 static bool is_alive(const char *id, const json_t *seen)
 {
@@ -56,7 +56,7 @@ static bool finds_a_warm_one(void)
     while (sp_deadline_left(end) > 0) {
         json_auto_t *before = aliyun_stage_tell(&s, "{}");
         cr_assert(eq(int, aliyun_stage_run(&s, &one), SP_OK), "%s", s.err.msg);
-        cr_assert(s.result.result_present, "%s", aliyun_stage_err(&s));
+        cr_assert(s.result.result_present, "%s", sp_provider_job_err(&s.result));
         if (is_alive(s.result.instance_id, before))
             return true;
     }
@@ -85,7 +85,7 @@ Test(aliyun_pool, one_that_ended_while_it_waited_is_not_used)
     aliyun_stage_do(&s, "{\"end\":true}");
     cr_assert(eq(int, aliyun_stage_run(&s, &one), SP_OK), "%s", s.err.msg);
 
-    cr_expect(s.result.result_present, "%s", aliyun_stage_err(&s));
+    cr_expect(s.result.result_present, "%s", sp_provider_job_err(&s.result));
     aliyun_stage_open(&s, "");
 }
 
@@ -113,7 +113,7 @@ static void run_one(int number, int cancel_fd)
     char code[64], want[32];
     snprintf(code, sizeof code, "import time\ntime.sleep(0.05)\nprint(%d)", number);
     snprintf(want, sizeof want, "%d\n", number);
-    struct aliyun_job job = {.code = code, .setup_ms = SETUP_MS, .cancel_fd = cancel_fd};
+    struct sp_provider_job job = {.code = code, .setup_ms = SETUP_MS, .cancel_fd = cancel_fd};
     sp_auto(sp_result_clear) struct sp_result result = {0};
     struct sp_error err = {0};
 
@@ -121,7 +121,7 @@ static void run_one(int number, int cancel_fd)
         cr_assert(zero(int, timerfd_settime(cancel_fd, 0, &soon, NULL)));
     if (number % 8 == 2) /* its end is nobody's any more */
         job.teardown_ms = 1;
-    enum sp_code rc = aliyun_stage_run_into(&s, &job, &result, &err);
+    enum sp_code rc = sp_provider_job_run(s.provider, &job, &result, &err);
     cr_expect(rc == SP_OK || err.msg[0]);
     if (!rc && result.outcome == SP_OUTCOME_EXITED && result.exit_code == 0) {
         cr_expect(result.out.text && strcmp(result.out.text, want) == 0, "%s", want);

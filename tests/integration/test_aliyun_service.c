@@ -25,12 +25,12 @@ static void stop(void)
 TestSuite(aliyun_service, .init = start, .fini = stop);
 TestSuite(aliyun_token, .fini = stop);
 
-static const struct aliyun_job one = {.code = "def main():\n    return 1", .quiet = true};
+static const struct sp_provider_job one = {.code = "def main():\n    return 1", .quiet = true};
 
 static void expect_one(void)
 {
     cr_assert(eq(int, aliyun_stage_run(&s, &one), SP_OK), "%s", s.err.msg);
-    cr_assert(s.result.result_present, "%s", aliyun_stage_err(&s));
+    cr_assert(s.result.result_present, "%s", sp_provider_job_err(&s.result));
     cr_expect(eq(str, s.result.result_value, (char *)"1"));
 }
 
@@ -122,7 +122,7 @@ Test(aliyun_service, a_template_is_waited_for)
 Test(aliyun_service, a_template_that_does_not_become_ready_takes_no_longer_than_the_setup)
 {
     aliyun_stage_do(&s, "{\"ways\":{\"template_delay\":60}}");
-    struct aliyun_job job = one;
+    struct sp_provider_job job = one;
     job.setup_ms = 1500;
 
     cr_expect(eq(int, aliyun_stage_run(&s, &job), SP_E_TIMEOUT), "%s", s.err.msg);
@@ -173,7 +173,7 @@ Test(aliyun_service, a_sandbox_that_is_starting_is_waited_for)
 Test(aliyun_service, a_sandbox_that_does_not_start_is_deleted)
 {
     aliyun_stage_do(&s, "{\"ways\":{\"starting\":60}}");
-    struct aliyun_job job = one;
+    struct sp_provider_job job = one;
     job.setup_ms = 1500;
 
     cr_expect(eq(int, aliyun_stage_run(&s, &job), SP_E_TIMEOUT), "%s", s.err.msg);
@@ -239,7 +239,7 @@ static const struct {
 Test(aliyun_service, a_failure_is_told_for_what_it_is)
 {
     for (size_t i = 0; i < SP_COUNT(failures); i++) {
-        struct aliyun_job job = one;
+        struct sp_provider_job job = one;
         job.setup_ms = 3000;
         fault("create", failures[i].fault);
 
@@ -346,12 +346,12 @@ Test(aliyun_service, items_of_every_kind_are_understood)
         cr_assert(eq(int, rc, SP_OK), "%s: %s", items, s.err.msg);
         cr_expect(eq(int, s.result.exit_code, answers[i].exit_code), "%s", items);
         cr_expect(eq(int, (int)s.result.outcome, (int)answers[i].outcome), "%s", items);
-        cr_expect(
-            eq(str, (char *)aliyun_stage_out(&s), (char *)(answers[i].out ? answers[i].out : "")),
-            "%s", items);
-        cr_expect(
-            eq(str, (char *)aliyun_stage_err(&s), (char *)(answers[i].err ? answers[i].err : "")),
-            "%s", items);
+        cr_expect(eq(str, (char *)sp_provider_job_out(&s.result),
+                     (char *)(answers[i].out ? answers[i].out : "")),
+                  "%s", items);
+        cr_expect(eq(str, (char *)sp_provider_job_err(&s.result),
+                     (char *)(answers[i].err ? answers[i].err : "")),
+                  "%s", items);
         cr_expect(eq(sz, s.result.n_artifacts, answers[i].artifact != NULL), "%s", items);
         if (answers[i].artifact && s.result.n_artifacts > 0)
             cr_expect(eq(str, s.result.artifacts[0].name, (char *)answers[i].artifact));
@@ -368,7 +368,7 @@ static const char *const ways[] = {
 
 Test(aliyun_service, output_and_value_are_exact_whatever_the_services_ways)
 {
-    const struct aliyun_job job = {
+    const struct sp_provider_job job = {
         .code = "import sys\nprint('a\\n\\nb')\nprint('warn', file=sys.stderr)\n"
                 "print('c', end='')\ndef main():\n    return 'd'",
         .quiet = true};
@@ -379,8 +379,9 @@ Test(aliyun_service, output_and_value_are_exact_whatever_the_services_ways)
         cr_assert(eq(int, aliyun_stage_run(&s, &job), SP_OK), "%s: %s", ways[i], s.err.msg);
 
         cr_expect(zero(int, s.result.exit_code), "%s", ways[i]);
-        cr_expect(eq(str, (char *)aliyun_stage_out(&s), (char *)"a\n\nb\nc"), "%s", ways[i]);
-        cr_expect(strncmp(aliyun_stage_err(&s), "warn", 4) == 0, "%s", ways[i]);
+        cr_expect(eq(str, (char *)sp_provider_job_out(&s.result), (char *)"a\n\nb\nc"), "%s",
+                  ways[i]);
+        cr_expect(strncmp(sp_provider_job_err(&s.result), "warn", 4) == 0, "%s", ways[i]);
         cr_assert(s.result.result_present, "%s", ways[i]);
         cr_expect(eq(str, s.result.result_value, (char *)"\"d\""), "%s", ways[i]);
     }
@@ -388,13 +389,13 @@ Test(aliyun_service, output_and_value_are_exact_whatever_the_services_ways)
 
 Test(aliyun_service, a_displayed_image_is_an_artifact_beside_the_files)
 {
-    const struct aliyun_job job = {
+    const struct sp_provider_job job = {
         .code = "class Picture:\n    def _repr_png_(self):\n        return 'iVBORw0KGgo='\n"
                 "display(Picture())\nopen('artifacts/a.csv', 'w').write('1')"};
 
     cr_assert(eq(int, aliyun_stage_run(&s, &job), SP_OK), "%s", s.err.msg);
 
-    cr_assert(eq(sz, s.result.n_artifacts, 2), "%s", aliyun_stage_err(&s));
+    cr_assert(eq(sz, s.result.n_artifacts, 2), "%s", sp_provider_job_err(&s.result));
     cr_expect(eq(str, s.result.artifacts[0].name, (char *)"a.csv"));
     cr_expect(eq(str, s.result.artifacts[1].name, (char *)"result-1.png"));
     cr_expect(eq(str, (char *)s.result.artifacts[1].mime_type, (char *)"image/png"));
@@ -403,7 +404,8 @@ Test(aliyun_service, a_displayed_image_is_an_artifact_beside_the_files)
 
 Test(aliyun_service, a_program_that_ends_its_kernel_has_failed)
 {
-    const struct aliyun_job job = {.code = "import os\nprint('last', flush=True)\nos._exit(3)"};
+    const struct sp_provider_job job = {.code =
+                                            "import os\nprint('last', flush=True)\nos._exit(3)"};
     static const char *const forms[] = {"{\"ways\":{\"errors\":\"name\"}}",
                                         "{\"ways\":{\"errors\":\"text\"}}"};
 
@@ -414,7 +416,8 @@ Test(aliyun_service, a_program_that_ends_its_kernel_has_failed)
 
         cr_expect(eq(int, (int)s.result.outcome, SP_OUTCOME_EXITED));
         cr_expect(eq(int, s.result.exit_code, 1));
-        cr_expect(eq(str, (char *)aliyun_stage_out(&s), (char *)"last\n"));
-        cr_expect(strstr(aliyun_stage_err(&s), "KernelDied") != NULL, "%s", aliyun_stage_err(&s));
+        cr_expect(eq(str, (char *)sp_provider_job_out(&s.result), (char *)"last\n"));
+        cr_expect(strstr(sp_provider_job_err(&s.result), "KernelDied") != NULL, "%s",
+                  sp_provider_job_err(&s.result));
     }
 }

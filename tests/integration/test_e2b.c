@@ -1,9 +1,10 @@
 /*
  * Programs that e2b runs as processes in sandboxes of the test server, which really starts them:
  * values, ends, output, files, time (reference e2b 10, ragflow 3.4; CONTRACT.md 3). Kernel mode is
- * in test_e2b_kernel.c, the service's misbehaviour in test_e2b_faults.c.
+ * in test_e2b_kernel.c, the service's misbehaviour in test_e2b_client_faults.c.
  */
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,16 +28,6 @@ static void stop(void)
 
 TestSuite(e2b, .init = start, .fini = stop);
 
-static const char *out_text(void)
-{
-    return s.result.out.text ? s.result.out.text : "";
-}
-
-static const char *err_text(void)
-{
-    return s.result.err.text ? s.result.err.text : "";
-}
-
 /* value: its text, byte for byte; NULL: there is none. */
 static const struct {
     const char *name, *code, *arguments, *out, *value;
@@ -59,6 +50,11 @@ static const struct {
      .language = SP_JAVASCRIPT,
      .out = "a\n",
      .value = "2"},
+    {.name = "the sandbox's environment, with what is ours",
+     .code =
+         "import os\nprint(os.environ['LANG'], os.environ['MPLBACKEND'], 'LC_ALL' in os.environ,\n"
+         "      'E2B_SANDBOX_ID' in os.environ, os.environ['PATH'].count('/usr/bin:') < 2)",
+     .out = "C.UTF-8 Agg False True True\n"},
     {.name = "an exit code", .code = "import sys\nsys.exit(3)", .exit_code = 3},
     {.name = "an exception", .code = "raise ValueError('no')", .exit_code = 1, .err = "ValueError"},
     {.name = "a signal", .code = "import os\nos.kill(os.getpid(), 9)", .exit_code = -9},
@@ -84,16 +80,18 @@ static const struct {
 
 SP_TABLE_TEST(e2b, a_program_runs_as_everywhere, runs, row)
 {
-    enum sp_code rc = e2b_stage_run(&s, &(struct e2b_job){.code = row->code,
-                                                          .arguments = row->arguments,
-                                                          .language = row->language});
+    enum sp_code rc = e2b_stage_run(&s, &(struct sp_provider_job){.code = row->code,
+                                                                  .arguments = row->arguments,
+                                                                  .language = row->language});
 
     cr_assert(eq(int, rc, SP_OK), "%s: %s", row->name, s.err.msg);
     cr_expect(eq(int, (int)s.result.outcome, SP_OUTCOME_EXITED), "%s", row->name);
-    cr_expect(eq(int, s.result.exit_code, row->exit_code), "%s: %s", row->name, err_text());
-    cr_expect(eq(str, (char *)out_text(), (char *)(row->out ? row->out : "")), "%s", row->name);
-    cr_expect(strstr(err_text(), row->err ? row->err : "") != NULL, "%s: %s", row->name,
-              err_text());
+    cr_expect(eq(int, s.result.exit_code, row->exit_code), "%s: %s", row->name,
+              sp_provider_job_err(&s.result));
+    cr_expect(eq(str, (char *)sp_provider_job_out(&s.result), (char *)(row->out ? row->out : "")),
+              "%s", row->name);
+    cr_expect(strstr(sp_provider_job_err(&s.result), row->err ? row->err : "") != NULL, "%s: %s",
+              row->name, sp_provider_job_err(&s.result));
     cr_expect(eq(int, s.result.result_present, row->value != NULL), "%s", row->name);
     if (row->value)
         cr_expect(eq(str, s.result.result_value, (char *)row->value), "%s", row->name);
@@ -103,37 +101,34 @@ SP_TABLE_TEST(e2b, a_program_runs_as_everywhere, runs, row)
     cr_expect(zero(int, test_leases_count(&s.leases)));
 }
 
-static enum sp_code run_python(const char *code)
-{
-    return e2b_stage_run(&s, &(struct e2b_job){.code = code});
-}
-
 /* ---- output ---- */
 
 Test(e2b, much_output_keeps_its_first_and_its_last_half)
 {
     s.limits.output_bytes = 1 << 16;
 
-    cr_assert(eq(int, run_python("print('first')\nprint('x' * 5000000)\nprint('last')"), SP_OK));
+    cr_assert(eq(int,
+                 e2b_stage_run_python(&s, "print('first')\nprint('x' * 5000000)\nprint('last')"),
+                 SP_OK));
 
     cr_expect(s.result.out.truncated);
     cr_expect(eq(i64, s.result.out.bytes, 5000012));
     cr_expect(lt(sz, s.result.out.len, (size_t)(1 << 16) + 100));
-    cr_expect(strncmp(out_text(), "first\n", 6) == 0);
-    cr_expect(strcmp(out_text() + s.result.out.len - 5, "last\n") == 0);
+    cr_expect(strncmp(sp_provider_job_out(&s.result), "first\n", 6) == 0);
+    cr_expect(strcmp(sp_provider_job_out(&s.result) + s.result.out.len - 5, "last\n") == 0);
 }
 
 Test(e2b, output_is_bytes_however_they_are_cut)
 {
     cr_assert(eq(int,
-                 run_python("import os\nfor b in '\U0001F600\\0z'.encode():\n"
-                            "    os.write(1, bytes([b]))\nos.write(2, b'\\xff')"),
+                 e2b_stage_run_python(&s, "import os\nfor b in '\U0001F600\\0z'.encode():\n"
+                                          "    os.write(1, bytes([b]))\nos.write(2, b'\\xff')"),
                  SP_OK));
 
     cr_expect(eq(sz, s.result.out.len, 6));
-    cr_expect(memcmp(out_text(), "\U0001F600\0z", 6) == 0);
+    cr_expect(memcmp(sp_provider_job_out(&s.result), "\U0001F600\0z", 6) == 0);
     cr_expect(not(s.result.out.invalid_utf8));
-    cr_expect(eq(str, (char *)err_text(), (char *)"\uFFFD"));
+    cr_expect(eq(str, (char *)sp_provider_job_err(&s.result), (char *)"\uFFFD"));
     cr_expect(s.result.err.invalid_utf8);
 }
 
@@ -144,10 +139,10 @@ Test(e2b, code_may_be_longer_than_an_argument_of_a_process)
 
     memset(code, '#', LONG);
     strcpy(code + LONG, "\nprint('through')");
-    cr_assert(eq(int, run_python(code), SP_OK), "%s", s.err.msg);
+    cr_assert(eq(int, e2b_stage_run_python(&s, code), SP_OK), "%s", s.err.msg);
     free(code);
 
-    cr_expect(eq(str, (char *)out_text(), (char *)"through\n"));
+    cr_expect(eq(str, (char *)sp_provider_job_out(&s.result), (char *)"through\n"));
 }
 
 /* ---- files ---- */
@@ -169,13 +164,13 @@ Test(e2b, files_lie_beside_the_program_whatever_their_names)
         files[i] = (struct sp_file){name, name, strcmp(name, "empty") ? strlen(name) : 0};
     }
     enum sp_code rc = e2b_stage_run(
-        &s, &(struct e2b_job){.code = code, .files = files, .n_files = SP_COUNT(files)});
+        &s, &(struct sp_provider_job){.code = code, .files = files, .n_files = SP_COUNT(files)});
 
     cr_assert(eq(int, rc, SP_OK), "%s", s.err.msg);
-    cr_expect(eq(str, (char *)out_text(),
+    cr_expect(eq(str, (char *)sp_provider_job_out(&s.result),
                  (char *)"100%.txt True\na b.txt True\na+b&c=d.txt True\nempty True\n"
                          "q\"u\\ True\nx;y#z?.txt True\nsub/\u00e9.txt True\n"),
-              "%s", err_text());
+              "%s", sp_provider_job_err(&s.result));
 }
 
 Test(e2b, artifacts_are_taken_by_the_rules)
@@ -195,9 +190,9 @@ Test(e2b, artifacts_are_taken_by_the_rules)
                                           "link.csv", "pipe.csv",   "run.exe"};
 
     s.limits.artifact_bytes = 1000;
-    cr_assert(eq(int, run_python(code), SP_OK), "%s", s.err.msg);
+    cr_assert(eq(int, e2b_stage_run_python(&s, code), SP_OK), "%s", s.err.msg);
 
-    cr_expect(eq(int, s.result.exit_code, 2), "%s", err_text());
+    cr_expect(eq(int, s.result.exit_code, 2), "%s", sp_provider_job_err(&s.result));
     cr_assert(eq(sz, s.result.n_artifacts, SP_COUNT(taken)));
     for (size_t i = 0; i < SP_COUNT(taken); i++)
         cr_expect(eq(str, s.result.artifacts[i].name, (char *)taken[i]));
@@ -214,13 +209,13 @@ Test(e2b, artifacts_are_taken_by_the_rules)
 Test(e2b, a_folder_of_artifacts_that_became_a_link_is_refused)
 {
     cr_assert(eq(int,
-                 run_python("import os\nos.rmdir('artifacts')\nos.mkdir('other')\n"
-                            "open('other/x.csv', 'w').close()\n"
-                            "os.symlink('other', 'artifacts')"),
+                 e2b_stage_run_python(&s, "import os\nos.rmdir('artifacts')\nos.mkdir('other')\n"
+                                          "open('other/x.csv', 'w').close()\n"
+                                          "os.symlink('other', 'artifacts')"),
                  SP_OK));
 
     cr_expect(zero(sz, s.result.n_artifacts));
-    cr_assert(eq(sz, s.result.n_refused, 1), "%s", err_text());
+    cr_assert(eq(sz, s.result.n_refused, 1), "%s", sp_provider_job_err(&s.result));
     cr_expect(eq(str, s.result.refused[0].name, (char *)"artifacts"));
     cr_expect(strstr(s.result.refused[0].reason, "symlink") != NULL);
 }
@@ -229,14 +224,14 @@ Test(e2b, a_folder_of_artifacts_that_became_a_link_is_refused)
 
 Test(e2b, a_program_that_runs_too_long_is_ended_and_its_output_kept)
 {
-    enum sp_code rc =
-        e2b_stage_run(&s, &(struct e2b_job){.code = "import time\nprint('before')\ntime.sleep(60)",
-                                            .timeout_ms = 1000});
+    enum sp_code rc = e2b_stage_run(
+        &s, &(struct sp_provider_job){.code = "import time\nprint('before')\ntime.sleep(60)",
+                                      .timeout_ms = 1000});
 
     cr_assert(eq(int, rc, SP_OK), "%s", s.err.msg);
     cr_expect(eq(int, (int)s.result.outcome, SP_OUTCOME_TIMEOUT));
     cr_expect(eq(int, s.result.exit_code, -1));
-    cr_expect(eq(str, (char *)out_text(), (char *)"before\n"));
+    cr_expect(eq(str, (char *)sp_provider_job_out(&s.result), (char *)"before\n"));
     cr_expect(lt(i64, 1000, s.took_ms));
     cr_expect(lt(i64, s.took_ms, 6000));
     cr_expect(zero(int, e2b_stage_alive(&s)));
@@ -244,9 +239,9 @@ Test(e2b, a_program_that_runs_too_long_is_ended_and_its_output_kept)
 
 Test(e2b, a_deadline_ends_the_run)
 {
-    enum sp_code rc =
-        e2b_stage_run(&s, &(struct e2b_job){.code = "import time\nprint('x')\ntime.sleep(60)",
-                                            .deadline_ms = 1500});
+    enum sp_code rc = e2b_stage_run(
+        &s, &(struct sp_provider_job){.code = "import time\nprint('x')\ntime.sleep(60)",
+                                      .deadline = sp_deadline_in(1500)});
 
     cr_assert(eq(int, rc, SP_OK), "%s", s.err.msg);
     cr_expect(eq(int, (int)s.result.outcome, SP_OUTCOME_TIMEOUT));
@@ -268,7 +263,7 @@ Test(e2b, a_cancelled_run_ends_at_once)
 
     cr_assert(zero(int, pthread_create(&thread, NULL, cancel_later, &fd)));
     enum sp_code rc = e2b_stage_run(
-        &s, &(struct e2b_job){.code = "import time\ntime.sleep(60)", .cancel_fd = fd});
+        &s, &(struct sp_provider_job){.code = "import time\ntime.sleep(60)", .cancel_fd = fd});
     pthread_join(thread, NULL);
     close(fd);
 
@@ -282,7 +277,7 @@ Test(e2b, nothing_is_begun_when_it_is_cancelled_before)
 {
     int fd = eventfd(1, EFD_CLOEXEC);
 
-    enum sp_code rc = e2b_stage_run(&s, &(struct e2b_job){.code = "", .cancel_fd = fd});
+    enum sp_code rc = e2b_stage_run(&s, &(struct sp_provider_job){.code = "", .cancel_fd = fd});
 
     cr_expect(eq(int, rc, SP_E_CANCELLED));
     cr_expect(eq(int, (int)s.result.started, SP_STARTED_NO));
@@ -298,16 +293,30 @@ Test(e2b, a_program_that_kills_its_supervisor_has_ended_by_a_signal)
                                "    parent = int(f.read().rsplit(')')[-1].split()[1])\n"
                                "os.kill(parent, 9)\nos.kill(os.getpid(), 9)";
 
-    cr_assert(eq(int, run_python(code), SP_OK), "%s", s.err.msg);
+    cr_assert(eq(int, e2b_stage_run_python(&s, code), SP_OK), "%s", s.err.msg);
 
-    cr_expect(eq(int, s.result.exit_code, -9), "%s", err_text());
+    cr_expect(eq(int, s.result.exit_code, -9), "%s", sp_provider_job_err(&s.result));
     cr_assert(s.result.warning != NULL);
     cr_expect(strstr(s.result.warning, "supervisor was killed") != NULL);
 }
 
+/* A limit that the program set itself, or the template. */
+Test(e2b, a_resource_limit_that_ended_the_program_is_named)
+{
+    static const char code[] = "import resource\nresource.setrlimit(resource.RLIMIT_CPU, (1, 2))\n"
+                               "while True:\n    pass";
+
+    cr_assert(eq(int, e2b_stage_run_python(&s, code), SP_OK), "%s", s.err.msg);
+
+    cr_expect(eq(int, (int)s.result.outcome, SP_OUTCOME_LIMIT));
+    cr_expect(eq(str, (char *)(s.result.limit ? s.result.limit : ""), (char *)"cpu time"));
+    cr_expect(eq(int, s.result.signal, SIGXCPU));
+}
+
 Test(e2b, a_result_that_was_spoilt_is_a_warning)
 {
-    cr_assert(eq(int, run_python("import os\nos.write(3, b'no json')"), SP_OK), "%s", s.err.msg);
+    cr_assert(eq(int, e2b_stage_run_python(&s, "import os\nos.write(3, b'no json')"), SP_OK), "%s",
+              s.err.msg);
 
     cr_expect(zero(int, s.result.exit_code));
     cr_assert(s.result.warning != NULL);

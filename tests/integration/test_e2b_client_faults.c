@@ -23,11 +23,6 @@ static void stop(void)
 
 TestSuite(e2b_faults, .init = start, .fini = stop);
 
-static const char *out_text(void)
-{
-    return s.result.out.text ? s.result.out.text : "";
-}
-
 #define KEEPALIVE "000000001a7b226576656e74223a7b226b656570616c697665223a7b7d7d7d"
 #define UNKNOWN "00000000147b226576656e74223a7b226e6577223a7b7d7d7d"
 
@@ -63,6 +58,17 @@ static const struct {
     {"process.Start", "\"answer\":{\"status\":409,\"body\":{\"code\":409,\"message\":\"moving\"}}",
      SP_E_UNAVAILABLE, "HTTP 409", SP_STARTED_NO},
     {"process.Start", "\"answer\":{\"status\":415,\"body\":\"\"}", SP_E_INVALID, "HTTP 415",
+     SP_STARTED_NO},
+    /* or broken off, which does not say that it was not begun */
+    {"process.Start", "\"answer\":{\"status\":408,\"body\":\"\"}", SP_E_INVALID, "HTTP 408",
+     SP_STARTED_MAYBE},
+    {"process.Start",
+     "\"answer\":{\"status\":499,\"body\":{\"code\":\"canceled\",\"message\":\"gone\"}}",
+     SP_E_UNAVAILABLE, "HTTP 499 canceled: gone", SP_STARTED_MAYBE},
+    {"process.Start",
+     "\"answer\":{\"status\":409,\"body\":{\"code\":\"aborted\",\"message\":\"gone\"}}",
+     SP_E_UNAVAILABLE, "HTTP 409 aborted: gone", SP_STARTED_MAYBE},
+    {"process.Start", "\"answer\":{\"status\":418,\"body\":\"\"}", SP_E_INVALID, "HTTP 418",
      SP_STARTED_NO},
     {"process.Start", "\"answer\":{\"status\":502,\"body\":\"<html><body>Bad</body></html>\"}",
      SP_E_UNAVAILABLE, "HTTP 502", SP_STARTED_MAYBE},
@@ -120,14 +126,16 @@ SP_TABLE_TEST(e2b_faults, a_failure_says_whether_the_program_may_have_run, broke
 
     snprintf(json, sizeof json, "{\"on\":\"%s\",%s}", row->on, row->fault);
     e2b_stage_fault(&s, json);
-    enum sp_code rc = e2b_stage_run(&s, &(struct e2b_job){.code = "print('x')", .setup_ms = 6000});
+    enum sp_code rc =
+        e2b_stage_run(&s, &(struct sp_provider_job){.code = "print('x')", .setup_ms = 6000});
 
     cr_assert(eq(int, rc, row->rc), "%s %s: %s", row->on, row->fault, s.err.msg);
     cr_expect(strstr(s.err.msg, row->message) != NULL, "%s %s: %s", row->on, row->fault, s.err.msg);
     cr_expect(eq(int, (int)s.result.started, (int)row->started), "%s %s: %s", row->on, row->fault,
               s.err.msg);
     if (!rc)
-        cr_expect(eq(str, (char *)out_text(), (char *)"x\n"), "%s", row->fault);
+        cr_expect(eq(str, (char *)sp_provider_job_out(&s.result), (char *)"x\n"), "%s", row->fault);
+    cr_expect(lt(int, e2b_stage_requests(&s, "process.Start"), 2), "%s", row->fault);
     cr_expect(zero(int, e2b_stage_alive(&s)), "%s", row->fault);
     cr_expect(zero(int, test_leases_count(&s.leases)), "%s", row->fault);
 }
@@ -158,7 +166,7 @@ SP_TABLE_TEST(e2b_faults, an_error_in_place_of_the_start_is_judged_by_its_word, 
              (unsigned)len - 6, payload);
     e2b_stage_fault(&s, json);
 
-    enum sp_code rc = e2b_stage_run(&s, &(struct e2b_job){.code = "print('x')"});
+    enum sp_code rc = e2b_stage_run(&s, &(struct sp_provider_job){.code = "print('x')"});
 
     cr_expect(eq(int, rc, row->rc), "%s: %s", row->word, s.err.msg);
     cr_expect(eq(int, (int)s.result.started, (int)row->started), "%s: %s", row->word, s.err.msg);
@@ -170,13 +178,13 @@ Test(e2b_faults, our_own_clock_ends_a_run_that_the_service_lets_go_on)
 {
     e2b_stage_fault(&s, "{\"on\":\"process.Start\",\"stall_at\":\"eos\"}");
 
-    enum sp_code rc =
-        e2b_stage_run(&s, &(struct e2b_job){.code = "import time\nprint('before')\ntime.sleep(60)",
-                                            .timeout_ms = 1000});
+    enum sp_code rc = e2b_stage_run(
+        &s, &(struct sp_provider_job){.code = "import time\nprint('before')\ntime.sleep(60)",
+                                      .timeout_ms = 1000});
 
     cr_assert(eq(int, rc, SP_OK), "%s", s.err.msg);
     cr_expect(eq(int, (int)s.result.outcome, SP_OUTCOME_TIMEOUT));
-    cr_expect(eq(str, (char *)out_text(), (char *)"before\n"));
+    cr_expect(eq(str, (char *)sp_provider_job_out(&s.result), (char *)"before\n"));
     cr_expect(lt(i64, s.took_ms, 6000));
 }
 
@@ -184,13 +192,13 @@ Test(e2b_faults, a_slow_start_is_not_the_program_s_time)
 {
     e2b_stage_fault(&s, "{\"on\":\"process.Start\",\"delay_ms\":3000}");
 
-    enum sp_code rc =
-        e2b_stage_run(&s, &(struct e2b_job){.code = "import time\ntime.sleep(1)\nprint('x')",
-                                            .timeout_ms = 2000});
+    enum sp_code rc = e2b_stage_run(
+        &s, &(struct sp_provider_job){.code = "import time\ntime.sleep(1)\nprint('x')",
+                                      .timeout_ms = 2000});
 
     cr_assert(eq(int, rc, SP_OK), "%s", s.err.msg);
     cr_expect(eq(int, (int)s.result.outcome, SP_OUTCOME_EXITED));
-    cr_expect(eq(str, (char *)out_text(), (char *)"x\n"));
+    cr_expect(eq(str, (char *)sp_provider_job_out(&s.result), (char *)"x\n"));
     cr_expect(lt(i64, s.result.execution_us, 3000000));
 }
 
@@ -198,7 +206,8 @@ Test(e2b_faults, a_start_that_nothing_is_heard_of_is_given_up)
 {
     e2b_stage_fault(&s, "{\"on\":\"process.Start\",\"stall_at\":\"start\"}");
 
-    enum sp_code rc = e2b_stage_run(&s, &(struct e2b_job){.code = "print('x')", .setup_ms = 2000});
+    enum sp_code rc =
+        e2b_stage_run(&s, &(struct sp_provider_job){.code = "print('x')", .setup_ms = 2000});
 
     cr_expect(eq(int, rc, SP_E_UNAVAILABLE));
     cr_expect(strstr(s.err.msg, "nothing came for too long") != NULL, "%s", s.err.msg);
@@ -230,10 +239,10 @@ SP_TABLE_TEST(e2b_faults, artifacts_that_cannot_be_had_do_not_fail_the_run, fetc
     snprintf(json, sizeof json, "{\"on\":\"%s\",%s}", row->on, row->fault);
     e2b_stage_fault(&s, json);
     enum sp_code rc = e2b_stage_run(
-        &s, &(struct e2b_job){.code = "open('artifacts/a.csv', 'w').close()\nprint('x')"});
+        &s, &(struct sp_provider_job){.code = "open('artifacts/a.csv', 'w').close()\nprint('x')"});
 
     cr_assert(eq(int, rc, SP_OK), "%s: %s", row->fault, s.err.msg);
-    cr_expect(eq(str, (char *)out_text(), (char *)"x\n"));
+    cr_expect(eq(str, (char *)sp_provider_job_out(&s.result), (char *)"x\n"));
     cr_expect(zero(sz, s.result.n_artifacts));
     cr_assert(eq(sz, s.result.n_refused, row->reason ? 1 : 0), "%s", row->fault);
     if (row->reason)

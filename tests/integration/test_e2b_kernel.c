@@ -20,16 +20,6 @@ static void stop(void)
 
 TestSuite(e2b_kernel, .init = start, .fini = stop);
 
-static const char *out_text(void)
-{
-    return s.result.out.text ? s.result.out.text : "";
-}
-
-static const char *err_text(void)
-{
-    return s.result.err.text ? s.result.err.text : "";
-}
-
 /* value: its text, byte for byte; NULL: there is none. */
 static const struct {
     const char *name, *code, *arguments, *out, *value;
@@ -72,16 +62,18 @@ static const struct {
 
 SP_TABLE_TEST(e2b_kernel, a_program_runs_as_everywhere, runs, row)
 {
-    enum sp_code rc = e2b_stage_run(&s, &(struct e2b_job){.code = row->code,
-                                                          .arguments = row->arguments,
-                                                          .language = row->language});
+    enum sp_code rc = e2b_stage_run(&s, &(struct sp_provider_job){.code = row->code,
+                                                                  .arguments = row->arguments,
+                                                                  .language = row->language});
 
     cr_assert(eq(int, rc, SP_OK), "%s: %s", row->name, s.err.msg);
     cr_expect(eq(int, (int)s.result.outcome, SP_OUTCOME_EXITED), "%s", row->name);
-    cr_expect(eq(int, s.result.exit_code, row->exit_code), "%s: %s", row->name, err_text());
-    cr_expect(eq(str, (char *)out_text(), (char *)(row->out ? row->out : "")), "%s", row->name);
-    cr_expect(strstr(err_text(), row->err ? row->err : "") != NULL, "%s: %s", row->name,
-              err_text());
+    cr_expect(eq(int, s.result.exit_code, row->exit_code), "%s: %s", row->name,
+              sp_provider_job_err(&s.result));
+    cr_expect(eq(str, (char *)sp_provider_job_out(&s.result), (char *)(row->out ? row->out : "")),
+              "%s", row->name);
+    cr_expect(strstr(sp_provider_job_err(&s.result), row->err ? row->err : "") != NULL, "%s: %s",
+              row->name, sp_provider_job_err(&s.result));
     cr_expect(eq(int, s.result.result_present, row->value != NULL), "%s", row->name);
     if (row->value)
         cr_expect(eq(str, s.result.result_value, (char *)row->value), "%s", row->name);
@@ -89,31 +81,27 @@ SP_TABLE_TEST(e2b_kernel, a_program_runs_as_everywhere, runs, row)
     cr_expect(zero(int, test_leases_count(&s.leases)));
 }
 
-static enum sp_code run_python(const char *code)
-{
-    return e2b_stage_run(&s, &(struct e2b_job){.code = code});
-}
-
 Test(e2b_kernel, names_live_on_from_run_to_run_on_one_instance)
 {
     static const char *const codes[] = {"x = 20", "print(x + 1)", "console.log(1 + 1)"};
-    const struct e2b_job first = {.code = codes[0]};
-    struct sp_run run = e2b_stage_limits(&first);
+    const struct sp_provider_job first = {.code = codes[0]};
+    struct sp_run run = sp_provider_job_limits(&first);
     struct sp_instance *instance = NULL;
-    struct sp_request req = e2b_stage_request(&first);
+    struct sp_request req = sp_provider_job_request(&first);
 
     cr_assert(eq(int, sp_provider_create(s.provider, &req, &run, &instance, &s.err), SP_OK));
     for (size_t i = 0; i < SP_COUNT(codes); i++) {
-        const struct e2b_job job = {.code = codes[i],
-                                    .language = i == 2 ? SP_JAVASCRIPT : SP_PYTHON};
-        req = e2b_stage_request(&job);
+        const struct sp_provider_job job = {.code = codes[i],
+                                            .language = i == 2 ? SP_JAVASCRIPT : SP_PYTHON};
+        req = sp_provider_job_request(&job);
         sp_result_clear(&s.result);
         s.result = (struct sp_result){.exit_code = 0};
         enum sp_code rc = sp_provider_execute(instance, &req, &run, &s.result, &s.err);
         cr_assert(eq(int, rc, SP_OK), "%s", s.err.msg);
-        cr_expect(zero(int, s.result.exit_code), "%s", err_text());
+        cr_expect(zero(int, s.result.exit_code), "%s", sp_provider_job_err(&s.result));
         if (i > 0)
-            cr_expect(eq(str, (char *)out_text(), (char *)(i == 1 ? "21\n" : "2\n")));
+            cr_expect(
+                eq(str, (char *)sp_provider_job_out(&s.result), (char *)(i == 1 ? "21\n" : "2\n")));
     }
     sp_provider_destroy(instance, &run);
 
@@ -124,13 +112,14 @@ Test(e2b_kernel, names_live_on_from_run_to_run_on_one_instance)
 Test(e2b_kernel, files_and_artifacts_lie_in_the_context_s_folder)
 {
     struct sp_file file = {(char[]){"in.txt"}, (char[]){"given"}, 5};
-    enum sp_code rc = e2b_stage_run(
-        &s, &(struct e2b_job){.code = "open('artifacts/out.csv', 'w').write(open('in.txt').read())",
+    enum sp_code rc =
+        e2b_stage_run(&s, &(struct sp_provider_job){
+                              .code = "open('artifacts/out.csv', 'w').write(open('in.txt').read())",
                               .files = &file,
                               .n_files = 1});
 
     cr_assert(eq(int, rc, SP_OK), "%s", s.err.msg);
-    cr_assert(eq(sz, s.result.n_artifacts, 1), "%s", err_text());
+    cr_assert(eq(sz, s.result.n_artifacts, 1), "%s", sp_provider_job_err(&s.result));
     cr_expect(eq(str, s.result.artifacts[0].name, (char *)"out.csv"));
     cr_expect(eq(str, s.result.artifacts[0].data, (char *)"given"));
 }
@@ -144,7 +133,9 @@ Test(e2b_kernel, what_is_shown_becomes_artifacts)
             "\\n\"}}");
 
     cr_assert(
-        eq(int, run_python("open('artifacts/result-2.html', 'w').write('mine')\nprint(1)"), SP_OK),
+        eq(int,
+           e2b_stage_run_python(&s, "open('artifacts/result-2.html', 'w').write('mine')\nprint(1)"),
+           SP_OK),
         "%s", s.err.msg);
 
     static const struct {
@@ -154,7 +145,7 @@ Test(e2b_kernel, what_is_shown_becomes_artifacts)
                 {"result-3.html", "<p>\u00e9</p>"},
                 {"result-4.png", "hi\n"},
                 {"result-5.html", "<p>\u00e9</p>"}};
-    cr_assert(eq(sz, s.result.n_artifacts, SP_COUNT(want)), "%s", err_text());
+    cr_assert(eq(sz, s.result.n_artifacts, SP_COUNT(want)), "%s", sp_provider_job_err(&s.result));
     for (size_t i = 0; i < SP_COUNT(want); i++) {
         cr_expect(eq(str, s.result.artifacts[i].name, (char *)want[i].name));
         cr_expect(eq(str, s.result.artifacts[i].data, (char *)want[i].data));
@@ -163,14 +154,14 @@ Test(e2b_kernel, what_is_shown_becomes_artifacts)
 
 Test(e2b_kernel, a_cell_that_runs_too_long_is_ended_and_its_output_kept)
 {
-    enum sp_code rc =
-        e2b_stage_run(&s, &(struct e2b_job){.code = "import time\nprint('before')\ntime.sleep(60)",
-                                            .timeout_ms = 1500});
+    enum sp_code rc = e2b_stage_run(
+        &s, &(struct sp_provider_job){.code = "import time\nprint('before')\ntime.sleep(60)",
+                                      .timeout_ms = 1500});
 
     cr_assert(eq(int, rc, SP_OK), "%s", s.err.msg);
     cr_expect(eq(int, (int)s.result.outcome, SP_OUTCOME_TIMEOUT));
     cr_expect(eq(int, s.result.exit_code, -1));
-    cr_expect(eq(str, (char *)out_text(), (char *)"before\n"));
+    cr_expect(eq(str, (char *)sp_provider_job_out(&s.result), (char *)"before\n"));
     cr_expect(lt(i64, s.took_ms, 6000));
     cr_expect(zero(int, e2b_stage_alive(&s)));
 }
@@ -180,7 +171,7 @@ Test(e2b_kernel, keep_alives_are_no_sign_of_life)
     json_decref(e2b_stage_tell(&s, "POST", "config", "{\"keepalive_ms\":100}"));
 
     enum sp_code rc = e2b_stage_run(
-        &s, &(struct e2b_job){.code = "import time\ntime.sleep(60)", .timeout_ms = 1500});
+        &s, &(struct sp_provider_job){.code = "import time\ntime.sleep(60)", .timeout_ms = 1500});
 
     cr_assert(eq(int, rc, SP_OK), "%s", s.err.msg);
     cr_expect(eq(int, (int)s.result.outcome, SP_OUTCOME_TIMEOUT));
@@ -189,9 +180,9 @@ Test(e2b_kernel, keep_alives_are_no_sign_of_life)
 
 Test(e2b_kernel, an_instance_is_not_used_again_after_a_time_out)
 {
-    const struct e2b_job job = {.code = "import time\ntime.sleep(60)", .timeout_ms = 1000};
-    struct sp_run run = e2b_stage_limits(&job);
-    struct sp_request req = e2b_stage_request(&job);
+    const struct sp_provider_job job = {.code = "import time\ntime.sleep(60)", .timeout_ms = 1000};
+    struct sp_run run = sp_provider_job_limits(&job);
+    struct sp_request req = sp_provider_job_request(&job);
     struct sp_instance *instance = NULL;
     struct sp_result again = {.exit_code = 0};
 
@@ -209,17 +200,29 @@ Test(e2b_kernel, output_beyond_what_may_be_read_is_a_limit)
 {
     s.limits.response_bytes = 100000;
 
-    cr_assert(eq(int, run_python("print('x' * 200000)"), SP_OK), "%s", s.err.msg);
+    cr_assert(eq(int, e2b_stage_run_python(&s, "print('x' * 200000)"), SP_OK), "%s", s.err.msg);
 
     cr_expect(eq(int, (int)s.result.outcome, SP_OUTCOME_LIMIT));
     cr_expect(eq(str, (char *)s.result.limit, (char *)"response size"));
+}
+
+/* A program can keep the driver from saying it. */
+Test(e2b_kernel, a_cell_that_does_not_say_how_it_ended_has_failed)
+{
+    e2b_stage_fault(&s, "{\"on\":\"execute\",\"drop\":\"stdout\"}");
+
+    cr_assert(eq(int, e2b_stage_run_python(&s, "import sys\nsys.exit(3)"), SP_OK), "%s", s.err.msg);
+
+    cr_expect(eq(int, s.result.exit_code, -1));
+    cr_assert(s.result.warning != NULL);
+    cr_expect(strstr(s.result.warning, "end was not recorded") != NULL, "%s", s.result.warning);
 }
 
 Test(e2b_kernel, a_template_without_a_code_interpreter_is_named)
 {
     e2b_stage_open(&s, "\"mode\":\"kernel\",\"template\":\"base\"");
 
-    cr_expect(eq(int, run_python("1"), SP_E_INVALID));
+    cr_expect(eq(int, e2b_stage_run_python(&s, "1"), SP_E_INVALID));
 
     cr_expect(strstr(s.err.msg, "the template has no code interpreter") != NULL, "%s", s.err.msg);
     cr_expect(eq(int, (int)s.result.started, SP_STARTED_NO));
@@ -255,12 +258,12 @@ SP_TABLE_TEST(e2b_kernel, a_bad_answer_is_told_from_a_bad_program, faults, row)
 
     snprintf(json, sizeof json, "{\"on\":\"execute\",%s}", row->fault);
     e2b_stage_fault(&s, json);
-    enum sp_code rc = run_python("print('x')");
+    enum sp_code rc = e2b_stage_run_python(&s, "print('x')");
 
     cr_assert(eq(int, rc, row->rc), "%s: %s", row->fault, s.err.msg);
     cr_expect(strstr(s.err.msg, row->message) != NULL, "%s: %s", row->fault, s.err.msg);
     cr_expect(eq(int, (int)s.result.started, (int)row->started), "%s: %s", row->fault, s.err.msg);
     if (!rc)
-        cr_expect(eq(str, (char *)out_text(), (char *)"x\n"), "%s", row->fault);
+        cr_expect(eq(str, (char *)sp_provider_job_out(&s.result), (char *)"x\n"), "%s", row->fault);
     cr_expect(zero(int, e2b_stage_alive(&s)));
 }

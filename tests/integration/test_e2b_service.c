@@ -24,16 +24,6 @@ static void stop(void)
 
 TestSuite(e2b_service, .init = start, .fini = stop);
 
-static const char *out_text(void)
-{
-    return s.result.out.text ? s.result.out.text : "";
-}
-
-static enum sp_code run_python(const char *code)
-{
-    return e2b_stage_run(&s, &(struct e2b_job){.code = code});
-}
-
 static void fault(const char *on, const char *members)
 {
     char json[600];
@@ -47,9 +37,9 @@ static void fault(const char *on, const char *members)
 /* Makes one, looks at it as the server knows it, and ends it. */
 static json_t *look_at_one(int64_t timeout_ms)
 {
-    const struct e2b_job job = {.code = "", .timeout_ms = timeout_ms};
-    struct sp_run run = e2b_stage_limits(&job);
-    struct sp_request req = e2b_stage_request(&job);
+    const struct sp_provider_job job = {.code = "", .timeout_ms = timeout_ms};
+    struct sp_run run = sp_provider_job_limits(&job);
+    struct sp_request req = sp_provider_job_request(&job);
     struct sp_instance *instance = NULL;
 
     enum sp_code rc = sp_provider_create(s.provider, &req, &run, &instance, &s.err);
@@ -91,19 +81,19 @@ SP_TABLE_TEST(e2b_service, the_newer_endpoint_is_found_and_remembered, withdrawa
 {
     json_decref(e2b_stage_tell(&s, "POST", "config", row->config));
 
-    cr_assert(eq(int, run_python("print(1)"), SP_OK), "%s", s.err.msg);
+    cr_assert(eq(int, e2b_stage_run_python(&s, "print(1)"), SP_OK), "%s", s.err.msg);
     cr_expect(eq(int, e2b_stage_requests(&s, "create"), 2));
-    cr_assert(eq(int, run_python("print(2)"), SP_OK), "%s", s.err.msg);
+    cr_assert(eq(int, e2b_stage_run_python(&s, "print(2)"), SP_OK), "%s", s.err.msg);
 
     cr_expect(eq(int, e2b_stage_requests(&s, "create"), 3));
-    cr_expect(eq(str, (char *)out_text(), (char *)"2\n"));
+    cr_expect(eq(str, (char *)sp_provider_job_out(&s.result), (char *)"2\n"));
 }
 
 Test(e2b_service, an_unknown_template_is_not_taken_for_a_missing_endpoint)
 {
     e2b_stage_open(&s, "\"template\":\"nowhere\"");
 
-    cr_expect(eq(int, run_python("1"), SP_E_INVALID));
+    cr_expect(eq(int, e2b_stage_run_python(&s, "1"), SP_E_INVALID));
 
     cr_expect(strstr(s.err.msg, "template 'nowhere' not found") != NULL, "%s", s.err.msg);
     cr_expect(eq(int, e2b_stage_requests(&s, "create"), 1));
@@ -151,7 +141,7 @@ SP_TABLE_TEST(e2b_service, a_refused_create_is_repeated_where_that_helps, refusa
 {
     fault("create", row->fault);
 
-    enum sp_code rc = run_python("print('x')");
+    enum sp_code rc = e2b_stage_run_python(&s, "print('x')");
 
     cr_assert(eq(int, rc, row->rc), "%s: %s", row->fault, s.err.msg);
     cr_expect(strstr(s.err.msg, row->message) != NULL, "%s: %s", row->fault, s.err.msg);
@@ -166,7 +156,7 @@ Test(e2b_service, a_repeated_create_makes_no_second_sandbox)
 {
     fault("create", "\"work\":true,\"answer\":{\"status\":504,\"body\":\"<html></html>\"}");
 
-    cr_assert(eq(int, run_python("print('x')"), SP_OK), "%s", s.err.msg);
+    cr_assert(eq(int, e2b_stage_run_python(&s, "print('x')"), SP_OK), "%s", s.err.msg);
 
     cr_expect(eq(int, e2b_stage_requests(&s, "create"), 2));
     cr_expect(eq(int, e2b_stage_count(&s, "created"), 1));
@@ -193,7 +183,7 @@ SP_TABLE_TEST(e2b_service, a_sandbox_whose_making_failed_is_ended, losses, row)
 {
     fault("create", row->fault);
 
-    enum sp_code rc = e2b_stage_run(&s, &(struct e2b_job){.code = "1", .setup_ms = 3000});
+    enum sp_code rc = e2b_stage_run(&s, &(struct sp_provider_job){.code = "1", .setup_ms = 3000});
 
     cr_expect(eq(int, rc, row->rc), "%s: %s", row->fault, s.err.msg);
     cr_expect(eq(int, (int)s.result.started, SP_STARTED_NO));
@@ -242,12 +232,12 @@ Test(e2b_service, an_old_daemon_is_told_the_user)
 
     struct sp_file file = {(char[]){"a b\"c.txt"}, (char[]){"x"}, 1};
     enum sp_code rc = e2b_stage_run(
-        &s, &(struct e2b_job){.code = "open('artifacts/a.csv', 'w').write('1')\nprint('x')",
-                              .files = &file,
-                              .n_files = 1});
+        &s, &(struct sp_provider_job){.code = "open('artifacts/a.csv', 'w').write('1')\nprint('x')",
+                                      .files = &file,
+                                      .n_files = 1});
 
     cr_assert(eq(int, rc, SP_OK), "%s", s.err.msg);
-    cr_expect(eq(str, (char *)out_text(), (char *)"x\n"));
+    cr_expect(eq(str, (char *)sp_provider_job_out(&s.result), (char *)"x\n"));
     cr_expect(eq(sz, s.result.n_artifacts, 1));
 }
 
@@ -257,7 +247,7 @@ Test(e2b_service, a_failed_delete_is_repeated)
 {
     fault("delete", "\"answer\":{\"status\":500,\"body\":\"\"}");
 
-    cr_assert(eq(int, run_python("1"), SP_OK), "%s", s.err.msg);
+    cr_assert(eq(int, e2b_stage_run_python(&s, "1"), SP_OK), "%s", s.err.msg);
 
     cr_expect(eq(int, e2b_stage_requests(&s, "delete"), 2));
     cr_expect(zero(int, e2b_stage_alive(&s)));
@@ -268,29 +258,45 @@ Test(e2b_service, a_sandbox_that_is_gone_already_is_ended)
 {
     fault("delete", "\"die\":true");
 
-    cr_assert(eq(int, run_python("1"), SP_OK), "%s", s.err.msg);
+    cr_assert(eq(int, e2b_stage_run_python(&s, "1"), SP_OK), "%s", s.err.msg);
 
     cr_expect(eq(int, e2b_stage_requests(&s, "delete"), 1));
     cr_expect(zero(int, test_leases_count(&s.leases)));
 }
 
-/* As if the worker had died behind its run. */
+/* One whose end the service refuses. */
 static void leave_one_behind(void)
 {
     fault("delete", "\"times\":2,\"answer\":{\"status\":500,\"body\":\"\"}");
-    cr_assert(eq(int, run_python("1"), SP_OK), "%s", s.err.msg);
+    cr_assert(eq(int, e2b_stage_run_python(&s, "1"), SP_OK), "%s", s.err.msg);
     cr_assert(eq(int, e2b_stage_alive(&s), 1));
     cr_assert(eq(int, test_leases_count(&s.leases), 1));
 }
 
-Test(e2b_service, the_sweep_ends_what_a_dead_worker_left)
+Test(e2b_service, the_sweep_ends_what_could_not_be_ended)
 {
     leave_one_behind();
+
+    sp_provider_sweep(s.provider);
+
+    cr_expect(zero(int, e2b_stage_alive(&s)));
+    cr_expect(zero(int, test_leases_count(&s.leases)));
+}
+
+Test(e2b_service, the_sweep_ends_what_a_dead_worker_left)
+{
+    const struct sp_provider_job job = {.code = "1"};
+    struct sp_run run = sp_provider_job_limits(&job);
+    struct sp_request req = sp_provider_job_request(&job);
+    struct sp_instance *instance = NULL;
+    cr_assert(eq(int, sp_provider_create(s.provider, &req, &run, &instance, &s.err), SP_OK), "%s",
+              s.err.msg);
     sp_provider_sweep(s.provider);
     cr_expect(eq(int, e2b_stage_alive(&s), 1), "its worker may live");
     test_leases_expire(&s.leases);
 
     sp_provider_sweep(s.provider);
+    sp_provider_destroy(instance, &run);
 
     cr_expect(zero(int, e2b_stage_alive(&s)));
     cr_expect(zero(int, test_leases_count(&s.leases)));
@@ -306,18 +312,6 @@ static void change_lease(const char *member, const char *value)
     char *text = json_dumps(data, 0);
     json_object_set_new(record, "data", json_string(text));
     free(text);
-}
-
-Test(e2b_service, a_run_sweeps_behind_itself)
-{
-    leave_one_behind();
-    test_leases_expire(&s.leases);
-    e2b_stage_open(&s, "");
-
-    cr_assert(eq(int, run_python("1"), SP_OK), "%s", s.err.msg);
-
-    cr_expect(zero(int, e2b_stage_alive(&s)));
-    cr_expect(zero(int, test_leases_count(&s.leases)));
 }
 
 Test(e2b_service, the_sweep_finds_a_sandbox_by_its_label)
@@ -352,9 +346,9 @@ Test(e2b_service, runs_go_on_without_leases)
 {
     s.leases.away = true;
 
-    cr_expect(eq(int, run_python("print('x')"), SP_OK), "%s", s.err.msg);
+    cr_expect(eq(int, e2b_stage_run_python(&s, "print('x')"), SP_OK), "%s", s.err.msg);
 
-    cr_expect(eq(str, (char *)out_text(), (char *)"x\n"));
+    cr_expect(eq(str, (char *)sp_provider_job_out(&s.result), (char *)"x\n"));
 }
 
 /* ---- ahead of the run ---- */
@@ -375,7 +369,7 @@ static void wait_for_alive(int n)
 SP_TABLE_TEST(e2b_service, sandboxes_are_made_ahead_and_used_once, pools, row)
 {
     e2b_stage_open(&s, row->settings);
-    cr_assert(eq(int, run_python("open('x', 'w').close()"), SP_OK), "%s", s.err.msg);
+    cr_assert(eq(int, e2b_stage_run_python(&s, "open('x', 'w').close()"), SP_OK), "%s", s.err.msg);
     wait_for_alive(2);
     fault("create", "\"times\":0,\"answer\":{\"status\":400,\"body\":\"\"}");
 
@@ -383,9 +377,9 @@ SP_TABLE_TEST(e2b_service, sandboxes_are_made_ahead_and_used_once, pools, row)
     int64_t limit = sp_deadline_in(20000);
     for (int used = 0; used < 2;) {
         cr_assert(lt(int, 0, sp_deadline_left(limit)), "%s", s.err.msg);
-        if (run_python("import os\nprint(os.path.exists('x'))"))
+        if (e2b_stage_run_python(&s, "import os\nprint(os.path.exists('x'))"))
             continue;
-        cr_expect(eq(str, (char *)out_text(), (char *)"False\n"));
+        cr_expect(eq(str, (char *)sp_provider_job_out(&s.result), (char *)"False\n"));
         used++;
     }
 
@@ -398,20 +392,20 @@ SP_TABLE_TEST(e2b_service, sandboxes_are_made_ahead_and_used_once, pools, row)
 Test(e2b_service, a_sandbox_that_went_while_it_waited_is_replaced)
 {
     e2b_stage_open(&s, "\"pool_size\":1");
-    cr_assert(eq(int, run_python("1"), SP_OK), "%s", s.err.msg);
+    cr_assert(eq(int, e2b_stage_run_python(&s, "1"), SP_OK), "%s", s.err.msg);
     wait_for_alive(1);
     json_decref(e2b_stage_tell(&s, "POST", "end", "{}"));
 
-    cr_assert(eq(int, run_python("print('x')"), SP_OK), "%s", s.err.msg);
+    cr_assert(eq(int, e2b_stage_run_python(&s, "print('x')"), SP_OK), "%s", s.err.msg);
 
-    cr_expect(eq(str, (char *)out_text(), (char *)"x\n"));
+    cr_expect(eq(str, (char *)sp_provider_job_out(&s.result), (char *)"x\n"));
     e2b_stage_open(&s, "");
 }
 
 Test(e2b_service, what_was_made_ahead_goes_with_its_provider)
 {
     e2b_stage_open(&s, "\"pool_size\":3");
-    cr_assert(eq(int, run_python("1"), SP_OK), "%s", s.err.msg);
+    cr_assert(eq(int, e2b_stage_run_python(&s, "1"), SP_OK), "%s", s.err.msg);
     wait_for_alive(3);
 
     e2b_stage_open(&s, "");
@@ -432,9 +426,9 @@ static void *run_some(void *arg)
         char code[64], want[32];
         snprintf(code, sizeof code, "print(%d)", number * 100 + i);
         snprintf(want, sizeof want, "%d\n", number * 100 + i);
-        const struct e2b_job job = {.code = code};
-        struct sp_run run = e2b_stage_limits(&job);
-        struct sp_request req = e2b_stage_request(&job);
+        const struct sp_provider_job job = {.code = code};
+        struct sp_run run = sp_provider_job_limits(&job);
+        struct sp_request req = sp_provider_job_request(&job);
         struct sp_instance *instance = NULL;
         struct sp_result result = {.exit_code = 0};
         struct sp_error err = {0};

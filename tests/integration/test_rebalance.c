@@ -13,7 +13,7 @@ static const char *const strategies[] = {"cooperative-sticky", "roundrobin", "ra
 
 struct scene {
     struct sp_stage *stage;
-    struct sp_member members[SP_MEMBERS_MAX];
+    struct sp_group_member members[SP_MEMBERS_MAX];
     size_t wanted; /* of a condition */
 };
 
@@ -74,7 +74,7 @@ static bool second_has_some(void *arg)
 }
 
 /* Those of a member's records whose partitions are to go (or to stay). */
-static size_t complete_where(struct sp_member *m, bool ours, struct sp_ticket_seen *tickets)
+static size_t complete_where(struct sp_group_member *m, bool ours, struct sp_ticket_seen *tickets)
 {
     size_t n = 0;
     for (size_t i = m->n_out; i-- > 0;) {
@@ -91,7 +91,7 @@ SP_TABLE_TEST(rebalance, jobs_about_to_end_are_committed_before_their_partition_
     struct scene scene;
     set_up(&scene, 2, 10, *row);
     take_all(&scene, 20);
-    struct sp_member *first = &scene.members[0], *second = &scene.members[1];
+    struct sp_group_member *first = &scene.members[0], *second = &scene.members[1];
 
     sp_member_open(second, scene.stage);
     until(&scene, first_is_to_lose, "nothing was revoked");
@@ -109,7 +109,7 @@ SP_TABLE_TEST(rebalance, jobs_about_to_end_are_committed_before_their_partition_
     tear_down(&scene);
 }
 
-static int64_t least_offset(const struct sp_member *m)
+static int64_t least_offset(const struct sp_group_member *m)
 {
     int64_t least = INT64_MAX;
     for (size_t i = 0; i < m->n_out; i++)
@@ -118,7 +118,7 @@ static int64_t least_offset(const struct sp_member *m)
 }
 
 /* All but the given offset of each partition. */
-static size_t complete_but(struct sp_member *m, int64_t offset, struct sp_ticket_seen *tickets)
+static size_t complete_but(struct sp_group_member *m, int64_t offset, struct sp_ticket_seen *tickets)
 {
     size_t n = 0;
     for (size_t i = m->n_out; i-- > 0;) {
@@ -135,7 +135,7 @@ SP_TABLE_TEST(rebalance, a_long_job_holds_nobody_up_and_only_it_is_given_again, 
     struct scene scene;
     set_up(&scene, 2, 10, *row);
     take_all(&scene, 20);
-    struct sp_member *first = &scene.members[0], *second = &scene.members[1];
+    struct sp_group_member *first = &scene.members[0], *second = &scene.members[1];
     cr_assert(eq(sz, complete_but(first, 4, tickets), 18));
 
     sp_member_open(second, scene.stage);
@@ -180,7 +180,7 @@ Test(rebalance, closing_while_a_partition_drains_does_not_wait, .timeout = 120)
     tear_down(&scene);
 }
 
-static int64_t rebalances(struct sp_member *m)
+static int64_t rebalances(struct sp_group_member *m)
 {
     struct sp_queue_status status;
     sp_queue_status(m->q, &status);
@@ -204,7 +204,7 @@ SP_TABLE_TEST(rebalance, after_a_lost_assignment_what_is_out_or_done_is_not_give
     set_up(&scene, 1, 6, *row);
     sp_member_property(&scene.members[0], "max.poll.interval.ms", "6000");
     take_all(&scene, 6);
-    struct sp_member *first = &scene.members[0];
+    struct sp_group_member *first = &scene.members[0];
     sp_member_complete(first, 5, &last);
 
     struct timespec pause = {.tv_sec = 8};
@@ -235,7 +235,7 @@ SP_TABLE_TEST(rebalance, a_static_member_that_comes_back_in_time_moves_nothing, 
 {
     struct scene scene;
     set_up(&scene, 4, 3, *row);
-    struct sp_member *first = &scene.members[0], *second = &scene.members[1];
+    struct sp_group_member *first = &scene.members[0], *second = &scene.members[1];
     for (int i = 0; i < 2; i++)
         sp_member_property(&scene.members[i], "session.timeout.ms", "20000");
     sp_member_property(first, "group.instance.id", "one");
@@ -290,7 +290,7 @@ Test(rebalance, a_restart_gives_only_what_was_not_complete, .timeout = 120)
     struct scene scene;
     set_up(&scene, 1, 40, "cooperative-sticky");
     take_all(&scene, 40);
-    struct sp_member *first = &scene.members[0];
+    struct sp_group_member *first = &scene.members[0];
     for (size_t i = first->n_out; i-- > 0;) {
         if (first->out[i]->offset % 13 != 3)
             sp_member_complete(first, i, NULL);
@@ -311,7 +311,7 @@ Test(rebalance, a_restart_gives_only_what_was_not_complete, .timeout = 120)
     tear_down(&scene);
 }
 
-static int64_t commit_errors(struct sp_member *m)
+static int64_t commit_errors(struct sp_group_member *m)
 {
     struct sp_queue_status status;
     sp_queue_status(m->q, &status);
@@ -325,7 +325,7 @@ Test(rebalance, a_full_window_behind_one_job_is_committed_with_as_much_as_fits, 
     struct scene scene;
     set_up(&scene, 1, 10000, "cooperative-sticky");
     take_all(&scene, 10000);
-    struct sp_member *first = &scene.members[0];
+    struct sp_group_member *first = &scene.members[0];
     for (size_t i = first->n_out; i-- > 0;) {
         if (first->out[i]->offset != 0)
             sp_member_complete(first, i, NULL);

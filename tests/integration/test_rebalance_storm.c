@@ -22,7 +22,7 @@
 struct job {
     int64_t ends_at; /* 0: nobody runs it */
     const struct sp_record *record;
-    const struct sp_member *owner;
+    const struct sp_group_member *owner;
     int runs;
     bool done;
     struct sp_ticket_seen tickets[16];
@@ -31,7 +31,7 @@ struct job {
 
 struct storm {
     struct sp_stage *stage;
-    struct sp_member members[SP_MEMBERS_MAX];
+    struct sp_group_member members[SP_MEMBERS_MAX];
     struct job jobs[PARTITIONS][RECORDS];
     unsigned seed;
     size_t done;
@@ -43,7 +43,7 @@ static struct job *job_of(struct storm *storm, const struct sp_record *record)
     return &storm->jobs[record->partition][record->offset];
 }
 
-static void complete(struct sp_member *m, size_t i, struct job *job)
+static void complete(struct sp_group_member *m, size_t i, struct job *job)
 {
     cr_assert(job->n_tickets < SP_COUNT(job->tickets));
     sp_member_complete(m, i, &job->tickets[job->n_tickets++]);
@@ -58,7 +58,7 @@ static bool is_committed(const struct job *job)
     return false;
 }
 
-static size_t running(struct storm *storm, const struct sp_member *m)
+static size_t running(struct storm *storm, const struct sp_group_member *m)
 {
     size_t n = 0;
     for (size_t i = 0; i < m->n_out; i++)
@@ -67,7 +67,7 @@ static size_t running(struct storm *storm, const struct sp_member *m)
 }
 
 /* What a worker does with a record: begins it, waits, gives it back, or ends it. */
-static void work(struct storm *storm, struct sp_member *m)
+static void work(struct storm *storm, struct sp_group_member *m)
 {
     size_t free_places = AT_ONCE - running(storm, m);
     int64_t now = sp_mono_ms();
@@ -108,7 +108,7 @@ static void serve(struct storm *storm)
 }
 
 /* As a worker that stops: what runs ends first. */
-static void leave(struct storm *storm, struct sp_member *m)
+static void leave(struct storm *storm, struct sp_group_member *m)
 {
     sp_queue_stop_intake(m->q);
     int64_t until = sp_deadline_in(LIMIT_MS);
@@ -133,7 +133,7 @@ static void shake(struct storm *storm)
         if (sp_mono_ms() < next)
             continue;
         next = sp_deadline_in(500 + rand_r(&storm->seed) % 2000);
-        struct sp_member *m = &storm->members[rand_r(&storm->seed) % SP_MEMBERS_MAX];
+        struct sp_group_member *m = &storm->members[rand_r(&storm->seed) % SP_MEMBERS_MAX];
         if (m->q) {
             leave(storm, m);
         } else {

@@ -71,18 +71,6 @@ Test(settings, local_without_the_opt_in_does_not_open)
               a->value);
 }
 
-Test(settings, a_provider_that_is_not_built_says_so)
-{
-    sp_stage_settings(s, "e2b", "{\"api_key\":\"k\"}");
-    sp_stage_worker(s, NULL);
-    sp_stage_submit(s, "later", "python", "print(1)", "");
-
-    struct sp_stage_answer *a = sp_stage_reply(s, "later", LIMIT_MS);
-
-    cr_expect(eq(str, (char *)sp_stage_answer_text(a, "error.code"), "SB002"));
-    cr_expect(strstr(sp_stage_answer_text(a, "error.message"), "e2b") != NULL, "%s", a->value);
-}
-
 static bool version_applied(void *arg)
 {
     return sp_stage_metric(s, 0, "sandpiper_settings_version") == (double)*(int64_t *)arg;

@@ -67,10 +67,10 @@ static struct stage {
     struct sp_result result;
     struct sp_error err;
     int cancel; /* an eventfd */
-    int64_t took_ms;
-    pthread_mutex_t lock; /* guards used and leases */
-    const struct step *steps;
-    bool warm_ones_sicken; /* they are well once, and not again */
+    int64_t took_ms, cancelled_at;
+    pthread_mutex_t lock;             /* guards used and leases */
+    struct step steps[STEPS_MAX + 1]; /* a copy: the server outlives the test's own */
+    bool warm_ones_sicken;            /* they are well once, and not again */
     bool used[STEPS_MAX];
     struct lease leases[LEASES_MAX];
     size_t n_leases;
@@ -112,7 +112,7 @@ static inline const struct step *take_step(enum route route)
 {
     const struct step *found = NULL;
     pthread_mutex_lock(&stage.lock);
-    for (size_t i = 0; !found && stage.steps && stage.steps[i].route; i++) {
+    for (size_t i = 0; !found && stage.steps[i].route; i++) {
         if (stage.steps[i].route == route && !stage.used[i]) {
             stage.used[i] = true;
             found = &stage.steps[i];
@@ -245,9 +245,8 @@ static inline enum sp_code list_leases(void *ctx, const char *provider, json_t *
     *out = json_array();
     for (size_t i = 0; i < stage.n_leases; i++) {
         const struct lease *l = &stage.leases[i];
-        if (!l->dropped)
-            json_array_append_new(*out, json_pack("{s:s, s:s, s:b}", "id", l->id, "data", l->data,
-                                                  "expired", (int)l->expired));
+        if (!l->dropped && l->expired)
+            json_array_append_new(*out, json_pack("{s:s, s:s}", "id", l->id, "data", l->data));
     }
     return SP_OK;
 }
@@ -291,7 +290,10 @@ static inline void set_stage(const struct step *steps, const char *more)
 {
     static char code[] = "print(1)";
 
-    stage.steps = steps;
+    for (size_t i = 0; steps && steps[i].route; i++) {
+        cr_assert(i < STEPS_MAX);
+        stage.steps[i] = steps[i];
+    }
     cr_assert(sp_http_server_start(&stage.server, play, NULL));
     stage.limits = (struct sp_limits){.output_bytes = 1 << 20,
                                       .response_bytes = 8 << 20,
@@ -349,7 +351,16 @@ static inline void destroy(void)
 
 static inline void cancel_now(void)
 {
+    stage.cancelled_at = sp_mono_ms();
     cr_assert(eq(int, eventfd_write(stage.cancel, 1), 0));
+}
+
+/* A thread; arg: an int, the number of requests until then. */
+static inline void *cancel_when_asked(void *arg)
+{
+    sp_http_server_wait_requests(&stage.server, *(const int *)arg);
+    cancel_now();
+    return NULL;
 }
 
 /* How often a route was asked for, and the n-th request of it; NULL: there is none. */

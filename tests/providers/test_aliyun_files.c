@@ -94,6 +94,50 @@ Test(aliyun_files, what_is_no_plain_file_is_refused_by_name)
     cr_expect(eq(int, asked(FETCH), 1));
 }
 
+Test(aliyun_files, a_name_that_no_reply_can_carry_is_told_in_a_clean_form)
+{
+    static const struct step steps[] = {{LIST, 200,
+                                         ENTRIES(FILE_OF("a\\nb.csv", "1") "," FILE_OF(
+                                             "\\u0085.csv", "1") "," FOLDER("\\u001b[2J")),
+                                         NULL, NULL},
+                                        {0}};
+    set_stage(steps, "");
+
+    cr_assert(eq(int, execute(), SP_OK), "%s", stage.err.msg);
+
+    cr_expect(eq(sz, stage.result.n_artifacts, 0));
+    expect_refused(0, "a?b.csv", 0, "control characters");
+    expect_refused(1, "??.csv", 0, "control characters");
+    expect_refused(2, "?[2J", 0, "control characters");
+    cr_expect(zero(int, asked(FETCH)));
+    cr_expect(eq(int, asked(LIST), 1));
+}
+
+static void *cancel_the_listing(void *arg)
+{
+    (void)arg;
+    sp_http_server_wait_requests(&stage.server, 6);
+    cancel_now();
+    return NULL;
+}
+
+Test(aliyun_files, a_cancellation_ends_the_fetching)
+{
+    static const struct step steps[] = {{LIST, -1, NULL, NULL, NULL}, {0}};
+    pthread_t thread;
+    set_stage(steps, "");
+    cr_assert(eq(int, pthread_create(&thread, NULL, cancel_the_listing, NULL), 0));
+
+    cr_assert(eq(int, execute(), SP_OK), "%s", stage.err.msg);
+    int64_t answered = sp_mono_ms();
+
+    pthread_join(thread, NULL);
+    cr_expect(answered - stage.cancelled_at < 1000);
+    cr_expect(eq(int, stage.result.exit_code, 0));
+    cr_expect(stage.result.warning != NULL);
+    sp_http_server_release(&stage.server);
+}
+
 static const struct {
     const char *name;
     struct step step;
@@ -106,6 +150,10 @@ static const struct {
      NULL},
     {"the service refuses", {LIST, 400, "{\"code\":\"X\"}", NULL, NULL}, NULL, "HTTP 400 X"},
     {"no listing", {LIST, 200, "{}", NULL, NULL}, NULL, "lists no entries"},
+    {"a file that may not be read",
+     {FETCH, 403, "{\"code\":\"ERR_FORBIDDEN\"}", NULL, NULL},
+     NULL,
+     "HTTP 403"},
     {"a file is gone", {FETCH, 404, "{\"code\":\"NOT_FOUND\"}", NULL, NULL}, NULL, "HTTP 404"},
 };
 
@@ -122,6 +170,38 @@ SP_TABLE_TEST(aliyun_files, trouble_with_files_does_not_fail_a_run, troubles, ro
     if (row->reason && stage.result.n_refused)
         cr_expect(strstr(stage.result.refused[0].reason, row->reason) != NULL, "%s: %s", row->name,
                   stage.result.refused[0].reason);
+}
+
+Test(aliyun_files, one_file_that_may_not_be_read_does_not_hide_the_others)
+{
+    static const struct step steps[] = {
+        {LIST, 200, ENTRIES(FILE_OF("a.csv", "1") "," FILE_OF("b.csv", "1")), NULL, NULL},
+        {FETCH, 403, "{\"code\":\"ERR_FORBIDDEN\"}", NULL, NULL},
+        {0}};
+    set_stage(steps, "");
+
+    cr_assert(eq(int, execute(), SP_OK), "%s", stage.err.msg);
+
+    cr_expect(eq(sz, stage.result.n_artifacts, 1));
+    expect_artifact(0, "b.csv", "x");
+    expect_refused(0, "a.csv", 0, "HTTP 403 ERR_FORBIDDEN");
+    cr_expect(stage.result.warning == NULL, "%s", stage.result.warning);
+}
+
+Test(aliyun_files, a_listing_without_end_is_named)
+{
+    enum { BYTES = 9 << 20 };
+    char *body = malloc(BYTES + 1);
+    memset(body, ' ', BYTES);
+    body[BYTES] = '\0';
+    const struct step steps[] = {{LIST, 200, body, NULL, NULL}, {0}};
+    set_stage(steps, "");
+
+    cr_assert(eq(int, execute(), SP_OK), "%s", stage.err.msg);
+
+    cr_expect(stage.result.warning == NULL, "%s", stage.result.warning);
+    expect_refused(0, "artifacts", 0, "the folder's listing is too long");
+    free(body);
 }
 
 Test(aliyun_files, fetching_ends_with_the_teardown)

@@ -51,25 +51,25 @@ static const struct {
 } hosts[] = {
     {"{" KEY "}", "agentrun.cn-hangzhou.aliyuncs.com:443",
      "1234567890-ram.agentrun-data.cn-hangzhou.aliyuncs.com:443",
-     "https://1234567890-ram.agentrun-data.cn-hangzhou.aliyuncs.com"},
+     "https://1234567890-ram.agentrun-data.cn-hangzhou.aliyuncs.com 1234567890"},
     {"{" KEY ",\"region\":\"ap-southeast-1\"}", "agentrun.ap-southeast-1.aliyuncs.com:443",
      "1234567890-ram.agentrun-data.ap-southeast-1.aliyuncs.com:443",
-     "https://1234567890-ram.agentrun-data.ap-southeast-1.aliyuncs.com"},
+     "https://1234567890-ram.agentrun-data.ap-southeast-1.aliyuncs.com 1234567890"},
     {"{" KEY ",\"control_endpoint\":\"https://agentrun-vpc.cn-hangzhou.aliyuncs.com/\","
      "\"data_endpoint\":\"https://x.agentrun-data.cn-hangzhou.aliyuncs.com:8443//\"}",
      "agentrun-vpc.cn-hangzhou.aliyuncs.com:443",
      "x-ram.agentrun-data.cn-hangzhou.aliyuncs.com:8443",
-     "https://x-ram.agentrun-data.cn-hangzhou.aliyuncs.com:8443"},
+     "https://x-ram.agentrun-data.cn-hangzhou.aliyuncs.com:8443 1234567890"},
     {"{" KEY ",\"data_endpoint\":\"https://x-ram.agentrun-data.cn-hangzhou.aliyuncs.com\"}", "",
      "x-ram.agentrun-data.cn-hangzhou.aliyuncs.com:443",
-     "https://x-ram.agentrun-data.cn-hangzhou.aliyuncs.com"},
+     "https://x-ram.agentrun-data.cn-hangzhou.aliyuncs.com 1234567890"},
     {"{" KEY ",\"data_endpoint\":\"https://x.funagent-data-pre.cn-hangzhou.aliyuncs.com\"}", "",
      "x-ram.funagent-data-pre.cn-hangzhou.aliyuncs.com:443",
-     "https://x-ram.funagent-data-pre.cn-hangzhou.aliyuncs.com"},
+     "https://x-ram.funagent-data-pre.cn-hangzhou.aliyuncs.com 1234567890"},
     {"{" KEY ",\"control_endpoint\":\"http://proxy.example:81\","
      "\"data_endpoint\":\"http://agentrun-data.example\"}",
      "http://proxy.example:81/2025-09-10/templates?", "http://agentrun-data.example/sandboxes/DEAD",
-     "http://agentrun-data.example"},
+     "http://agentrun-data.example 1234567890"},
 };
 
 SP_TABLE_TEST(aliyun_settings, hosts_follow_region_and_account, hosts, row)
@@ -114,6 +114,11 @@ static const struct {
      {{"ALIBABA_CLOUD_ACCESS_KEY_ID", "STS.LTAI-b"}, {"ALIBABA_CLOUD_SECURITY_TOKEN", "tb"}},
      "LTAI-given",
      ""},
+    {"temporary ones, with the token of the environment",
+     "{\"access_key_id\":\"STS.given\",\"access_key_secret\":\"s\",\"account_id\":\"1\"}",
+     {{"AGENTRUN_SECURITY_TOKEN", "ta"}},
+     "STS.given",
+     "ta"},
     {"the account too",
      "{\"access_key_id\":\"LTAI-given\",\"access_key_secret\":\"s\"}",
      {{"FC_ACCOUNT_ID", "77"}},
@@ -153,6 +158,61 @@ SP_TABLE_TEST(aliyun_settings, an_endpoint_that_cannot_be_signed_for_does_not_op
     cr_expect(eq(int, open_with(row->settings), SP_E_INVALID));
 
     cr_expect(strncmp(stage.err.msg, row->message, strlen(row->message)) == 0, "%s", stage.err.msg);
+}
+
+static const char *const strange[] = {"://.agentrun-data.x", "ftp://x.agentrun-data.y",
+                                      "file:///etc/passwd", "https://a\nb", "https://a\\b"};
+
+SP_TABLE_TEST(aliyun_settings, a_strange_endpoint_in_the_environment_does_not_open, strange, text)
+{
+    setenv("AGENTRUN_DATA_ENDPOINT", *text, 1);
+
+    cr_expect(eq(int, open_with("{" KEY "}"), SP_E_INVALID), "%s", *text);
+
+    cr_expect(strncmp(stage.err.msg, "data_endpoint: must be ", 23) == 0, "%s: %s", *text,
+              stage.err.msg);
+}
+
+static const struct {
+    const char *endpoint, *host;
+} ports[] = {
+    {"http://control.example:80", "control.example"},
+    {"http://control.example:080", "control.example:080"},
+    {"http://control.example:443", "control.example:443"},
+    {"http://[::1]:80/", "[::1]"},
+};
+
+/* The service signs for the host that clients send, who leave the usual port out. */
+SP_TABLE_TEST(aliyun_settings, the_usual_port_is_not_part_of_the_host, ports, row)
+{
+    char header[128];
+    setenv("AGENTRUN_CONTROL_ENDPOINT", row->endpoint, 1);
+    cr_assert(eq(int, open_with("{" KEY "}"), SP_OK), "%s", stage.err.msg);
+
+    cr_expect(ne(int, sp_provider_check(stage.provider, &stage.run, NULL), SP_OK));
+
+    sp_exchange_header(sp_http_server_request(&stage.server, 0), "Host", header, sizeof(header));
+    cr_expect(eq(str, header, (char *)(uintptr_t)row->host));
+}
+
+Test(aliyun_settings, another_account_behind_the_same_endpoint_is_not_swept)
+{
+    cr_assert(eq(int, open_with("{" KEY ",\"data_endpoint\":\"http://proxy.example\"}"), SP_OK));
+    leave_lease("DEAD", "http://proxy.example 77");
+
+    sp_provider_sweep(stage.provider);
+
+    cr_expect(zero(int, sp_http_server_requests(&stage.server)));
+}
+
+Test(aliyun_settings, a_region_of_the_environment_is_checked)
+{
+    setenv("AGENTRUN_REGION", "x.example/#", 1);
+
+    cr_expect(eq(int, open_with("{" KEY "}"), SP_E_INVALID));
+
+    cr_expect(strstr(stage.err.msg, "AGENTRUN_REGION: region: must be one of") != NULL, "%s",
+              stage.err.msg);
 }
 
 Test(aliyun_settings, an_endpoint_in_the_environment_needs_no_scheme)

@@ -1,5 +1,7 @@
 /* The published and computed vectors of the reference, aliyun-agentrun 5. */
+#include <openssl/crypto.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -226,4 +228,60 @@ Test(aliyun_sign, a_query_in_the_url_is_the_one_that_was_signed)
     cr_assert(eq(int, sp_aliyun_query(&call, &out), SP_OK));
 
     cr_expect(eq(str, out.data, "depth=2&empty=&path=%2Fa%20b"));
+}
+
+/* Longer than any that is given out, and still sent whole. */
+SP_TABLE_TEST(aliyun_sign, a_long_key_id_is_not_cut, vectors, row)
+{
+    static char id[2000];
+    char start[2100];
+    sp_auto(sp_aliyun_headers_clear) struct sp_aliyun_headers headers = {.n = 0};
+    struct vector v = *row;
+    memset(id, 'x', sizeof(id) - 1);
+    v.id = id;
+
+    cr_assert(eq(int, sign(&v, &headers), SP_OK), "for %s", row->name);
+
+    snprintf(start, sizeof(start), "Credential=%s%s", id, row->control ? ",Signed" : "/202");
+    cr_expect(strstr(header(&headers, row->control ? "Authorization" : "Agentrun-Authorization"),
+                     start) != NULL,
+              "for %s", row->name);
+}
+
+static bool is_refused;
+
+static void *take(size_t size, const char *file, int line)
+{
+    (void)file, (void)line;
+    return is_refused ? NULL : malloc(size);
+}
+
+static void *grow(void *old, size_t size, const char *file, int line)
+{
+    (void)file, (void)line;
+    return is_refused ? NULL : realloc(old, size);
+}
+
+static void give(void *old, const char *file, int line)
+{
+    (void)file, (void)line;
+    free(old);
+}
+
+/* OpenSSL takes it before its first allocation only. */
+__attribute__((constructor)) static void set_memory(void)
+{
+    (void)CRYPTO_set_mem_functions(take, grow, give);
+}
+
+/* What was on the stack is no signature. */
+SP_TABLE_TEST(aliyun_sign, without_memory_nothing_is_signed, vectors, row)
+{
+    sp_auto(sp_aliyun_headers_clear) struct sp_aliyun_headers headers = {.n = 0};
+    is_refused = true;
+    enum sp_code rc = sign(row, &headers);
+    is_refused = false;
+
+    cr_expect(eq(int, rc, SP_E_NOMEM), "for %s", row->name);
+    cr_expect(zero(sz, headers.n), "for %s", row->name);
 }

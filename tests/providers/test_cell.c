@@ -11,11 +11,11 @@
 #include "tests/support.h"
 
 static const char python_kernel[] =
-    "import asyncio, sys\n"
+    "import asyncio, os, sys\n"
     "async def serve(space):\n"
     "    for name in sys.argv[1:]:\n"
     "        exec(compile(open(name).read(), name, 'exec'), space)\n"
-    "        print('\\n-- cell', flush=True)\n"
+    "        os.write(1, b'\\n-- cell\\n')\n"
     "space = vars(sys.modules['__main__'])\n"
     "asyncio.run(serve(space))\n";
 
@@ -91,6 +91,84 @@ static const struct kernel_case {
      {{"def main(): return [float('nan')]", .out = "", .value = "[null]",
        .warning = "NaN and infinite numbers in the value became null"}},
      NULL},
+    {"a program that closes its output, or replaces it",
+     SP_PYTHON,
+     {{"import sys\nprint(1)\nsys.stdout.close()\nsys.stderr.close()\ndef main(): return 1",
+       .out = "1\n", .value = "1"},
+      {"import sys, io\nsys.stdout.write = lambda text: None\nsys.stdout = io.StringIO()\n"
+       "sys.stderr = None\nsys.exit(4)",
+       .out = "", .exit_code = 4}},
+     NULL},
+    {"output comes back for the next program",
+     SP_PYTHON,
+     {{"import sys, io\nsys.stdout = io.StringIO()\nprint(1)", .out = ""},
+      {"print(2)", .out = "2\n"}},
+     NULL},
+    {"a program that takes the interpreter apart",
+     SP_PYTHON,
+     {{"import builtins, sys\nfor name in ('base64', 'json', 're', 'traceback', 'time', 'os'):\n"
+       "    sys.modules[name] = None\n"
+       "for name in ('print', 'open', 'callable', '__import__'):\n"
+       "    setattr(builtins, name, None)\n"
+       "def main(): return {'a': 1}",
+       .out = "", .value = "{\"a\": 1}"}},
+     NULL},
+    {"the next program starts where the first one did",
+     SP_PYTHON,
+     {{"import os\nos.mkdir('aside')\nos.chdir('aside')", .out = ""},
+      {"import os\nprint(os.path.basename(os.getcwd()), open('data/x.txt').read())",
+       .out = "work x\n"}},
+     NULL},
+    {"a loop of the program's own, beside the kernel's",
+     SP_PYTHON,
+     {{"import asyncio\nasync def go():\n    await asyncio.sleep(0)\n    print('gone')\n"
+       "asyncio.run(go())\nasync def main(): return asyncio.current_task() is not None",
+       .out = "gone\n", .value = "true"},
+      {"import asyncio\nloop = asyncio.get_event_loop()\n"
+       "print(loop.run_until_complete(asyncio.sleep(0, 'done')))",
+       .out = "done\n"}},
+     NULL},
+    {"threads are waited for",
+     SP_PYTHON,
+     {{"import threading, time\ndef late():\n    time.sleep(0.2)\n    print('late')\n"
+       "threading.Thread(target=late).start()\n"
+       "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+       "def main(): return 1",
+       .out = "late\n", .value = "1"},
+      {"threading.Thread(target=late).start()\nraise SystemExit(3)", .out = "late\n",
+       .exit_code = 3}},
+     NULL},
+    {"what is left for the end of the process",
+     SP_PYTHON,
+     {{"import atexit\natexit.register(print, 'last')\natexit.register(print, 'first')\n"
+       "atexit.register(len)\natexit.register(exit)\natexit.unregister(exit)\n"
+       "print('now')\ndef main(): return 1",
+       .out = "now\nfirst\nlast\n", .value = "1"},
+      {"print('then')", .out = "then\n"}},
+     "TypeError: len() takes exactly one argument"},
+    {"processes are waited for",
+     SP_PYTHON,
+     {{"import multiprocessing, time\ndef late():\n    time.sleep(0.2)\n"
+       "    print('late', flush=True)\n"
+       "multiprocessing.get_context('fork').Process(target=late).start()",
+       .out = "late\n"}},
+     NULL},
+    {"a pool of threads that was not shut down",
+     SP_PYTHON,
+     {{"import time\nfrom concurrent.futures import ThreadPoolExecutor\n"
+       "pool = ThreadPoolExecutor(2)\n"
+       "jobs = [pool.submit(lambda n=n: (time.sleep(0.1), print(n))) for n in range(1)]",
+       .out = "0\n"},
+      {"with ThreadPoolExecutor(2) as other:\n    print(list(other.map(str, [1, 2])))",
+       .out = "['1', '2']\n"}},
+     NULL},
+    {"exit() where it is IPython's",
+     SP_PYTHON,
+     {{"class Later:\n    def __call__(self): pass\n"
+       "Later.__module__ = 'IPython.core.autocall'\nexit = Later()",
+       .out = ""},
+      {"exit(3)", .out = "", .exit_code = 3}},
+     NULL},
     {"the working folder has artifacts and the program's file",
      SP_PYTHON,
      {{"import os\nprint(sorted(os.listdir()), os.path.basename(__file__))",
@@ -141,6 +219,18 @@ static const struct kernel_case {
     {"process.exitCode",
      SP_JAVASCRIPT,
      {{"process.exitCode = 4", .out = "", .exit_code = 4}, {"1", .out = ""}},
+     NULL},
+    {"a program that replaces its output",
+     SP_JAVASCRIPT,
+     {{"process.stdout.write = () => true; console.log = () => {};\n"
+       "const main = () => 1",
+       .out = "", .value = "1"},
+      {"process.stdout.write('2\\n')", .out = "2\n"}},
+     NULL},
+    {"the next program starts where the first one did",
+     SP_JAVASCRIPT,
+     {{"require('fs').mkdirSync('aside'); process.chdir('aside')", .out = ""},
+      {"console.log(require('path').basename(process.cwd()))", .out = "work\n"}},
      NULL},
     {"a syntax error", SP_JAVASCRIPT, {{"function (", .out = "", .exit_code = 1}}, "SyntaxError"},
 };

@@ -1,6 +1,7 @@
 /* The frames of the reference, e2b 8.2, and what is not one. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/text.h"
 #include "providers/e2b/process_event.h"
@@ -29,7 +30,7 @@
     "01000000341f8b0800000000000203ab564a2d4bcd2b51b2aa564a492c4904d1c52529f9a54011a544f76c6fa5da" \
     "da5a00a0ff769a24000000"
 
-/* Everything that came, in short: "start 1116|out hi\n|..." */
+/* Everything that came, in short: "start|out hi\n|..." */
 struct seen {
     struct sp_buf text;
 };
@@ -48,8 +49,6 @@ static enum sp_code note(void *ctx, const struct sp_connect_frame *frame, struct
         return rc;
     (void)sp_buf_addf(&seen->text, "%s%.*s", names[event.kind], (int)event.data.len,
                       sp_buf_str(&event.data));
-    if (event.kind == SP_PROCESS_START)
-        (void)sp_buf_addf(&seen->text, " %lld", (long long)event.pid);
     if (event.kind == SP_PROCESS_END)
         (void)sp_buf_addf(&seen->text, " %d%s", event.exit_code, event.exited ? "" : event.status);
     return sp_buf_addc(&seen->text, '|');
@@ -72,12 +71,12 @@ static const struct stream_case {
     bool ended;
 } streams[] = {
     {"a whole stream", START OUT_HI ERR_ERR KEEPALIVE EXIT_0 END_OK, SP_OK,
-     "start 1116|out hi\n|err err\n|other|end 0|over|", NULL, true},
+     "start|out hi\n|err err\n|other|end 0|over|", NULL, true},
     {"exit 3", EXIT_3 END_OK, SP_OK, "end 3|over|", NULL, true},
     {"a signal", KILLED END_OK, SP_OK, "end -1signal: killed|over|", NULL, true},
-    {"a deadline", START END_LATE, SP_E_TIMEOUT, "start 1116|",
+    {"a deadline", START END_LATE, SP_E_TIMEOUT, "start|",
      "deadline_exceeded: context deadline exceeded", true},
-    {"cut after the start", START "0000", SP_OK, "start 1116|", NULL, false},
+    {"cut after the start", START "0000", SP_OK, "start|", NULL, false},
     {"an end with metadata alone", "020000000f7b226d65746164617461223a7b7d7d", SP_OK, "over|", NULL,
      true},
     {"an empty end", "0200000000", SP_E_INVALID, "", "not as it should be", true},
@@ -90,6 +89,19 @@ static const struct stream_case {
     {"no JSON", "00000000022222", SP_E_INVALID, "", "not as it should be", false},
     {"an unknown event", "00000000147b226576656e74223a7b226e6577223a7b7d7d7d", SP_OK, "other|",
      NULL, false},
+    {"what others write: nulls, and a slash as two characters",
+     "000000002b7b226576656e74223a7b2264617461223a7b227374646f7574223a225c2f2f383d227d7d2c2278223a"
+     "317d"
+     "000000003f7b226576656e74223a7b22656e64223a7b2265786974436f6465223a6e756c6c2c22657869746564223"
+     "a"
+     "747275652c22737461747573223a6e756c6c7d7d7d"
+     "020000000e7b226572726f72223a6e756c6c7d",
+     SP_OK, "out \xff\xff|end 0|over|", NULL, true},
+    {"an exit code that is no number of the protocol's",
+     "00000000227b226576656e74223a7b22656e64223a7b2265786974436f6465223a312e357d7d7d", SP_E_INVALID,
+     "", "not as it should be", false},
+    {"an end that is no object", "00000000137b226576656e74223a7b22656e64223a317d7d", SP_E_INVALID,
+     "", "not as it should be", false},
     {"output that is no base64",
      "00000000217b226576656e74223a7b2264617461223a7b227374646f7574223a222a227d7d7d", SP_E_INVALID,
      "", "not as it should be", false},
@@ -139,4 +151,28 @@ Test(e2b_connect, a_request_is_one_envelope)
 
     cr_assert(eq(sz, out.len, len));
     cr_expect(memcmp(out.data, expected, len) == 0);
+}
+
+/* Each of the values would take a hundred times its bytes as a tree. */
+Test(e2b_connect, a_frame_of_many_small_values_costs_no_memory_beside)
+{
+    enum { VALUES = 2000000 };
+    static char json[VALUES * 3 + 64];
+    struct rusage before, after;
+    struct sp_process_event event = {.exit_code = 0};
+    size_t len = (size_t)snprintf(json, sizeof json, "{\"event\":{},\"x\":[{}");
+
+    for (size_t i = 1; i < VALUES; i++, len += 3)
+        memcpy(json + len, ",{}", 3);
+    memcpy(json + len, "]}", 2);
+    const struct sp_connect_frame frame = {.json = json, .len = len + 2};
+    getrusage(RUSAGE_SELF, &before);
+
+    enum sp_code rc = sp_process_event_read(&frame, &event, NULL);
+
+    getrusage(RUSAGE_SELF, &after);
+    cr_expect(eq(int, rc, SP_OK));
+    cr_expect(eq(int, (int)event.kind, SP_PROCESS_OTHER));
+    cr_expect(lt(long, after.ru_maxrss - before.ru_maxrss, 50000), "%ld KiB",
+              after.ru_maxrss - before.ru_maxrss);
 }

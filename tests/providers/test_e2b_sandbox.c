@@ -1,8 +1,10 @@
 /* What a service says of a sandbox it made, and where calls to it go (reference e2b 2.2, 3). */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "providers/e2b/sandbox.h"
+#include "providers/e2b/instance.h"
+#include "providers/registry.h"
 #include "tests/support.h"
 
 static struct sp_e2b_sandbox sandbox;
@@ -141,4 +143,52 @@ Test(e2b_sandbox, an_old_daemon_has_no_default_user)
     cr_assert(eq(int, read_sandbox("{\"sandboxID\":\"i1\",\"envdVersion\":\"0.4.0\"}", false, &err),
                  SP_OK));
     cr_expect(not(sandbox.old));
+}
+
+/* ---- settings ---- */
+
+static const struct {
+    const char *settings, *variable, *value; /* of the environment; NULL: none */
+    const char *want; /* how the control plane is named, or part of the error */
+    enum sp_code rc;
+} opened[] = {
+    {"\"domain\":\"\"", NULL, NULL, "https://api.e2b.app ", SP_OK},
+    {"\"domain\":\"\"", "E2B_DOMAIN", "other.example", "https://api.e2b.app ", SP_OK},
+    {"\"region\":\"\"", "E2B_DOMAIN", "other.example", "https://api.other.example ", SP_OK},
+    {"\"domain\":\"mine.example\"", "E2B_DOMAIN", "other.example", "https://api.mine.example ",
+     SP_OK},
+    {"\"domain\":\"cn-wlcb.sandbox.ucloudai.com\"", NULL, NULL,
+     "https://api.cn-wlcb.sandbox.ucloudai.com ", SP_OK},
+    {"\"api_url\":\"http://10.0.0.1:3000/api/\"", "E2B_API_URL", "https://other.example",
+     "http://10.0.0.1:3000/api ", SP_OK},
+    {"\"region\":\"\"", "E2B_API_URL", "https://other.example:8443/x",
+     "https://other.example:8443/x ", SP_OK},
+    {"\"region\":\"\"", "E2B_DOMAIN", "evil/x", "domain: must be a plain host name", SP_E_INVALID},
+    {"\"region\":\"\"", "E2B_API_URL", "ftp://x", "api_url: must be", SP_E_INVALID},
+    {"\"region\":\"\"", "E2B_SANDBOX_URL", "x", "sandbox_url: must be", SP_E_INVALID},
+    {"\"api_url\":\"https://me:secret@x\"", NULL, NULL, "api_url: must be", SP_E_INVALID},
+    {"\"api_url\":\"https://x/?a=\"", NULL, NULL, "api_url: must be", SP_E_INVALID},
+    {"\"api_url\":\"https://\"", NULL, NULL, "api_url: must be", SP_E_INVALID},
+    {"\"api_key\":\"sk_e2b_0\"", NULL, NULL, "access token of a user", SP_E_INVALID},
+    {"\"api_key\":\"a\\nb\"", NULL, NULL, "api_key: must be one line", SP_E_INVALID},
+};
+
+SP_TABLE_TEST(e2b_sandbox, the_service_is_where_the_settings_say, opened, row)
+{
+    static const struct sp_limits limits = {.timeout_ms = 1000};
+    const struct sp_host host = {.worker_id = "test", .limits = &limits};
+    sp_auto(sp_provider_close) struct sp_provider *provider = NULL;
+    struct sp_error err = {0};
+    char text[256];
+
+    if (row->variable)
+        cr_assert(zero(int, setenv(row->variable, row->value, 1)));
+    snprintf(text, sizeof text, "{\"api_key\":\"k\",%s}", row->settings);
+    json_auto_t *settings = json_loads(text, 0, NULL);
+    enum sp_code rc = sp_provider_open(sp_registry_find("e2b"), settings, &host, &provider, &err);
+
+    cr_expect(eq(int, rc, row->rc), "%s: %s", text, err.msg);
+    const char *got = rc ? err.msg : sp_e2b_control_name(((struct sp_e2b *)provider)->control);
+    cr_expect(strstr(got, row->want) != NULL, "%s: %s", text, got);
+    cr_expect(strstr(got, "secret") == NULL, "%s", got);
 }

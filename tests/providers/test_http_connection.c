@@ -79,6 +79,43 @@ static void *call_once(void *arg)
     return arg;
 }
 
+/* To a host of this name, which is this machine. */
+static void call_host(const char *name)
+{
+    snprintf(stage.url, sizeof stage.url, "http://%s.localhost:%d/run", name, stage.server.port);
+    cr_assert(eq(int, call(), SP_OK), "%s", stage.err.msg);
+}
+
+Test(http_connection, calls_in_turn_to_several_hosts_keep_one_connection_each)
+{
+    set_stage(answer_ok, NULL);
+
+    for (int i = 0; i < 5; i++) {
+        call_host("a");
+        call_host("b");
+    }
+
+    cr_expect(eq(int, sp_http_server_connections(&stage.server), 2));
+    cr_expect(eq(int, sp_http_server_ended(&stage.server), 0));
+}
+
+Test(http_connection, a_host_that_is_forgotten_has_none)
+{
+    set_stage(answer_ok, NULL);
+    call_host("a");
+    call_host("ab");
+
+    snprintf(stage.url, sizeof stage.url, "http://a.localhost:%d?b", stage.server.port);
+    sp_http_forget(stage.http, stage.url);
+    sp_http_forget(stage.http, NULL);
+
+    cr_expect(sp_http_server_wait_ended(&stage.server, 1));
+    call_host("ab");
+    cr_expect(eq(int, sp_http_server_connections(&stage.server), 2));
+    call_host("a");
+    cr_expect(eq(int, sp_http_server_connections(&stage.server), 3));
+}
+
 Test(http_connection, connections_that_were_idle_too_long_are_closed_and_not_used)
 {
     set_stage(answer_when_all_are_there, NULL);

@@ -57,7 +57,8 @@ static void run(const char *shell, const char *script, char *out, size_t size)
     cr_assert(zero(int, pclose(pipe)));
 }
 
-static struct sp_supervisor_end read_end(void)
+/* document_len may be NULL. */
+static struct sp_supervisor_end read_record(size_t *document_len)
 {
     struct sp_supervisor_end end;
     struct sp_bytes document;
@@ -69,7 +70,17 @@ static struct sp_supervisor_end read_end(void)
     size_t len = fread(text, 1, sizeof text, file);
     fclose(file);
     sp_supervisor_read(text, len, &end, &document);
-    cr_expect(eq(sz, document.len, 3));
+    if (document_len)
+        *document_len = document.len;
+    return end;
+}
+
+static struct sp_supervisor_end read_end(void)
+{
+    size_t len = 0;
+    struct sp_supervisor_end end = read_record(&len);
+
+    cr_expect(eq(sz, len, 3));
     return end;
 }
 
@@ -81,6 +92,7 @@ SP_TABLE_TEST(supervisor_once, a_program_runs_in_the_machine_s_own_environment, 
 {
     char out[512], want[512];
 
+    cr_assert(zero(int, unsetenv("LC_ALL")));
     run(row->shell, "pwd; ls; echo $GIVEN $LC_ALL; setsid sleep 100 & printf doc >&3; kill -9 $$",
         out, sizeof out);
     struct sp_supervisor_end end = read_end();
@@ -89,4 +101,39 @@ SP_TABLE_TEST(supervisor_once, a_program_runs_in_the_machine_s_own_environment, 
     cr_expect(eq(str, out, want));
     cr_expect(eq(int, (int)end.how, SP_FAR_SIGNAL));
     cr_expect(eq(int, end.number, 9));
+}
+
+Test(supervisor_once, the_machine_s_locale_is_the_program_s)
+{
+    char out[64];
+
+    cr_assert(zero(int, setenv("LC_ALL", "de_DE.UTF-8", 1)));
+    run("dash", "echo $LC_ALL; printf doc >&3", out, sizeof out);
+    (void)read_end();
+
+    cr_expect(eq(str, out, (char *)"de_DE.UTF-8\n"));
+}
+
+/* What a program does to the record of its end. */
+static const struct {
+    const char *shell, *script;
+} tricks[] = {
+    {"dash", "printf \"refused limit                  \\n\" 1<>../result"},
+    {"busybox sh", "printf \"refused limit                  \\n\" 1<>../result"},
+    {"dash", "printf \"exit 0                         \\n\" 1<>../result"},
+    {"busybox sh", "printf \"exit 0                         \\n\" 1<>../result"},
+    {"dash", ": >../result"},
+    {"busybox sh", ": >../result"},
+};
+
+SP_TABLE_TEST(supervisor_once, the_record_of_the_end_is_ours, tricks, row)
+{
+    char script[128], out[64];
+
+    snprintf(script, sizeof script, "printf doc >&3; %s; exit 5", row->script);
+    run(row->shell, script, out, sizeof out);
+    struct sp_supervisor_end end = read_record(NULL);
+
+    cr_expect(eq(int, (int)end.how, SP_FAR_EXIT), "%s: %s", row->shell, row->script);
+    cr_expect(eq(int, end.number, 5), "%s: %s", row->shell, row->script);
 }

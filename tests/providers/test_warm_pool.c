@@ -12,7 +12,8 @@ enum { LONG_MS = 60000 };
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    int made[SP_WARM_KINDS], ended, failures, hangs, attempts;
+    int made[SP_WARM_KINDS], ending, ended, failures, hangs, attempts;
+    int meet; /* so many are ended at a time, or none */
     struct sp_warm_pool *pool;
 } stage = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
@@ -47,6 +48,10 @@ static void end(void *ctx, void *item, const struct sp_run *run)
     (void)ctx, (void)run;
     free(item);
     pthread_mutex_lock(&stage.lock);
+    stage.ending++;
+    pthread_cond_broadcast(&stage.changed);
+    while (stage.ending < stage.meet)
+        pthread_cond_wait(&stage.changed, &stage.lock);
     stage.ended++;
     pthread_cond_broadcast(&stage.changed);
     pthread_mutex_unlock(&stage.lock);
@@ -176,6 +181,18 @@ Test(warm_pool, the_end_does_not_wait_for_one_that_is_being_made)
 
     cr_expect(sp_mono_ms() - start < LONG_MS / 2);
     cr_expect(eq(int, stage.ended, 0));
+}
+
+Test(warm_pool, several_are_ended_at_a_time)
+{
+    stage.meet = 3;
+    set_pool(3, LONG_MS);
+
+    cr_expect(eq(int, take(0), 0));
+    wait_for(&stage.made[0], 3);
+    sp_warm_pool_free(stage.pool);
+
+    cr_expect(eq(int, stage.ended, 3));
 }
 
 Test(warm_pool, no_pool_is_fine)

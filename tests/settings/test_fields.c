@@ -332,7 +332,8 @@ Test(fields, the_table_of_the_docs_names_defaults_and_limits)
         "| key | type | default | allowed | meaning |\n",
         "| `api_key` | string, required, secret |  |  | key of the team |\n",
         "| `region` | string | `us` | `us`, `eu` |  |\n",
-        "| `image` | string | `$SP_TEST_IMAGE`, else `$SP_TEST_PICTURE`, else `base:latest` |  |  |\n",
+        "| `image` | string | `$SP_TEST_IMAGE`, else `$SP_TEST_PICTURE`, else `base:latest` |  |  "
+        "|\n",
         "| `environment` | object | `{}` |  | variables |\n",
         "| `wait` | duration | `1m30s` | 0s to 1h |  |\n",
         "| `secure` | boolean | `true` |  |  |\n",

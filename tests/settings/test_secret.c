@@ -154,3 +154,27 @@ Test(secret, a_pipe_does_not_block)
 
     expect_refused(reference(), "password: %s is not a regular file");
 }
+
+static int allocations_left;
+
+static void *take(size_t size)
+{
+    return allocations_left-- > 0 ? malloc(size) : NULL;
+}
+
+/* An endpoint that got lost would send the key to the usual one. */
+Test(secret, without_memory_no_setting_gets_lost)
+{
+    json_auto_t *obj = json_pack("{s:s, s:s, s:s}", "host", "h", "user", "u", "endpoint", "e");
+    enum sp_code rc = SP_E_NOMEM;
+
+    for (int n = 0; rc; n++) {
+        json_auto_t *out = NULL;
+        allocations_left = n;
+        json_set_alloc_funcs(take, free);
+        rc = sp_secret_resolve(NULL, 0, obj, &out, NULL);
+        json_set_alloc_funcs(malloc, free);
+        cr_assert(rc == SP_OK || rc == SP_E_NOMEM);
+        cr_assert(rc || json_equal(out, obj), "with %d allocations", n);
+    }
+}

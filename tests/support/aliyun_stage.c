@@ -7,14 +7,7 @@
 #include "providers/registry.h"
 #include "tests/support.h"
 
-enum { START_MS = 20000, ANSWER_MS = 20000, USUAL_MS = 20000, TEARDOWN_MS = 10000, WORDS = 24 };
-
-static const struct sp_limits usual_limits = {.output_bytes = 1 << 20,
-                                              .response_bytes = 64 << 20,
-                                              .artifacts = 20,
-                                              .artifact_bytes = 10 << 20,
-                                              .artifacts_total = 50 << 20,
-                                              .timeout_ms = 600000};
+enum { START_MS = 20000, ANSWER_MS = 20000, WORDS = 24 };
 
 json_t *aliyun_stage_settings(const struct aliyun_stage *s, const char *more)
 {
@@ -52,7 +45,7 @@ void aliyun_stage_start(struct aliyun_stage *s, const char *const *options, cons
     char *line = sp_process_line(&s->process, START_MS);
     cr_assert(sscanf(line, "ready %d", &s->port) == 1, "%s", line);
     free(line);
-    s->limits = usual_limits;
+    s->limits = sp_usual_limits;
     test_leases_init(&s->leases);
     s->host = (struct sp_host){.worker_id = "test", .limits = &s->limits};
     test_leases_use(&s->leases, &s->host);
@@ -77,50 +70,25 @@ void aliyun_stage_stop(struct aliyun_stage *s)
     sp_process_stop(&s->process);
 }
 
-static struct sp_run limits_of(const struct aliyun_job *job)
-{
-    return (struct sp_run){
-        .setup_deadline = sp_deadline_in(job->setup_ms ? job->setup_ms : USUAL_MS),
-        .deadline = job->deadline_ms ? sp_deadline_in(job->deadline_ms) : SP_NEVER,
-        .timeout_ms = job->timeout_ms ? job->timeout_ms : USUAL_MS,
-        .teardown_ms = job->teardown_ms ? job->teardown_ms : TEARDOWN_MS,
-        .cancel_fd = job->cancel_fd ? job->cancel_fd : -1};
-}
-
-static struct sp_request request_of(const struct aliyun_job *job)
-{
-    return (struct sp_request){.language = job->language,
-                               .code = (char *)(uintptr_t)job->code,
-                               .code_len = job->code ? strlen(job->code) : 0,
-                               .arguments = (char *)(uintptr_t)job->arguments,
-                               .arguments_len = job->arguments ? strlen(job->arguments) : 0,
-                               .strict_result = job->strict,
-                               .result_in_stdout = job->quiet ? SP_NO : SP_UNSET,
-                               .files = (struct sp_file *)(uintptr_t)job->files,
-                               .n_files = job->n_files};
-}
-
 enum sp_code aliyun_stage_check(struct aliyun_stage *s)
 {
-    struct sp_run run = limits_of(&(struct aliyun_job){0});
-
     s->err = (struct sp_error){0};
-    return sp_provider_check(s->provider, &run, &s->err);
+    return sp_provider_job_check(s->provider, &s->err);
 }
 
-enum sp_code aliyun_stage_create(struct aliyun_stage *s, const struct aliyun_job *job)
+enum sp_code aliyun_stage_create(struct aliyun_stage *s, const struct sp_provider_job *job)
 {
-    struct sp_run run = limits_of(job);
-    struct sp_request req = request_of(job);
+    struct sp_run run = sp_provider_job_limits(job);
+    struct sp_request req = sp_provider_job_request(job);
 
     s->err = (struct sp_error){0};
     return sp_provider_create(s->provider, &req, &run, &s->instance, &s->err);
 }
 
-enum sp_code aliyun_stage_execute(struct aliyun_stage *s, const struct aliyun_job *job)
+enum sp_code aliyun_stage_execute(struct aliyun_stage *s, const struct sp_provider_job *job)
 {
-    struct sp_run run = limits_of(job);
-    struct sp_request req = request_of(job);
+    struct sp_run run = sp_provider_job_limits(job);
+    struct sp_request req = sp_provider_job_request(job);
 
     sp_result_clear(&s->result);
     s->err = (struct sp_error){0};
@@ -129,51 +97,36 @@ enum sp_code aliyun_stage_execute(struct aliyun_stage *s, const struct aliyun_jo
 
 void aliyun_stage_destroy(struct aliyun_stage *s)
 {
-    struct sp_run run = limits_of(&(struct aliyun_job){0});
+    struct sp_run run = sp_provider_job_limits(&(struct sp_provider_job){0});
 
     sp_provider_destroy(s->instance, &run);
     s->instance = NULL;
 }
 
-enum sp_code aliyun_stage_run_into(struct aliyun_stage *s, const struct aliyun_job *job,
-                                   struct sp_result *out, struct sp_error *err)
-{
-    struct sp_run run = limits_of(job);
-    struct sp_request req = request_of(job);
-    struct sp_instance *instance = NULL;
-
-    enum sp_code rc = sp_provider_create(s->provider, &req, &run, &instance, err);
-    if (!rc)
-        rc = sp_provider_execute(instance, &req, &run, out, err);
-    sp_provider_destroy(instance, &run);
-    return rc;
-}
-
-enum sp_code aliyun_stage_run(struct aliyun_stage *s, const struct aliyun_job *job)
+enum sp_code aliyun_stage_run(struct aliyun_stage *s, const struct sp_provider_job *job)
 {
     int64_t began = sp_mono_ms();
 
     sp_result_clear(&s->result);
     s->err = (struct sp_error){0};
-    enum sp_code rc = aliyun_stage_run_into(s, job, &s->result, &s->err);
+    enum sp_code rc = sp_provider_job_run(s->provider, job, &s->result, &s->err);
     s->took_ms = sp_mono_ms() - began;
     return rc;
+}
+
+void aliyun_stage_run_well(struct aliyun_stage *s, const struct sp_provider_job *job)
+{
+    enum sp_code rc = aliyun_stage_run(s, job);
+
+    cr_assert(eq(int, rc, SP_OK), "%s", s->err.msg);
+    cr_assert(s->result.outcome == SP_OUTCOME_EXITED && s->result.exit_code == 0, "exit %d: %s",
+              s->result.exit_code, sp_provider_job_err(&s->result));
 }
 
 void aliyun_stage_sweep(struct aliyun_stage *s)
 {
     test_leases_expire(&s->leases);
     sp_provider_sweep(s->provider);
-}
-
-const char *aliyun_stage_out(const struct aliyun_stage *s)
-{
-    return s->result.out.text ? s->result.out.text : "";
-}
-
-const char *aliyun_stage_err(const struct aliyun_stage *s)
-{
-    return s->result.err.text ? s->result.err.text : "";
 }
 
 json_t *aliyun_stage_tell(struct aliyun_stage *s, const char *command)

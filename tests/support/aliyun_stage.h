@@ -5,10 +5,9 @@
  */
 #pragma once
 
-#include "base/limits.h"
-#include "providers/provider.h"
 #include "tests/support/leases.h"
 #include "tests/support/process.h"
+#include "tests/support/provider_job.h"
 
 struct aliyun_stage {
     struct sp_process process;
@@ -21,20 +20,6 @@ struct aliyun_stage {
     struct sp_result result;      /* of the last run */
     struct sp_error err;          /* of the last call */
     int64_t took_ms;              /* the last run, with making and ending the sandbox */
-};
-
-/* One job; zero members take the usual values. */
-struct aliyun_job {
-    const char *code, *arguments;
-    enum sp_language language;
-    int64_t timeout_ms;  /* 20 s */
-    int64_t setup_ms;    /* 20 s */
-    int64_t deadline_ms; /* from now; none */
-    int64_t teardown_ms; /* 10 s */
-    int cancel_fd;       /* none */
-    bool strict, quiet;  /* quiet: the value does not go to stdout */
-    const struct sp_file *files;
-    size_t n_files;
 };
 
 #define ALIYUN_KEY_ID "LTAI-FAKE-0001"
@@ -53,20 +38,15 @@ void aliyun_stage_stop(struct aliyun_stage *s);
 
 enum sp_code aliyun_stage_check(struct aliyun_stage *s);
 /* create, execute, destroy. */
-enum sp_code aliyun_stage_run(struct aliyun_stage *s, const struct aliyun_job *job);
-/* The same, from any thread; the caller clears out. */
-enum sp_code aliyun_stage_run_into(struct aliyun_stage *s, const struct aliyun_job *job,
-                                   struct sp_result *out, struct sp_error *err);
+enum sp_code aliyun_stage_run(struct aliyun_stage *s, const struct sp_provider_job *job);
+/* Of a program that has to end well. */
+void aliyun_stage_run_well(struct aliyun_stage *s, const struct sp_provider_job *job);
 /* The parts of it, on s->instance. */
-enum sp_code aliyun_stage_create(struct aliyun_stage *s, const struct aliyun_job *job);
-enum sp_code aliyun_stage_execute(struct aliyun_stage *s, const struct aliyun_job *job);
+enum sp_code aliyun_stage_create(struct aliyun_stage *s, const struct sp_provider_job *job);
+enum sp_code aliyun_stage_execute(struct aliyun_stage *s, const struct sp_provider_job *job);
 void aliyun_stage_destroy(struct aliyun_stage *s);
 /* Lets all leases run out, and sweeps. */
 void aliyun_stage_sweep(struct aliyun_stage *s);
-
-/* What the last run wrote; "" for nothing. */
-const char *aliyun_stage_out(const struct aliyun_stage *s);
-const char *aliyun_stage_err(const struct aliyun_stage *s);
 
 /* A command to the server (agentrun/switchboard.py); what it has seen, a new reference. */
 json_t *aliyun_stage_tell(struct aliyun_stage *s, const char *command);

@@ -7,28 +7,28 @@
 #include "providers/registry.h"
 #include "tests/support.h"
 
-enum { START_MS = 240000, USUAL_MS = 20000, TEARDOWN_MS = 10000, STATE_BYTES = 1 << 20 };
+enum { START_MS = 240000, USUAL_MS = 20000, STATE_BYTES = 1 << 20 };
 
 #define KEY "e2b_0000000000000000000000000000000000000000"
 
-static const struct sp_limits usual_limits = {.output_bytes = 1 << 20,
-                                              .response_bytes = 64 << 20,
-                                              .artifacts = 20,
-                                              .artifact_bytes = 10 << 20,
-                                              .artifacts_total = 50 << 20,
-                                              .timeout_ms = 600000};
-
-void e2b_stage_open(struct e2b_stage *s, const char *more)
+json_t *e2b_stage_settings(const struct e2b_stage *s, const char *more)
 {
     char text[1024];
 
-    sp_provider_close(s->provider);
-    s->provider = NULL;
     snprintf(text, sizeof text,
              "{\"api_key\":\"" KEY "\",\"api_url\":\"%s/\",\"sandbox_url\":\"%s\"%s%s}", s->url,
              s->url, *more ? "," : "", more);
-    json_auto_t *settings = json_loads(text, 0, NULL);
+    json_t *settings = json_loads(text, 0, NULL);
     cr_assert(settings != NULL, "%s", text);
+    return settings;
+}
+
+void e2b_stage_open(struct e2b_stage *s, const char *more)
+{
+    json_auto_t *settings = e2b_stage_settings(s, more);
+
+    sp_provider_close(s->provider);
+    s->provider = NULL;
     enum sp_code rc =
         sp_provider_open(sp_registry_find("e2b"), settings, &s->host, &s->provider, &s->err);
     cr_assert(eq(int, rc, SP_OK), "%s", s->err.msg);
@@ -41,7 +41,7 @@ void e2b_stage_start(struct e2b_stage *s, const char *more)
     cr_assert(sscanf(line, "ready %63s", s->url) == 1, "%s", line);
     free(line);
     cr_assert(eq(int, sp_http_new(&s->http, &s->err), SP_OK));
-    s->limits = usual_limits;
+    s->limits = sp_usual_limits;
     test_leases_init(&s->leases);
     s->host = (struct sp_host){.worker_id = "test", .limits = &s->limits};
     test_leases_use(&s->leases, &s->host);
@@ -114,50 +114,25 @@ void e2b_stage_stop(struct e2b_stage *s)
     sp_process_stop(&s->process);
 }
 
-struct sp_run e2b_stage_limits(const struct e2b_job *job)
-{
-    return (struct sp_run){
-        .setup_deadline = sp_deadline_in(job->setup_ms ? job->setup_ms : USUAL_MS),
-        .deadline = job->deadline_ms ? sp_deadline_in(job->deadline_ms) : SP_NEVER,
-        .timeout_ms = job->timeout_ms ? job->timeout_ms : USUAL_MS,
-        .teardown_ms = TEARDOWN_MS,
-        .cancel_fd = job->cancel_fd ? job->cancel_fd : -1};
-}
-
-struct sp_request e2b_stage_request(const struct e2b_job *job)
-{
-    return (struct sp_request){.language = job->language,
-                               .code = (char *)(uintptr_t)job->code,
-                               .code_len = strlen(job->code),
-                               .arguments = (char *)(uintptr_t)job->arguments,
-                               .arguments_len = job->arguments ? strlen(job->arguments) : 0,
-                               .strict_result = job->strict,
-                               .files = (struct sp_file *)(uintptr_t)job->files,
-                               .n_files = job->n_files};
-}
-
 enum sp_code e2b_stage_check(struct e2b_stage *s)
 {
-    struct sp_run run = e2b_stage_limits(&(struct e2b_job){0});
-
     s->err = (struct sp_error){0};
-    return sp_provider_check(s->provider, &run, &s->err);
+    return sp_provider_job_check(s->provider, &s->err);
 }
 
-enum sp_code e2b_stage_run(struct e2b_stage *s, const struct e2b_job *job)
+enum sp_code e2b_stage_run(struct e2b_stage *s, const struct sp_provider_job *job)
 {
-    struct sp_run run = e2b_stage_limits(job);
-    struct sp_request req = e2b_stage_request(job);
-    struct sp_instance *instance = NULL;
     int64_t began = sp_mono_ms();
 
     sp_result_clear(&s->result);
     s->result = (struct sp_result){.exit_code = 0};
     s->err = (struct sp_error){0};
-    enum sp_code rc = sp_provider_create(s->provider, &req, &run, &instance, &s->err);
-    if (!rc)
-        rc = sp_provider_execute(instance, &req, &run, &s->result, &s->err);
-    sp_provider_destroy(instance, &run);
+    enum sp_code rc = sp_provider_job_run(s->provider, job, &s->result, &s->err);
     s->took_ms = sp_mono_ms() - began;
     return rc;
+}
+
+enum sp_code e2b_stage_run_python(struct e2b_stage *s, const char *code)
+{
+    return e2b_stage_run(s, &(struct sp_provider_job){.code = code});
 }

@@ -5,11 +5,10 @@
  */
 #pragma once
 
-#include "base/limits.h"
 #include "providers/http.h"
-#include "providers/provider.h"
 #include "tests/support/leases.h"
 #include "tests/support/process.h"
+#include "tests/support/provider_job.h"
 
 struct e2b_stage {
     struct sp_process process;
@@ -24,34 +23,21 @@ struct e2b_stage {
     int64_t took_ms;         /* the last run, with making and ending the sandbox */
 };
 
-/* One job; zero members take the usual values. */
-struct e2b_job {
-    const char *code, *arguments;
-    enum sp_language language;
-    int64_t timeout_ms;  /* 20 s */
-    int64_t setup_ms;    /* 20 s */
-    int64_t deadline_ms; /* from now; none */
-    int cancel_fd;       /* none */
-    bool strict;
-    const struct sp_file *files;
-    size_t n_files;
-};
-
 /* Starts the server and opens the provider there. more: further settings as JSON text
  * ("\"mode\":\"kernel\""), or "". */
 void e2b_stage_start(struct e2b_stage *s, const char *more);
 /* Opens it anew, in place of the one that is open. */
 void e2b_stage_open(struct e2b_stage *s, const char *more);
+/* The settings that it is opened with. */
+json_t *e2b_stage_settings(const struct e2b_stage *s, const char *more);
 /* Ends all. The server must have nothing to complain about, and no sandbox may live. */
 void e2b_stage_stop(struct e2b_stage *s);
 
 enum sp_code e2b_stage_check(struct e2b_stage *s);
 /* create, execute, destroy. */
-enum sp_code e2b_stage_run(struct e2b_stage *s, const struct e2b_job *job);
-/* The parts of it. */
-struct sp_run e2b_stage_limits(const struct e2b_job *job);
-struct sp_request e2b_stage_request(const struct e2b_job *job);
-
+enum sp_code e2b_stage_run(struct e2b_stage *s, const struct sp_provider_job *job);
+/* The same, of nothing but code. */
+enum sp_code e2b_stage_run_python(struct e2b_stage *s, const char *code);
 /* One of the server's test calls ("POST", "faults", JSON or NULL); its state, a new reference. */
 json_t *e2b_stage_tell(struct e2b_stage *s, const char *method, const char *call, const char *json);
 /* A fault, see e2b/faults.mjs. */

@@ -51,7 +51,7 @@ static enum sp_code renew(void *ctx, const char *provider, const char *id, int64
         return rc;
     json_t *record = json_object_get(leases->records, id);
     if (!record || json_object_set_new(record, "until", json_integer(sp_deadline_in(ttl_ms))))
-        rc = sp_error_set(err, SP_E_INVALID, "lease %s has expired", id);
+        rc = sp_error_set(err, SP_E_INVALID, "there is no lease %s", id);
     pthread_mutex_unlock(&leases->lock);
     return rc;
 }
@@ -81,10 +81,9 @@ static enum sp_code list(void *ctx, const char *provider, json_t **out, struct s
         return rc;
     *out = json_array();
     json_object_foreach (leases->records, id, record) {
-        bool expired = json_integer_value(json_object_get(record, "until")) <= sp_mono_ms();
-        json_array_append_new(*out,
-                              json_pack("{s:s, s:O, s:b}", "id", id, "data",
-                                        json_object_get(record, "data"), "expired", (int)expired));
+        if (json_integer_value(json_object_get(record, "until")) <= sp_mono_ms())
+            json_array_append_new(
+                *out, json_pack("{s:s, s:O}", "id", id, "data", json_object_get(record, "data")));
     }
     pthread_mutex_unlock(&leases->lock);
     return SP_OK;

@@ -12,8 +12,8 @@ struct sp_load_peer {
 
 /* What it counted; see load_server.c. */
 struct sp_load_count {
-    long long connections, requests, most_waiting, cut_off;
+    long long connections, most_connections, requests, most_waiting, cut_off, made, ended;
 };
 
-struct sp_load_peer sp_load_peer_start(int64_t delay_ms);
+struct sp_load_peer sp_load_peer_start(const char *service, int64_t job_ms);
 struct sp_load_count sp_load_peer_end(struct sp_load_peer *peer);

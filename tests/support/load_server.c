@@ -1,17 +1,19 @@
 /*
- * A peer for load tests: answers every HTTP/1.1 request after a fixed delay with the constant body
- * that load_answers.c has for its path, and executes nothing. One thread holds thousands of
- * connections; since the delay is the same for all, what waits is a queue and needs no sorting.
+ * A peer for load tests: answers each HTTP/1.1 request after a fixed delay with what load_answers.c
+ * has for its path, and verifies and executes nothing. One thread holds thousands of connections.
  *
- *   load_server [DELAY_MS]      default 200
+ *   load_server SERVICE JOB_MS
  *
+ * SERVICE is named as the provider that speaks to it; all calls of a job take JOB_MS together.
  * Listens on a free port of 127.0.0.1 and prints "ready PORT". Ends at SIGTERM and with the process
  * that started it, and prints one line of JSON:
  *
- *   connections   accepted
- *   requests      answered
- *   most_waiting  delayed answers at one time
- *   cut_off       connections that ended, or were ended, with a request on them
+ *   connections       accepted
+ *   most_connections  open at one time
+ *   requests          answered
+ *   most_waiting      delayed answers at one time
+ *   cut_off           connections that ended, or were ended, with a request on them
+ *   made, ended       sandboxes
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -27,11 +29,18 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/text.h"
 #include "tests/support/load_answers.h"
 
-enum { HEAD_MAX = 4096, EVENTS = 256, BACKLOG = 4096, DESCRIPTORS = 65536 };
+enum {
+    REQUEST_MAX = 64 * 1024,
+    ANSWER_MAX = 4096,
+    EVENTS = 256,
+    BACKLOG = 4096,
+    DESCRIPTORS = 65536,
+};
 
 struct server;
 
@@ -43,24 +52,31 @@ struct source {
 
 struct connection {
     struct source source;
-    size_t head_len, body_left;
-    const struct sp_load_answer *answer; /* of the request that came whole */
-    int64_t due_us;
-    struct connection *next, *prev; /* in the queue */
-    char head[HEAD_MAX];            /* of the request, NUL-terminated */
+    size_t len, whole; /* of the request: what came; all of it, 0: not known yet */
+    const struct sp_load_answer *answer; /* of the request whose head came */
+    int64_t due_us;                      /* 0: does not wait */
+    struct connection *next, *prev;      /* in the queue */
+    char request[REQUEST_MAX];           /* NUL-terminated */
+};
+
+/* Those that wait for the answer of one row: the first is due first. */
+struct queue {
+    struct connection *first, *last;
 };
 
 struct server {
     int epoll;
     struct source listener, timer, signals;
-    struct connection *first, *last; /* wait for their moment; the first is due first */
+    const struct sp_load_service *service;
+    struct queue queues[SP_LOAD_ROWS];
     struct connection *all[DESCRIPTORS];
-    int64_t delay_us, armed_us;
-    long long connections, requests, waiting, most_waiting, cut_off;
-    bool ended;
+    int64_t job_us, armed_us;
+    long long connections, open, most_open, requests, waiting, most_waiting, cut_off, made, ended;
+    bool stopped;
 };
 
-static const struct sp_load_answer no_such_path = {"", false, "{\"detail\":\"Not Found\"}"};
+static const struct sp_load_answer no_such_path = {.status = "404 Not Found",
+                                                   .body = {"{\"detail\":\"Not Found\"}", 22}};
 
 static void fail(const char *what)
 {
@@ -77,23 +93,37 @@ static void watch(const struct server *server, struct source *source, int fd,
         fail("load_server");
 }
 
-/* The queue */
+static void raise_to(long long value, long long *most)
+{
+    if (value > *most)
+        *most = value;
+}
+
+/* The queues */
+
+static struct queue *queue_of(struct server *server, const struct connection *c)
+{
+    return &server->queues[c->answer - server->service->answers];
+}
 
 static void enqueue(struct server *server, struct connection *c)
 {
-    c->due_us = sp_mono_us() + server->delay_us;
-    c->prev = server->last;
+    struct queue *queue = queue_of(server, c);
+
+    c->due_us = sp_mono_us() + server->job_us * c->answer->share / 1000;
+    c->prev = queue->last;
     c->next = NULL;
-    *(c->prev ? &c->prev->next : &server->first) = c;
-    server->last = c;
-    if (++server->waiting > server->most_waiting)
-        server->most_waiting = server->waiting;
+    *(c->prev ? &c->prev->next : &queue->first) = c;
+    queue->last = c;
+    raise_to(++server->waiting, &server->most_waiting);
 }
 
 static void dequeue(struct server *server, struct connection *c)
 {
-    *(c->prev ? &c->prev->next : &server->first) = c->next;
-    *(c->next ? &c->next->prev : &server->last) = c->prev;
+    struct queue *queue = queue_of(server, c);
+
+    *(c->prev ? &c->prev->next : &queue->first) = c->next;
+    *(c->next ? &c->next->prev : &queue->last) = c->prev;
     c->due_us = 0;
     server->waiting--;
 }
@@ -104,81 +134,90 @@ static void drop(struct server *server, struct connection *c)
 {
     if (c->due_us)
         dequeue(server, c);
-    server->cut_off += c->head_len > 0;
+    server->cut_off += c->len > 0;
+    server->open--;
     server->all[c->source.fd] = NULL;
     close(c->source.fd);
     free(c);
+}
+
+/* With its head; SP_E_INVALID: the request lacks what is to be repeated. */
+static enum sp_code write_answer(const struct server *server, const struct connection *c,
+                                 struct sp_buf *out)
+{
+    const struct sp_load_answer *a = c->answer;
+    char repeated[SP_LOAD_REPEATED] = "";
+
+    if (a->repeat && !a->repeat((struct sp_bytes){c->request, c->len}, server->requests, repeated))
+        return SP_E_INVALID;
+    const char *rest = a->rest ? a->rest : "";
+    size_t len = a->body.len + strlen(repeated) + strlen(rest);
+    enum sp_code rc = sp_buf_addf(out, "HTTP/1.1 %s\r\n", a->status ? a->status : "200 OK");
+    if (!rc && len > 0)
+        rc = sp_buf_addf(out, "Content-Type: %s\r\n", a->type ? a->type : "application/json");
+    if (!rc) {
+        rc = sp_buf_addf(out,
+                         a->chunked ? "Transfer-Encoding: chunked\r\n\r\n%zx\r\n"
+                                    : "Content-Length: %zu\r\n\r\n",
+                         len);
+    }
+    if (!rc && a->body.len > 0)
+        rc = sp_buf_add(out, a->body.data, a->body.len);
+    return rc ? rc : sp_buf_addf(out, "%s%s%s", repeated, rest, a->chunked ? "\r\n0\r\n\r\n" : "");
 }
 
 /* The socket's buffer is empty, since the client has read the answer before, and holds all of it.
  */
 static void answer(struct server *server, struct connection *c)
 {
-    char text[HEAD_MAX];
-    int len = snprintf(text, sizeof text,
-                       "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
-                       "\r\n%s",
-                       c->answer == &no_such_path ? "404 Not Found" : "200 OK",
-                       strlen(c->answer->body), c->answer->body);
-    if ((size_t)len >= sizeof text || send(c->source.fd, text, (size_t)len, MSG_NOSIGNAL) != len) {
+    sp_auto(sp_buf_clear) struct sp_buf text = SP_BUF_INIT(ANSWER_MAX);
+
+    if (write_answer(server, c, &text) ||
+        send(c->source.fd, text.data, text.len, MSG_NOSIGNAL) != (ssize_t)text.len) {
         drop(server, c);
         return;
     }
-    c->head_len = 0;
-    c->answer = NULL;
     server->requests++;
+    server->made += c->answer->sandboxes > 0;
+    server->ended += c->answer->sandboxes < 0;
+    c->len = c->whole = 0;
+    c->answer = NULL;
 }
 
-/* The head is whole: finds the answer and the length of the body; false: it is none of ours. */
-static bool read_head(struct connection *c)
+/* Its body begins at `body`. Finds the answer and the length of all; false: it is none of ours. */
+static bool read_head(const struct server *server, struct connection *c, size_t body)
 {
-    char method[16], path[256], request[sizeof method + sizeof path];
-    if (sscanf(c->head, "%15s %255s", method, path) != 2)
+    char method[16], path[512], request[sizeof method + sizeof path];
+    if (sscanf(c->request, "%15s %511s", method, path) != 2)
         return false;
     snprintf(request, sizeof request, "%s %s", method, path);
-    c->answer = sp_load_answer_find(request);
+    c->answer = sp_load_answer_find(server->service, request);
     if (!c->answer)
         c->answer = &no_such_path;
-    const char *length = strcasestr(c->head, "\r\nContent-Length:");
-    c->body_left = length ? strtoul(strchr(length, ':') + 1, NULL, 10) : 0;
-    return length || !strcasestr(c->head, "\r\nTransfer-Encoding:");
+    const char *length = strcasestr(c->request, "\r\nContent-Length:");
+    bool here = length && length < c->request + body;
+    c->whole = body + (here ? strtoul(strchr(length, ':') + 1, NULL, 10) : 0);
+    return here || !strcasestr(c->request, "\r\nTransfer-Encoding:");
 }
 
-/* Takes what belongs to the head and says how much that is; -1: no head that this can be. */
-static ssize_t take_head(struct connection *c, const char *data, size_t len)
-{
-    size_t had = c->head_len, room = sizeof c->head - 1 - had;
-    size_t taken = len < room ? len : room;
-    memcpy(c->head + had, data, taken);
-    c->head_len += taken;
-    c->head[c->head_len] = '\0';
-    const char *end = strstr(c->head, "\r\n\r\n");
-    if (!end)
-        return taken < len ? -1 : (ssize_t)taken;
-    if (!read_head(c))
-        return -1;
-    return end + 4 - (c->head + had);
-}
-
-/* Part of a request, at most to its end: a client that sends the next one before it has the answer
+/* n more bytes of the request are there. A client that sends the next one before it has the answer
  * is not served. */
-static bool take(struct server *server, struct connection *c, const char *data, size_t len)
+static bool take(struct server *server, struct connection *c, size_t n)
 {
-    size_t taken = 0;
-    if (!c->answer) {
-        ssize_t n = take_head(c, data, len);
-        if (n < 0)
-            return false;
-        taken = (size_t)n;
-        if (!c->answer)
+    c->len += n;
+    c->request[c->len] = '\0';
+    if (!c->whole) {
+        const char *end = strstr(c->request, "\r\n\r\n");
+        if (!end)
             return true;
+        if (!read_head(server, c, (size_t)(end + 4 - c->request)))
+            return false;
     }
-    if (c->due_us || len - taken > c->body_left)
+    if (c->due_us || c->len > c->whole)
         return false;
-    c->body_left -= len - taken;
-    if (c->body_left > 0)
+    if (c->len < c->whole)
         return true;
-    if (c->answer->delayed) {
+    if (c->answer->share > 0) {
         enqueue(server, c);
     } else {
         answer(server, c);
@@ -188,12 +227,11 @@ static bool take(struct server *server, struct connection *c, const char *data, 
 
 static void on_request(struct server *server, struct source *source)
 {
-    static char data[65536];
     struct connection *c = (struct connection *)source;
-    ssize_t n = read(source->fd, data, sizeof data);
+    ssize_t n = read(source->fd, c->request + c->len, sizeof c->request - 1 - c->len);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (n <= 0 || !take(server, c, data, (size_t)n))
+    if (n <= 0 || !take(server, c, (size_t)n)) /* 0, too, where there is no room */
         drop(server, c);
 }
 
@@ -208,6 +246,7 @@ static void on_connection(struct server *server, struct source *source)
     watch(server, &c->source, fd, on_request);
     server->all[fd] = c;
     server->connections++;
+    raise_to(++server->open, &server->most_open);
 }
 
 /* Time and the end */
@@ -221,24 +260,30 @@ static void on_timer(struct server *server, struct source *source)
 
 static void answer_what_is_due(struct server *server)
 {
-    int64_t now = sp_mono_us();
-    for (struct connection *c = server->first; c && c->due_us <= now; c = server->first) {
-        dequeue(server, c);
-        answer(server, c);
+    int64_t now = sp_mono_us(), next = INT64_MAX;
+    for (size_t i = 0; i < SP_LOAD_ROWS; i++) {
+        struct queue *queue = &server->queues[i];
+        while (queue->first && queue->first->due_us <= now) {
+            struct connection *c = queue->first;
+            dequeue(server, c);
+            answer(server, c);
+        }
+        if (queue->first && queue->first->due_us < next)
+            next = queue->first->due_us;
     }
-    if (!server->first || server->first->due_us == server->armed_us)
+    if (next == INT64_MAX || next == server->armed_us)
         return;
-    server->armed_us = server->first->due_us;
-    const struct itimerspec when = {.it_value = {.tv_sec = server->armed_us / 1000000,
-                                                 .tv_nsec = server->armed_us % 1000000 * 1000}};
+    server->armed_us = next;
+    const struct itimerspec when = {
+        .it_value = {.tv_sec = next / 1000000, .tv_nsec = next % 1000000 * 1000}};
     if (timerfd_settime(server->timer.fd, TFD_TIMER_ABSTIME, &when, NULL) != 0)
-        fail("timerfd_settime");
+        fail("load_server");
 }
 
 static void on_signal(struct server *server, struct source *source)
 {
     (void)source;
-    server->ended = true;
+    server->stopped = true;
 }
 
 static int listen_somewhere(void)
@@ -266,7 +311,7 @@ static int signal_fd(void)
 static void serve(struct server *server)
 {
     struct epoll_event events[EVENTS];
-    while (!server->ended) {
+    while (!server->stopped) {
         int n = epoll_wait(server->epoll, events, EVENTS, -1);
         for (int i = 0; i < n; i++) {
             struct source *source = events[i].data.ptr;
@@ -286,18 +331,19 @@ static void allow_many_descriptors(void)
 
 int main(int argc, char **argv)
 {
-    int64_t delay_ms = 200;
-    if (argc > 2 || (argc == 2 && !sp_parse_i64(argv[1], 0, 3600000, &delay_ms))) {
-        fprintf(stderr, "usage: load_server [DELAY_MS]\n");
+    static struct server server;
+    int64_t job_ms = 0;
+    server.service = argc == 3 ? sp_load_service_find(argv[1]) : NULL;
+    if (!server.service || !sp_parse_i64(argv[2], 0, 3600000, &job_ms)) {
+        fprintf(stderr, "usage: load_server SERVICE JOB_MS\n");
         return 2;
     }
     /* A parent that is gone already does not read the line "ready", which ends this, too. */
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     setvbuf(stdout, NULL, _IOLBF, 0);
     allow_many_descriptors();
-    static struct server server;
     server.epoll = epoll_create1(EPOLL_CLOEXEC);
-    server.delay_us = delay_ms * 1000;
+    server.job_us = job_ms * 1000;
     watch(&server, &server.signals, signal_fd(), on_signal);
     watch(&server, &server.timer, timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
           on_timer);
@@ -309,8 +355,9 @@ int main(int argc, char **argv)
             drop(&server, server.all[fd]);
     }
 
-    printf("{\"connections\": %lld, \"requests\": %lld, \"most_waiting\": %lld, \"cut_off\": "
-           "%lld}\n",
-           server.connections, server.requests, server.most_waiting, server.cut_off);
+    printf("{\"connections\": %lld, \"most_connections\": %lld, \"requests\": %lld, "
+           "\"most_waiting\": %lld, \"cut_off\": %lld, \"made\": %lld, \"ended\": %lld}\n",
+           server.connections, server.most_open, server.requests, server.most_waiting,
+           server.cut_off, server.made, server.ended);
     return 0;
 }

@@ -9,13 +9,13 @@
 
 #define LIMIT_MS 60000
 
-void sp_member_property(struct sp_member *m, const char *key, const char *value)
+void sp_member_property(struct sp_group_member *m, const char *key, const char *value)
 {
     cr_assert(m->n_properties < SP_MEMBER_PROPERTIES);
     m->properties[m->n_properties++] = (struct sp_queue_property){key, value};
 }
 
-void sp_member_open(struct sp_member *m, struct sp_stage *s)
+void sp_member_open(struct sp_group_member *m, struct sp_stage *s)
 {
     static char group[96], *requests[1];
     struct sp_queue_property properties[SP_MEMBER_PROPERTIES + 4] = {
@@ -42,7 +42,7 @@ void sp_member_open(struct sp_member *m, struct sp_stage *s)
     cr_assert(sp_queue_open(&options, &m->q, &err) == SP_OK, "%s", err.msg);
 }
 
-static void keep(struct sp_member *m, struct sp_record *record)
+static void keep(struct sp_group_member *m, struct sp_record *record)
 {
     m->out = realloc(m->out, (m->n_out + 1) * sizeof(*m->out));
     cr_assert(m->out != NULL);
@@ -51,7 +51,7 @@ static void keep(struct sp_member *m, struct sp_record *record)
 }
 
 /* False: nothing happened. */
-static bool step(struct sp_member *m, int64_t ms)
+static bool step(struct sp_group_member *m, int64_t ms)
 {
     struct sp_record *record = NULL;
     void *ticket = NULL;
@@ -77,7 +77,7 @@ static bool step(struct sp_member *m, int64_t ms)
     return false;
 }
 
-void sp_members_serve(struct sp_member *members, size_t n, int64_t ms)
+void sp_members_serve(struct sp_group_member *members, size_t n, int64_t ms)
 {
     int64_t until = sp_deadline_in(ms);
     do {
@@ -88,7 +88,7 @@ void sp_members_serve(struct sp_member *members, size_t n, int64_t ms)
     } while (sp_deadline_left(until) > 0);
 }
 
-void sp_members_until(struct sp_member *members, size_t n, bool (*condition)(void *arg), void *arg,
+void sp_members_until(struct sp_group_member *members, size_t n, bool (*condition)(void *arg), void *arg,
                       const char *what)
 {
     int64_t until = sp_deadline_in(LIMIT_MS);
@@ -98,14 +98,14 @@ void sp_members_until(struct sp_member *members, size_t n, bool (*condition)(voi
     }
 }
 
-void sp_member_complete(struct sp_member *m, size_t i, struct sp_ticket_seen *ticket)
+void sp_member_complete(struct sp_group_member *m, size_t i, struct sp_ticket_seen *ticket)
 {
     cr_assert(i < m->n_out);
     sp_queue_complete(m->q, m->out[i], ticket);
     m->out[i] = m->out[--m->n_out];
 }
 
-size_t sp_member_ours(const struct sp_member *m)
+size_t sp_member_ours(const struct sp_group_member *m)
 {
     size_t ours = 0;
     for (size_t i = 0; i < m->n_out; i++)
@@ -113,7 +113,7 @@ size_t sp_member_ours(const struct sp_member *m)
     return ours;
 }
 
-void sp_member_close(struct sp_member *m)
+void sp_member_close(struct sp_group_member *m)
 {
     if (!m->q)
         return;
@@ -129,7 +129,7 @@ void sp_member_close(struct sp_member *m)
     m->n_out = 0;
 }
 
-size_t sp_member_partitions(struct sp_member *m)
+size_t sp_member_partitions(struct sp_group_member *m)
 {
     struct sp_queue_status status;
     sp_queue_status(m->q, &status);

@@ -16,7 +16,7 @@ struct sp_ticket_seen {
     int committed, forgotten;
 };
 
-struct sp_member {
+struct sp_group_member {
     struct sp_queue *q; /* NULL: not there */
     struct sp_topics topics;
     struct sp_limits limits;
@@ -28,18 +28,18 @@ struct sp_member {
 };
 
 /* Opens a queue with the properties that are there already; the group's are added. */
-void sp_member_open(struct sp_member *m, struct sp_stage *s);
-void sp_member_property(struct sp_member *m, const char *key, const char *value);
+void sp_member_open(struct sp_group_member *m, struct sp_stage *s);
+void sp_member_property(struct sp_group_member *m, const char *key, const char *value);
 /* Serves all members that are open for about that long. */
-void sp_members_serve(struct sp_member *members, size_t n, int64_t ms);
+void sp_members_serve(struct sp_group_member *members, size_t n, int64_t ms);
 /* Serves until condition(arg); fails after 60 s with `what`. */
-void sp_members_until(struct sp_member *members, size_t n, bool (*condition)(void *arg), void *arg,
+void sp_members_until(struct sp_group_member *members, size_t n, bool (*condition)(void *arg), void *arg,
                       const char *what);
 /* Completes out[i]; the ticket may be NULL. */
-void sp_member_complete(struct sp_member *m, size_t i, struct sp_ticket_seen *ticket);
+void sp_member_complete(struct sp_group_member *m, size_t i, struct sp_ticket_seen *ticket);
 /* How many of its records belong to partitions that it is to keep. */
-size_t sp_member_ours(const struct sp_member *m);
+size_t sp_member_ours(const struct sp_group_member *m);
 /* Leaves the group; what is out is freed, what tickets come is noted. */
-void sp_member_close(struct sp_member *m);
+void sp_member_close(struct sp_group_member *m);
 /* Partitions that it has. */
-size_t sp_member_partitions(struct sp_member *m);
+size_t sp_member_partitions(struct sp_group_member *m);

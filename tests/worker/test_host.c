@@ -1,99 +1,285 @@
 #include "worker/host.h"
 
-#include <stdio.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "base/text.h"
 #include "tests/support.h"
+#include "tests/support/until.h"
 #include "tests/worker/fixture.h"
 
+enum { LIFE_MS = 1000, SETTLE_MS = 1500, LONG_MS = 60000, PATIENCE_MS = 60000 };
+
 static struct redis_rig rig;
-static struct sp_lease_store leases;
+static struct sp_leases *leases;
 static struct sp_host host;
+
+static void open_leases(const struct sp_lease_times *times)
+{
+    cr_assert(not(sp_leases_new(rig.link, "sp", times, &leases, NULL)));
+    host = sp_host_make(leases, "w1", &rig.config->limits);
+}
 
 static void setup(void)
 {
+    (void)signal(SIGPIPE, SIG_IGN); /* as the worker does */
     redis_rig_open(&rig);
-    leases = (struct sp_lease_store){.prefix = "sp", .link = rig.link};
-    host = sp_host_make(&leases, "w1", &rig.config->limits);
+    open_leases(&(struct sp_lease_times){.life_ms = LIFE_MS});
 }
 
 static void teardown(void)
 {
+    sp_leases_free(leases);
     redis_rig_close(&rig);
 }
 
 TestSuite(host, .init = setup, .fini = teardown);
 
-static json_t *listed(void)
+static void put(const char *id, int64_t ttl_ms)
 {
-    json_t *list = NULL;
     struct sp_error err = {0};
-    cr_assert(not(host.lease_list(host.ctx, "e2b", &list, &err)), "%s", err.msg);
-    return list;
+    cr_assert(not(host.lease_put(host.ctx, "e2b", id, "{\"a\":1}", ttl_ms, &err)), "%s", err.msg);
 }
 
-static void expire(const char *id)
+static void keep(void)
+{
+    struct sp_error err = {0};
+    cr_assert(not(sp_leases_keep(leases, &err)), "%s", err.msg);
+}
+
+/* What is listed of a provider: the text of a JSON array. */
+static char *listed(const char *provider)
+{
+    json_auto_t *list = NULL;
+    struct sp_error err = {0};
+    cr_assert(not(host.lease_list(host.ctx, provider, &list, &err)), "%s", err.msg);
+    return json_dumps(list, JSON_COMPACT);
+}
+
+static bool is_listed(const char *id)
+{
+    sp_auto(sp_free_str) char *list = listed("e2b");
+    return strstr(list, id) != NULL;
+}
+
+static int64_t asked(const char *fmt, const char *id)
 {
     sp_auto(freeReplyObject) redisReply *reply = NULL;
-    cr_assert(not(sp_redis_command(rig.redis, &reply, NULL, "DEL sp:lease:e2b:%s", id)));
+    cr_assert(not(sp_redis_command(rig.redis, &reply, NULL, fmt, id)));
+    return reply->type == REDIS_REPLY_STRING ? atoll(reply->str) : reply->integer;
 }
 
-Test(host, a_lease_is_listed_until_it_is_dropped)
+static void tell(const char *command)
 {
-    cr_assert(not(host.lease_put(host.ctx, "e2b", "box-1", "{\"a\":1}", 60000, NULL)));
+    sp_auto(freeReplyObject) redisReply *reply = NULL;
+    cr_assert(not(sp_redis_command(rig.redis, &reply, NULL, command)));
+}
 
-    json_auto_t *before = listed();
+/* Milliseconds, by Redis's clock. */
+static int64_t life_left(const char *id)
+{
+    sp_auto(freeReplyObject) redisReply *now = NULL;
+    cr_assert(not(sp_redis_command(rig.redis, &now, NULL, "TIME")));
+    return asked("ZSCORE sp:lease:e2b:until %s", id) -
+           (atoll(now->element[0]->str) * 1000 + atoll(now->element[1]->str) / 1000);
+}
+
+Test(host, a_lease_is_listed_once_it_has_run_out)
+{
+    put("box-1", LONG_MS);
+    put("box-2", 0);
+
+    sp_auto(sp_free_str) char *list = listed("e2b");
+
+    cr_expect(eq(str, list, "[{\"id\":\"box-2\",\"data\":\"{\\\"a\\\":1}\"}]"));
+}
+
+Test(host, a_dropped_lease_is_not_listed)
+{
+    put("box-1", 0);
+
     cr_assert(not(host.lease_drop(host.ctx, "e2b", "box-1", NULL)));
-    json_auto_t *after = listed();
 
-    json_t *lease = json_array_get(before, 0);
-    cr_assert(eq(sz, json_array_size(before), 1));
-    cr_expect(eq(str, (char *)json_string_value(json_object_get(lease, "id")), "box-1"));
-    cr_expect(eq(str, (char *)json_string_value(json_object_get(lease, "data")), "{\"a\":1}"));
-    cr_expect(eq(int, json_is_false(json_object_get(lease, "expired")), 1));
-    cr_expect(eq(sz, json_array_size(after), 0));
+    cr_expect(not(is_listed("box-1")));
+    cr_expect(zero(i64, asked("EXISTS sp:lease:e2b", NULL)));
+    cr_expect(zero(i64, asked("EXISTS sp:lease:e2b:until", NULL)));
 }
 
-Test(host, a_lease_that_nobody_renewed_is_listed_as_expired)
+Test(host, the_lease_of_a_worker_that_does_not_keep_it_runs_out_soon)
 {
-    cr_assert(not(host.lease_put(host.ctx, "e2b", "box-1", "{}", 60000, NULL)));
-    expire("box-1");
+    put("box-1", LONG_MS);
+    cr_expect(not(is_listed("box-1")));
 
-    json_auto_t *list = listed();
-
-    cr_expect(eq(int, json_is_true(json_object_get(json_array_get(list, 0), "expired")), 1));
+    cr_expect(SP_UNTIL(PATIENCE_MS, is_listed("box-1")));
 }
 
-Test(host, renewing_gives_a_lease_its_time_anew)
+Test(host, a_kept_lease_begins_its_life_anew)
 {
-    sp_auto(freeReplyObject) redisReply *ttl = NULL;
-    cr_assert(not(host.lease_put(host.ctx, "e2b", "box-1", "{}", 1000, NULL)));
+    put("box-1", LONG_MS);
+    tell("ZADD sp:lease:e2b:until 5 box-1");
 
-    cr_assert(not(host.lease_renew(host.ctx, "e2b", "box-1", 60000, NULL)));
+    keep();
 
-    cr_assert(not(sp_redis_command(rig.redis, &ttl, NULL, "PTTL sp:lease:e2b:box-1")));
-    cr_expect(ttl->integer > 50000);
+    cr_expect(lt(i64, 0, life_left("box-1")));
+    cr_expect(life_left("box-1") <= LIFE_MS);
 }
 
-Test(host, an_expired_lease_cannot_be_renewed)
+Test(host, a_lease_is_kept_for_its_own_time_only)
+{
+    put("box-1", 1);
+    cr_assert(SP_UNTIL(PATIENCE_MS, is_listed("box-1")));
+
+    keep();
+
+    cr_expect(is_listed("box-1"));
+}
+
+Test(host, a_dropped_lease_is_not_kept)
+{
+    put("box-1", LONG_MS);
+    cr_assert(not(host.lease_drop(host.ctx, "e2b", "box-1", NULL)));
+
+    keep();
+
+    cr_expect(zero(i64, asked("EXISTS sp:lease:e2b", NULL)));
+}
+
+Test(host, putting_it_again_replaces_what_it_says)
+{
+    put("box-1", LONG_MS);
+    cr_assert(not(host.lease_put(host.ctx, "e2b", "box-1", "new", 0, NULL)));
+
+    sp_auto(sp_free_str) char *list = listed("e2b");
+
+    cr_expect(eq(str, list, "[{\"id\":\"box-1\",\"data\":\"new\"}]"));
+}
+
+Test(host, renewing_sets_the_time)
+{
+    put("box-1", 0);
+
+    cr_assert(not(host.lease_renew(host.ctx, "e2b", "box-1", LONG_MS, NULL)));
+    cr_expect(not(is_listed("box-1")));
+    cr_assert(not(host.lease_renew(host.ctx, "e2b", "box-1", 0, NULL)));
+    keep();
+
+    cr_expect(is_listed("box-1"), "it was let go");
+}
+
+Test(host, somebody_elses_lease_can_be_renewed)
 {
     struct sp_error err = {0};
-    cr_assert(not(host.lease_put(host.ctx, "e2b", "box-1", "{}", 60000, NULL)));
-    expire("box-1");
+    put("box-1", 0);
+    sp_leases_free(leases);
+    open_leases(&(struct sp_lease_times){.life_ms = LIFE_MS});
 
-    enum sp_code rc = host.lease_renew(host.ctx, "e2b", "box-1", 60000, &err);
+    cr_expect(not(host.lease_renew(host.ctx, "e2b", "box-1", LONG_MS, &err)), "%s", err.msg);
+
+    cr_expect(not(is_listed("box-1")));
+}
+
+Test(host, a_lease_that_is_not_there_cannot_be_renewed)
+{
+    struct sp_error err = {0};
+
+    enum sp_code rc = host.lease_renew(host.ctx, "e2b", "box-1", LONG_MS, &err);
 
     cr_expect(eq(int, rc, SP_E_INVALID));
-    cr_expect(eq(str, err.msg, "lease box-1 has expired"));
+    cr_expect(eq(str, err.msg, "there is no lease box-1"));
+    cr_expect(zero(i64, asked("EXISTS sp:lease:e2b:until", NULL)));
 }
 
 Test(host, providers_do_not_see_each_others_leases)
 {
-    json_t *list = NULL;
-    cr_assert(not(host.lease_put(host.ctx, "e2b", "box-1", "{}", 60000, NULL)));
+    put("box-1", 0);
 
-    cr_assert(not(host.lease_list(host.ctx, "ssh", &list, NULL)));
+    sp_auto(sp_free_str) char *list = listed("ssh");
 
-    cr_expect(eq(sz, json_array_size(list), 0));
-    json_decref(list);
+    cr_expect(eq(str, list, "[]"));
+    cr_expect(sp_leases_have_expired(leases, "e2b"));
+    cr_expect(not(sp_leases_have_expired(leases, "ssh")));
+}
+
+Test(host, what_ran_out_a_day_ago_is_forgotten)
+{
+    put("box-1", 0);
+    put("box-2", 0);
+    tell("ZADD sp:lease:e2b:until 5 box-1");
+
+    sp_auto(sp_free_str) char *list = listed("e2b");
+
+    cr_expect(strstr(list, "box-1") == NULL);
+    cr_expect(strstr(list, "box-2") != NULL);
+    cr_expect(eq(i64, asked("HLEN sp:lease:e2b", NULL), 1));
+}
+
+/* ---- Redis away ---- */
+
+static bool can_keep(void)
+{
+    return sp_leases_keep(leases, NULL) == SP_OK;
+}
+
+Test(host, what_could_not_be_written_is_written_when_redis_is_back)
+{
+    struct sp_error err = {0};
+    sp_redis_server_kill(&rig.server);
+
+    enum sp_code rc = host.lease_put(host.ctx, "e2b", "box-1", "{}", LONG_MS, &err);
+    cr_expect(eq(int, rc, SP_E_UNAVAILABLE));
+    cr_expect(not(can_keep()));
+    cr_assert(sp_redis_server_start(&rig.server, NULL));
+
+    cr_assert(SP_UNTIL(PATIENCE_MS, can_keep()));
+    sp_redis_disconnect(rig.redis);
+    cr_expect(eq(i64, asked("HEXISTS sp:lease:e2b %s", "box-1"), 1));
+    cr_expect(lt(i64, 0, life_left("box-1")));
+}
+
+Test(host, what_redis_lost_is_written_again)
+{
+    put("box-1", LONG_MS);
+    put("box-2", LONG_MS);
+    cr_assert(not(host.lease_drop(host.ctx, "e2b", "box-2", NULL)));
+    tell("FLUSHALL");
+
+    keep();
+
+    cr_expect(eq(i64, asked("HEXISTS sp:lease:e2b %s", "box-1"), 1));
+    cr_expect(eq(i64, asked("HLEN sp:lease:e2b", NULL), 1));
+}
+
+static void open_anew(int64_t settle_ms)
+{
+    const struct sp_lease_times times = {.life_ms = LIFE_MS, .settle_ms = settle_ms};
+    sp_leases_free(leases);
+    open_leases(&times);
+}
+
+Test(host, at_the_start_nothing_is_listed_for_a_while)
+{
+    open_anew(LONG_MS);
+    put("box-1", 0);
+
+    cr_expect(not(is_listed("box-1")));
+    cr_expect(not(sp_leases_have_expired(leases, "e2b")));
+}
+
+/* Their holders may live, and had no time to keep them. */
+Test(host, after_an_outage_nothing_is_listed_for_a_while)
+{
+    open_anew(SETTLE_MS);
+    put("box-1", 0);
+    cr_assert(SP_UNTIL(PATIENCE_MS, is_listed("box-1")));
+    sp_redis_server_kill(&rig.server);
+    cr_assert(not(can_keep()));
+    int64_t seen_away = sp_mono_ms();
+    cr_assert(sp_redis_server_start(&rig.server, NULL));
+    cr_assert(SP_UNTIL(PATIENCE_MS, can_keep()));
+    put("box-2", 0);
+
+    cr_expect(SP_UNTIL(PATIENCE_MS, is_listed("box-2")));
+    cr_expect(SETTLE_MS - 10 <= sp_mono_ms() - seen_away);
 }

@@ -223,7 +223,7 @@ export class ControlPlane {
   // A create repeated under its Idempotency-Key gives the same sandbox.
   repeated(req, body) {
     const key = req.headers["idempotency-key"];
-    if (key === undefined) return undefined;
+    if (key === undefined || !this.config.idempotency) return undefined;
     if (!/^[a-z0-9-]{1,255}$/.test(key)) throw new Refusal(400, "invalid Idempotency-Key", true);
     const earlier = this.sandboxes.byIdempotencyKey.get(key);
     if (earlier && earlier.body !== JSON.stringify(body))

@@ -31,11 +31,13 @@ const DEFAULTS = {
   max_sandboxes: 10_000, // concurrent ones; beyond: 429
   create_v1: 201, // another status: the endpoint answers that, as if it were withdrawn or not yet there
   create_v2: 201,
+  idempotency: 1, // 0: an Idempotency-Key means nothing
 };
 const ENVD_PORT = 49983;
 const INTERPRETER_PORT = 49999;
 const RESERVED = ["/init", "/freeze", "/upgrade"];
 const BROWSERS = /mozilla|chrome|safari|firefox|edge|opera|msie/i;
+const GIVE_UP_MS = 20; // until the end of a connection is read behind its last call
 
 const config = { ...DEFAULTS };
 const base = mkdtempSync(path.join(tmpdir(), "sandpiper-e2b-"));
@@ -79,10 +81,15 @@ function isHealth(req, url) {
   return req.method === "GET" && url.pathname === "/health";
 }
 
+// A call that its client gave up may be read only after the end of its sandbox.
+function isGivenUp(req) {
+  return req.socket.destroyed || req.socket.readableEnded;
+}
+
 // True once the proxy has answered by itself.
 function refusedByProxy(req, res, url, { id, port }, sandbox) {
   if (!sandbox || sandbox.state !== "running") {
-    if (sandbox?.state === "killed" && !isHealth(req, url))
+    if (sandbox?.state === "killed" && !isHealth(req, url) && !isGivenUp(req))
       violation(req, "call on a sandbox that the client has killed");
     proxyError(req, res, 502, id, "The sandbox was not found");
   } else if (port === ENVD_PORT && RESERVED.includes(url.pathname)) {
@@ -118,6 +125,7 @@ async function serve(route, req, res, url) {
     return sendText(res, 400, route.wrong);
   }
   if (!route.target) return control.answer(route, req, res);
+  if (route.sandbox?.state === "killed") await delay(GIVE_UP_MS);
   if (refusedByProxy(req, res, url, route.target, route.sandbox)) return undefined;
   route.sandbox.open.add(res);
   res.once("close", () => route.sandbox.open.delete(res));

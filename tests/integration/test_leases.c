@@ -1,0 +1,380 @@
+/*
+ * No sandbox outlives its worker for long, however that one ends: leases through Redis, with
+ * workers as processes, jobs through Kafka, and both services that sandboxes are paid for at.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "tests/support.h"
+#include "tests/support/aliyun_stage.h"
+#include "tests/support/e2b_stage.h"
+#include "tests/support/redis_server.h"
+#include "tests/support/stage.h"
+
+enum {
+    RUNNING = 4, /* worker.concurrency */
+    POOL = 2,
+    LIMIT_MS = 120000,
+    SWEPT_MS = 120000, /* the lease's life, a round of the other worker, and a busy machine */
+    JOBS = 500,
+    JOBS_MS = 600000,
+};
+
+#define LONG_S "75" /* seconds: a lease's life, and some rounds of the workers */
+
+static struct aliyun_stage aliyun;
+static struct e2b_stage e2b;
+static struct sp_stage *s;
+
+/* ---- the services ---- */
+
+static void start_aliyun(void)
+{
+    aliyun_stage_start(&aliyun, NULL, "");
+}
+
+static json_t *settings_of_aliyun(const char *more)
+{
+    return aliyun_stage_settings(&aliyun, more);
+}
+
+static int alive_at_aliyun(void)
+{
+    return aliyun_stage_alive(&aliyun);
+}
+
+static int begun_at_aliyun(void)
+{
+    return aliyun_stage_count(&aliyun, "executions");
+}
+
+static void spoil_aliyun(void)
+{
+    aliyun_stage_do(&aliyun,
+                    "{\"faults\":["
+                    "{\"on\":\"*\",\"times\":0,\"chance\":0.02,\"cut\":\"unanswered\"},"
+                    "{\"on\":\"*\",\"times\":0,\"chance\":0.02,\"error\":{\"status\":502,"
+                    "\"shape\":\"html\"}},"
+                    "{\"on\":\"create\",\"times\":0,\"chance\":0.05,\"cut\":\"unanswered\","
+                    "\"work\":true},"
+                    "{\"on\":\"execute\",\"times\":0,\"chance\":0.05,\"die\":true},"
+                    "{\"on\":\"delete\",\"times\":0,\"chance\":0.3,\"error\":{\"status\":500}}]}");
+}
+
+static void mend_aliyun(void)
+{
+    aliyun_stage_do(&aliyun, "{\"faults\":[]}");
+}
+
+static void stop_aliyun(void)
+{
+    aliyun_stage_stop(&aliyun);
+}
+
+static void start_e2b(void)
+{
+    e2b_stage_start(&e2b, "");
+}
+
+static json_t *settings_of_e2b(const char *more)
+{
+    return e2b_stage_settings(&e2b, more);
+}
+
+static int alive_at_e2b(void)
+{
+    return e2b_stage_alive(&e2b);
+}
+
+static int begun_at_e2b(void)
+{
+    return e2b_stage_count(&e2b, "processes_started");
+}
+
+static void spoil_e2b(void)
+{
+    static const char *const faults[] = {
+        "{\"on\":\"*\",\"times\":0,\"chance\":0.02,\"reset\":true}",
+        "{\"on\":\"*\",\"times\":0,\"chance\":0.02,\"answer\":{\"status\":502,\"body\":\"\"}}",
+        "{\"on\":\"create\",\"times\":0,\"chance\":0.05,\"work\":true,\"answer\":{\"status\":504,"
+        "\"body\":\"\"}}",
+        "{\"on\":\"process.Start\",\"times\":0,\"chance\":0.05,\"die_at\":\"data\"}",
+        "{\"on\":\"delete\",\"times\":0,\"chance\":0.3,\"answer\":{\"status\":500,\"body\":\"\"}}",
+    };
+
+    for (size_t i = 0; i < SP_COUNT(faults); i++)
+        e2b_stage_fault(&e2b, faults[i]);
+}
+
+static void mend_e2b(void)
+{
+    json_decref(e2b_stage_tell(&e2b, "DELETE", "faults", NULL));
+}
+
+static void stop_e2b(void)
+{
+    e2b_stage_stop(&e2b);
+}
+
+static const struct service {
+    const char *provider;
+    void (*start)(void);
+    json_t *(*settings)(const char *more);
+    int (*alive)(void);  /* sandboxes */
+    int (*begun)(void);  /* programs, so far */
+    void (*spoil)(void); /* it fails at random from now on */
+    void (*mend)(void);
+    void (*stop)(void); /* asserts that no sandbox lives */
+} services[] = {
+    {"aliyun_codeinterpreter", start_aliyun, settings_of_aliyun, alive_at_aliyun, begun_at_aliyun,
+     spoil_aliyun, mend_aliyun, stop_aliyun},
+    {"e2b", start_e2b, settings_of_e2b, alive_at_e2b, begun_at_e2b, spoil_e2b, mend_e2b, stop_e2b},
+};
+
+/* ---- workers and jobs ---- */
+
+static void open_stage(void)
+{
+    s = sp_stage_new(4);
+}
+
+static void close_stage(void)
+{
+    sp_stage_free(s);
+}
+
+TestSuite(leases, .init = open_stage, .fini = close_stage, .timeout = 900);
+
+static void use(const struct service *service)
+{
+    char more[32];
+    snprintf(more, sizeof more, "\"pool_size\":%d", POOL);
+    json_auto_t *settings = service->settings(more);
+    sp_auto(sp_free_str) char *text = json_dumps(settings, 0);
+    sp_stage_settings(s, service->provider, text);
+}
+
+static int start_worker(void)
+{
+    return sp_stage_worker(
+        s, (const char *const[]){"worker.concurrency=4", "worker.drain=100ms", NULL});
+}
+
+static void submit(int first, int n, const char *seconds)
+{
+    for (int i = first; i < first + n; i++) {
+        char id[16], code[96];
+        snprintf(id, sizeof id, "j%d", i);
+        snprintf(code, sizeof code, "import time\ntime.sleep(%s)\nprint(%d)", seconds, i);
+        sp_stage_submit(s, id, "python", code, "");
+    }
+    sp_stage_flush(s);
+}
+
+static void expect_answers(int first, int n)
+{
+    for (int i = first; i < first + n; i++) {
+        char id[16], out[32];
+        snprintf(id, sizeof id, "j%d", i);
+        snprintf(out, sizeof out, "\"%d\\n\"", i);
+        const struct sp_stage_case answer = {.id = id,
+                                             .expected = {{"status", "\"ok\""}, {"stdout", out}}};
+        sp_stage_expect(s, &answer, LIMIT_MS);
+    }
+}
+
+/* What a condition looks at. */
+struct count {
+    const struct service *service;
+    int n;
+};
+
+static bool are_left(void *arg)
+{
+    const struct count *count = arg;
+    return count->service->alive() <= count->n;
+}
+
+/* How many sandboxes a worker's sweeps have ended, by its log. */
+static int swept_by(int worker)
+{
+    char line[4096];
+    int n = 0;
+    FILE *log = fopen(s->workers[worker].log, "r");
+    cr_assert(log != NULL);
+    while (fgets(line, sizeof line, log)) {
+        const char *ended = strstr(line, "\"event\":\"swept\"") ? strstr(line, "\"ended\":") : NULL;
+        n += ended ? atoi(ended + strlen("\"ended\":")) : 0;
+    }
+    fclose(log);
+    return n;
+}
+
+/* ---- the tests ---- */
+
+static bool all_run(void *arg)
+{
+    const struct service *service = arg;
+    return service->begun() == RUNNING && service->alive() == RUNNING + POOL;
+}
+
+/* The programs take so long that they do not end before all have begun, on a busy machine too. */
+static void start_running(const struct service *service, const char *seconds)
+{
+    submit(0, RUNNING, seconds);
+    sp_stage_until(all_run, (void *)(uintptr_t)service, LIMIT_MS, "four run and two wait");
+}
+
+SP_TABLE_TEST(leases, a_killed_workers_sandboxes_are_swept_and_its_jobs_run_again, services,
+              service)
+{
+    struct count pool = {service, POOL};
+    service->start();
+    use(service);
+    int first = start_worker();
+    start_running(service, "25");
+
+    sp_stage_worker_end(s, first, SIGKILL);
+    int second = start_worker();
+    expect_answers(0, RUNNING);
+    sp_stage_until(are_left, &pool, SWEPT_MS, "the killed worker's sandboxes are ended");
+
+    cr_expect(RUNNING + POOL <= swept_by(second), "%d", swept_by(second));
+    sp_stage_worker_end(s, second, SIGTERM);
+    cr_expect(zero(int, service->alive()));
+    service->stop();
+}
+
+Test(leases, a_run_that_outlasts_the_life_of_a_lease_is_not_taken_for_a_dead_workers)
+{
+    const struct service *service = &services[1];
+    service->start();
+    json_auto_t *settings = service->settings("\"timeout\":100");
+    sp_auto(sp_free_str) char *text = json_dumps(settings, 0);
+    sp_stage_settings(s, service->provider, text);
+    int workers[] = {start_worker(), start_worker()};
+    static const struct sp_stage_case answer = {
+        .id = "long", .expected = {{"status", "\"ok\""}, {"attempt", "1"}}};
+
+    sp_stage_submit(s, "long", "python", "import time\ntime.sleep(" LONG_S ")", "\"timeout\":100");
+    sp_stage_flush(s);
+    sp_stage_expect(s, &answer, 2 * LIMIT_MS);
+
+    for (size_t i = 0; i < SP_COUNT(workers); i++) {
+        cr_expect(zero(int, swept_by(workers[i])));
+        sp_stage_worker_end(s, workers[i], SIGTERM);
+    }
+    service->stop();
+}
+
+SP_TABLE_TEST(leases, a_worker_that_is_stopped_leaves_nothing_alive, services, service)
+{
+    service->start();
+    use(service);
+    int worker = start_worker();
+    start_running(service, "25");
+
+    int status = sp_stage_worker_end(s, worker, SIGTERM);
+
+    cr_expect(zero(int, status));
+    cr_expect(zero(int, service->alive()));
+    sp_auto(sp_free_str) char *left =
+        sp_stage_redis(s, "HLEN %s:lease:%s", s->prefix, service->provider);
+    cr_expect(eq(str, left, "0"));
+    service->stop();
+}
+
+Test(leases, settings_that_change_while_jobs_run_leave_nothing_at_the_old_service)
+{
+    const struct service *old = &services[0], *new = &services[1];
+    struct count none = {old, 0};
+    old->start();
+    new->start();
+    use(old);
+    int worker = start_worker();
+    start_running(old, "20");
+
+    use(new);
+    submit(RUNNING, RUNNING, "0");
+    expect_answers(0, 2 * RUNNING);
+    sp_stage_until(are_left, &none, LIMIT_MS, "the old provider is closed");
+
+    cr_expect(
+        sp_stage_answer_is(sp_stage_reply(s, "j0", 0), "provider", "\"aliyun_codeinterpreter\""));
+    sp_stage_worker_end(s, worker, SIGTERM);
+    old->stop();
+    new->stop();
+}
+
+static bool is_ready(void *worker)
+{
+    sp_auto(sp_free_str) char *body = NULL;
+    return sp_stage_http(s, *(const int *)worker, "/readyz", &body) == 200;
+}
+
+static bool has_lease(void *arg)
+{
+    const struct service *service = arg;
+    sp_auto(sp_free_str) char *n =
+        sp_stage_redis(s, "HLEN %s:lease:%s", s->prefix, service->provider);
+    return strcmp(n, "0") != 0;
+}
+
+Test(leases, sandboxes_of_an_outage_of_redis_have_leases_behind_it)
+{
+    const struct service *service = &services[1];
+    struct count pool = {service, POOL};
+    service->start();
+    struct sp_redis_server redis = sp_stage_own_redis(s, NULL);
+    use(service);
+    int first = start_worker();
+    sp_stage_until(is_ready, &first, LIMIT_MS, "it has its settings");
+    sp_redis_server_kill(&redis);
+    start_running(service, "25");
+
+    cr_assert(sp_redis_server_start(&redis, NULL)); /* it has lost all */
+    use(service);
+    sp_stage_until(has_lease, (void *)(uintptr_t)service, LIMIT_MS, "the leases are written");
+    sp_stage_worker_end(s, first, SIGKILL);
+    int second = start_worker();
+    expect_answers(0, RUNNING);
+    sp_stage_until(are_left, &pool, SWEPT_MS, "the killed worker's sandboxes are ended");
+
+    cr_expect(lt(int, 0, swept_by(second)));
+    sp_stage_worker_end(s, second, SIGTERM);
+    service->stop();
+    sp_redis_server_stop(&redis);
+}
+
+/* 500 jobs on a service that fails at random; one worker is killed, one is stopped with its runs
+ * cancelled, and one does the rest. */
+SP_TABLE_TEST(leases, whatever_happens_every_job_is_answered_and_no_sandbox_lives_on, services,
+              service)
+{
+    service->start();
+    use(service);
+    service->spoil();
+    int killed = start_worker(), stopped = start_worker();
+    submit(0, JOBS, "0.05");
+
+    cr_assert(sp_stage_wait(s, JOBS / 5, JOBS_MS));
+    sp_stage_worker_end(s, killed, SIGKILL);
+    int last = start_worker();
+    cr_assert(sp_stage_wait(s, JOBS / 2, JOBS_MS));
+    sp_stage_worker_end(s, stopped, SIGTERM);
+    for (int i = 0; i < JOBS; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "j%d", i);
+        sp_stage_reply(s, id, JOBS_MS);
+    }
+    service->mend();
+    struct count pool = {service, POOL};
+    sp_stage_until(are_left, &pool, SWEPT_MS, "what was left is swept");
+    sp_stage_worker_end(s, last, SIGTERM);
+
+    cr_expect(zero(int, service->alive()));
+    service->stop();
+}
