@@ -21,7 +21,7 @@ row_noop() {
 
     settings "noop$round" noop '{}'
     # shellcheck disable=SC2046 # one word each
-    measure "noop$round" 400000 16 10000 "$bin/noop_worker" $(options "noop$round" ${NOOP_C:-16})
+    measure "noop$round" 400000 16 10000 "$bin/noop_worker" $(options "noop$round" "${NOOP_C:-16}")
     line "sandpiper, no-op" "${figures[@]}"
     ratios[noop]+=" $(ratio "${figures[0]}" "$raw")"
 }

@@ -10,11 +10,16 @@
 #include "cli/commands.h"
 
 static const struct sp_command *const commands[] = {
-    &sp_command_run,       &sp_command_submit,
-    &sp_command_wait,      &sp_command_cancel,
-    &sp_command_worker,    &sp_command_settings,
-    &sp_command_providers, &sp_command_workers,
-    &sp_command_dlq,       &sp_command_dev,
+    &sp_command_run,
+    &sp_command_submit,
+    &sp_command_wait,
+    &sp_command_cancel,
+    &sp_command_worker,
+    &sp_command_settings,
+    &sp_command_providers,
+    &sp_command_workers,
+    &sp_command_dlq,
+    &sp_command_dev,
     NULL,
 };
 

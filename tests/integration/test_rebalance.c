@@ -118,7 +118,8 @@ static int64_t least_offset(const struct sp_group_member *m)
 }
 
 /* All but the given offset of each partition. */
-static size_t complete_but(struct sp_group_member *m, int64_t offset, struct sp_ticket_seen *tickets)
+static size_t complete_but(struct sp_group_member *m, int64_t offset,
+                           struct sp_ticket_seen *tickets)
 {
     size_t n = 0;
     for (size_t i = m->n_out; i-- > 0;) {

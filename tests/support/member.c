@@ -88,8 +88,8 @@ void sp_members_serve(struct sp_group_member *members, size_t n, int64_t ms)
     } while (sp_deadline_left(until) > 0);
 }
 
-void sp_members_until(struct sp_group_member *members, size_t n, bool (*condition)(void *arg), void *arg,
-                      const char *what)
+void sp_members_until(struct sp_group_member *members, size_t n, bool (*condition)(void *arg),
+                      void *arg, const char *what)
 {
     int64_t until = sp_deadline_in(LIMIT_MS);
     while (!condition(arg)) {

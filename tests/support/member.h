@@ -33,8 +33,8 @@ void sp_member_property(struct sp_group_member *m, const char *key, const char *
 /* Serves all members that are open for about that long. */
 void sp_members_serve(struct sp_group_member *members, size_t n, int64_t ms);
 /* Serves until condition(arg); fails after 60 s with `what`. */
-void sp_members_until(struct sp_group_member *members, size_t n, bool (*condition)(void *arg), void *arg,
-                      const char *what);
+void sp_members_until(struct sp_group_member *members, size_t n, bool (*condition)(void *arg),
+                      void *arg, const char *what);
 /* Completes out[i]; the ticket may be NULL. */
 void sp_member_complete(struct sp_group_member *m, size_t i, struct sp_ticket_seen *ticket);
 /* How many of its records belong to partitions that it is to keep. */
