@@ -236,7 +236,9 @@ static void store_answer(struct executor *e, struct sp_job *job)
 
 static void run(struct executor *e, struct sp_job *job)
 {
+    sp_ready_go_away(e->source);
     enum sp_fate fate = admit_and_run(e, job);
+    sp_ready_come_back(e->source);
     if (fate == SP_FATE_ANSWER) {
         store_answer(e, job);
     } else {
@@ -267,6 +269,7 @@ static void *executor_main(void *arg)
     const struct sp_executors_options *with = &e->pool->with;
     struct sp_job *job = NULL;
     bool room = false;
+    sp_ready_join(e->source);
     while ((job = sp_ready_take(e->source, &room))) {
         if (room)
             sp_queue_wake(with->finish.queue);

@@ -11,6 +11,8 @@
 
 #include "worker/job.h"
 
+enum { AT_HAND = 2 };
+
 struct lane {
     struct sp_job *head, **tail;
 };
@@ -21,7 +23,8 @@ struct sp_ready {
     struct lane fresh, next; /* new jobs; those whose next step can be made */
     atomic_size_t len;       /* of new jobs; changed under the lock, read without it */
     size_t slots;            /* free ones */
-    size_t capacity, sleepers;
+    size_t capacity;
+    int hands, sleepers, away; /* who takes jobs; of them asleep; and long about one */
     bool waking;  /* a sleeper is being woken and has not looked yet */
     bool starved; /* the intake waits for room */
     bool closed;
@@ -58,7 +61,8 @@ static bool has_work(const struct sp_ready *ready)
 /* Under the lock: whether the caller is to signal after it let go. */
 static bool must_wake(struct sp_ready *ready)
 {
-    if (ready->sleepers == 0 || ready->waking || !has_work(ready))
+    bool at_hand = ready->hands - ready->sleepers - ready->away >= AT_HAND;
+    if (at_hand || ready->sleepers == 0 || ready->waking || !has_work(ready))
         return false;
     ready->waking = true;
     return true;
@@ -116,6 +120,27 @@ void sp_ready_push_next(struct sp_ready *ready, struct sp_job *job)
     pthread_mutex_lock(&ready->lock);
     append(&ready->next, job);
     unlock_and_wake(ready, must_wake(ready));
+}
+
+void sp_ready_join(struct sp_ready *ready)
+{
+    pthread_mutex_lock(&ready->lock);
+    ready->hands++;
+    pthread_mutex_unlock(&ready->lock);
+}
+
+void sp_ready_go_away(struct sp_ready *ready)
+{
+    pthread_mutex_lock(&ready->lock);
+    ready->away++;
+    unlock_and_wake(ready, must_wake(ready));
+}
+
+void sp_ready_come_back(struct sp_ready *ready)
+{
+    pthread_mutex_lock(&ready->lock);
+    ready->away--;
+    pthread_mutex_unlock(&ready->lock);
 }
 
 void sp_ready_free_slot(struct sp_ready *ready)

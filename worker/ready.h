@@ -26,6 +26,14 @@ void sp_ready_push_next(struct sp_ready *ready, struct sp_job *job);
 /* A job that was taken as a new one needs its slot no more. Thread: any. */
 void sp_ready_free_slot(struct sp_ready *ready);
 /*
+ * Who takes jobs in a loop says so once, and then each time that it may be long about a job and
+ * that it is back: as long as a few others are at hand, nobody is woken, because steps that are
+ * short cost less than a wake-up. Thread: any.
+ */
+void sp_ready_join(struct sp_ready *ready);
+void sp_ready_go_away(struct sp_ready *ready);
+void sp_ready_come_back(struct sp_ready *ready);
+/*
  * The next job; waits for one. A new one has a slot until sp_ready_free_slot(). NULL once closed.
  * *room: the intake was told that there is no room and there is some now, so it wants to be woken.
  * Thread: any.
