@@ -213,15 +213,18 @@ static int64_t number_of(const struct sp_record *letter, const char *name, int64
     return number;
 }
 
+int64_t sp_dead_letter_number(const struct sp_header *header)
+{
+    uint64_t number = 0;
+    for (size_t i = 0; i < header->len; i++)
+        number = number << 8 | (unsigned char)header->value[i];
+    return (int64_t)number;
+}
+
 static int64_t big_endian_of(const struct sp_record *letter, const char *name, size_t size)
 {
     const struct sp_header *header = sp_record_header(letter, name);
-    uint64_t number = 0;
-    if (!header || !header->value || header->len != size)
-        return -1;
-    for (size_t i = 0; i < size; i++)
-        number = number << 8 | (unsigned char)header->value[i];
-    return (int64_t)number;
+    return header && header->value && header->len == size ? sp_dead_letter_number(header) : -1;
 }
 
 struct sp_dead_letter_facts sp_dead_letter_read(const struct sp_record *letter)
