@@ -217,12 +217,8 @@ static json_t *header_json(const struct sp_header *header)
     sp_auto(sp_buf_clear) struct sp_buf hex = SP_BUF_INIT(SP_BUF_UNBOUNDED);
     if (!header->value)
         return json_null();
-    if (is_number(header->name) && header->len <= sizeof(uint64_t)) {
-        uint64_t number = 0;
-        for (size_t i = 0; i < header->len; i++)
-            number = number << 8 | (unsigned char)header->value[i];
-        return json_integer((json_int_t)number);
-    }
+    if (is_number(header->name) && header->len <= sizeof(int64_t))
+        return json_integer((json_int_t)sp_dead_letter_number(header));
     if (sp_utf8_valid(header->value, header->len))
         return json_stringn(header->value, header->len);
     for (size_t i = 0; i < header->len; i++)
@@ -346,33 +342,40 @@ static int run_replay(const struct sp_call *call)
 /* ---- the commands ---- */
 
 #define FILTER_OPTIONS                                                                             \
-    SP_CONFIG_OPTIONS(struct dlq_options), SP_JSON_OPTION(struct dlq_options),                     \
-        SP_TEXT_OPTION(struct dlq_options, topic, "topic", .value = "TOPIC",                       \
-                       .help = "this DLQ only (else those of queue.request_topics)"),              \
+    SP_TEXT_OPTION(struct dlq_options, topic, "topic", .value = "TOPIC",                           \
+                   .help = "this DLQ only (else those of queue.request_topics)"),                  \
         SP_TEXT_OPTION(struct dlq_options, id, "id", .value = "REQUEST_ID",                        \
-                       .help = "only of this request"),                                            \
+                       .help = "only those of this request"),                                      \
         SP_TEXT_OPTION(struct dlq_options, reason, "reason", .value = "TEXT",                      \
-                       .help = "only with this in their reason"),                                  \
-        SP_DURATION_OPTION(struct dlq_options, since_ms, "since", .value = "DURATION",             \
-                           .help = "only of the last so many minutes: 90m, 24h"),                  \
+                       .help = "only those with this in their reason"),                            \
+        SP_DURATION_OPTION(struct dlq_options, since_ms, "since", .value = "TIME",                 \
+                           .help = "only those that came within this time: 90m, 24h"),             \
         SP_INT_OPTION(struct dlq_options, limit, "limit", .value = "N",                            \
                       .help = "stop after so many; 0: all")
 
-static const struct sp_option list_options[] = {FILTER_OPTIONS};
+static const struct sp_option list_options[] = {
+    FILTER_OPTIONS,
+    SP_CONFIG_OPTIONS(struct dlq_options),
+    SP_JSON_OPTION(struct dlq_options),
+};
 
 static const struct sp_option show_options[] = {
     FILTER_OPTIONS,
     SP_FLAG_OPTION(struct dlq_options, value, "value",
                    .help = "also the value: the program, as it was sent"),
+    SP_CONFIG_OPTIONS(struct dlq_options),
+    SP_JSON_OPTION(struct dlq_options),
 };
 
 static const struct sp_option replay_options[] = {
     FILTER_OPTIONS,
     SP_FLAG_OPTION(struct dlq_options, all, "all", .help = "everything in the DLQ"),
     SP_FLAG_OPTION(struct dlq_options, dry_run, "dry-run", .help = "say what would be sent again"),
+    SP_CONFIG_OPTIONS(struct dlq_options),
+    SP_JSON_OPTION(struct dlq_options),
 };
 
-static const struct sp_command list = {
+static const struct sp_command command_list = {
     .name = "list",
     .operands = "",
     .summary = "List dead letters: records that were not JSON, and jobs that workers died of.",
@@ -382,7 +385,7 @@ static const struct sp_command list = {
     .run = run_list,
 };
 
-static const struct sp_command show = {
+static const struct sp_command command_show = {
     .name = "show",
     .operands = "POSITION...",
     .summary = "Show dead letters whole, with their headers.",
@@ -395,7 +398,7 @@ static const struct sp_command show = {
     .run = run_show,
 };
 
-static const struct sp_command replay_command = {
+static const struct sp_command command_replay = {
     .name = "replay",
     .operands = "[POSITION...]",
     .summary = "Send dead letters again to the topic they came from, as new jobs.",
@@ -408,7 +411,12 @@ static const struct sp_command replay_command = {
     .run = run_replay,
 };
 
-static const struct sp_command *const commands[] = {&list, &show, &replay_command, NULL};
+static const struct sp_command *const commands[] = {
+    &command_list,
+    &command_show,
+    &command_replay,
+    NULL,
+};
 
 const struct sp_command sp_command_dlq = {
     .name = "dlq",

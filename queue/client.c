@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "queue/kafka.h"
+#include "queue/receipt.h"
 
 /* How long a topic may be unknown before we say so: one that the broker makes on demand takes this
  * long to appear. */
@@ -61,26 +61,6 @@ static const struct sp_queue_property consumer_defaults[] = {
     {"check.crcs", "true"},
 };
 
-struct send_state {
-    bool done;
-    rd_kafka_resp_err_t error;
-    int32_t partition;
-    int64_t offset;
-};
-
-static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
-{
-    (void)rk;
-    (void)opaque;
-    struct send_state *state = message->_private;
-    *state = (struct send_state){
-        .done = true,
-        .error = message->err,
-        .partition = message->partition,
-        .offset = message->offset,
-    };
-}
-
 static void on_error(rd_kafka_t *rk, int error, const char *reason, void *opaque)
 {
     (void)rk;
@@ -103,8 +83,9 @@ static const char *property(const struct sp_queue_property *list, size_t n, cons
     return found;
 }
 
-static enum sp_code set_all(rd_kafka_conf_t *conf, const struct sp_queue_property *list, size_t n,
-                            struct sp_error *err)
+/* What the administrator wrote, save for the group, which nobody joins here. */
+static enum sp_code pass(rd_kafka_conf_t *conf, const struct sp_queue_property *list, size_t n,
+                         struct sp_error *err)
 {
     enum sp_code rc = SP_OK;
     for (size_t i = 0; !rc && i < n; i++) {
@@ -121,18 +102,18 @@ static enum sp_code open_handle(struct sp_client *client, rd_kafka_type_t type,
     if (*out)
         return SP_OK;
     sp_auto(rd_kafka_conf_destroy) rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    enum sp_code rc = set_all(conf, both_defaults, SP_COUNT(both_defaults), err);
+    enum sp_code rc = sp_kafka_set_all(conf, both_defaults, SP_COUNT(both_defaults), err);
     if (!rc)
-        rc = set_all(conf, defaults, n_defaults, err);
+        rc = sp_kafka_set_all(conf, defaults, n_defaults, err);
     if (!rc)
-        rc = set_all(conf, client->kafka, client->n_kafka, err);
+        rc = pass(conf, client->kafka, client->n_kafka, err);
     if (rc)
         return rc;
     rd_kafka_conf_set_opaque(conf, client);
     rd_kafka_conf_set_error_cb(conf, on_error);
     rd_kafka_conf_set_log_cb(conf, NULL);
     if (type == RD_KAFKA_PRODUCER)
-        rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+        rd_kafka_conf_set_dr_msg_cb(conf, sp_receipt_report);
 
     rc = sp_kafka_open(type, conf, out, err);
     if (rc)
@@ -174,21 +155,17 @@ static enum sp_code topic_missing(const struct sp_client *client, const char *to
 }
 
 /* What Kafka said about a topic; SP_E_TIMEOUT: nothing final yet. */
-static enum sp_code topic_answer(const struct sp_client *client, const char *topic,
-                                 const rd_kafka_metadata_topic_t *answer, int64_t grace_until,
-                                 int32_t *n_partitions, struct sp_error *err)
+static enum sp_code topic_refused(const struct sp_client *client, const char *topic,
+                                  rd_kafka_resp_err_t error, int64_t grace_until,
+                                  struct sp_error *err)
 {
-    if (answer->err == RD_KAFKA_RESP_ERR_NO_ERROR && answer->partition_cnt > 0) {
-        *n_partitions = answer->partition_cnt;
-        return SP_OK;
-    }
-    if (answer->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+    if (error == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
         return sp_error_set(err, SP_E_DENIED, "topic %s: Kafka does not allow us to use it", topic);
-    if (answer->err == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION) {
+    if (error == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION) {
         return sp_error_set(err, SP_E_INVALID, "topic \"%s\": Kafka does not allow this name",
                             topic);
     }
-    if (sp_mono_ms() < grace_until)
+    if (error < 0 || sp_mono_ms() < grace_until)
         return SP_E_TIMEOUT;
     return topic_missing(client, topic, err);
 }
@@ -198,18 +175,14 @@ static enum sp_code topic_partitions(struct sp_client *client, rd_kafka_t *rk,
                                      rd_kafka_topic_t *handle, int64_t deadline,
                                      int32_t *n_partitions, struct sp_error *err)
 {
+    const char *topic = rd_kafka_topic_name(handle);
     int64_t grace_until = sp_deadline_min(sp_deadline_in(TOPIC_GRACE_MS), deadline);
     for (;;) {
-        const struct rd_kafka_metadata *all = NULL;
         rd_kafka_resp_err_t error =
-            rd_kafka_metadata(rk, 0, handle, &all, sp_deadline_left(deadline));
-        enum sp_code rc = SP_E_TIMEOUT;
-        if (!error && all->topic_cnt == 1) {
-            rc = topic_answer(client, rd_kafka_topic_name(handle), &all->topics[0], grace_until,
-                              n_partitions, err);
-        }
-        if (all)
-            rd_kafka_metadata_destroy(all);
+            sp_kafka_partitions(rk, handle, sp_deadline_left(deadline), n_partitions);
+        if (!error)
+            return SP_OK;
+        enum sp_code rc = topic_refused(client, topic, error, grace_until, err);
         if (rc != SP_E_TIMEOUT)
             return rc;
         rd_kafka_poll(rk, RETRY_MS);
@@ -311,14 +284,14 @@ static enum sp_code send_failure(const struct sp_client *client,
         return sp_error_set(err, SP_E_DENIED, "topic %s: Kafka does not allow us to write to it",
                             request->topic);
     }
-    if (error == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT)
+    if (sp_receipt_is_late(error))
         return unreachable(client, err);
     return sp_error_set(err, SP_E_UNAVAILABLE, "topic %s: the request was not accepted: %s",
                         request->topic, rd_kafka_err2str(error));
 }
 
 static rd_kafka_resp_err_t produce(rd_kafka_t *rk, const struct sp_client_request *request,
-                                   struct send_state *state)
+                                   struct sp_receipt *receipt)
 {
     /* librdkafka takes a key and a value as void pointers; RD_KAFKA_MSG_F_COPY leaves them alone.
      */
@@ -327,26 +300,17 @@ static rd_kafka_resp_err_t produce(rd_kafka_t *rk, const struct sp_client_reques
         RD_KAFKA_V_KEY((void *)(uintptr_t)request->key, request->key ? strlen(request->key) : 0),
         RD_KAFKA_V_VALUE((void *)(uintptr_t)request->value, request->len),
         RD_KAFKA_V_HEADER("kafka_correlationId", request->correlation, SP_CORRELATION_BYTES),
-        RD_KAFKA_V_OPAQUE(state), RD_KAFKA_V_END);
+        RD_KAFKA_V_OPAQUE(receipt), RD_KAFKA_V_END);
 }
 
 static enum sp_code deliver(struct sp_client *client, const struct sp_client_request *request,
-                            int64_t deadline, struct send_state *state, struct sp_error *err)
+                            int64_t deadline, struct sp_receipt *receipt, struct sp_error *err)
 {
-    rd_kafka_resp_err_t error = produce(client->producer, request, state);
+    rd_kafka_resp_err_t error = produce(client->producer, request, receipt);
     if (error)
         return send_failure(client, request, error, err);
-    while (!state->done && sp_deadline_left(deadline) > 0)
-        rd_kafka_poll(client->producer, RETRY_MS);
-    if (!state->done) {
-        /* The report must come while `state` is there. */
-        rd_kafka_purge(client->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-        while (!state->done)
-            rd_kafka_poll(client->producer, RETRY_MS);
-        if (state->error)
-            return unreachable(client, err);
-    }
-    return state->error ? send_failure(client, request, state->error, err) : SP_OK;
+    sp_receipt_await(client->producer, receipt, deadline);
+    return receipt->error ? send_failure(client, request, receipt->error, err) : SP_OK;
 }
 
 enum sp_code sp_client_send(struct sp_client *client, const struct sp_client_request *request,
@@ -367,12 +331,12 @@ enum sp_code sp_client_send(struct sp_client *client, const struct sp_client_req
     rd_kafka_topic_destroy(handle);
     if (rc)
         return rc;
-    struct send_state state = {0};
-    rc = deliver(client, request, deadline, &state, err);
+    struct sp_receipt receipt = {0};
+    rc = deliver(client, request, deadline, &receipt, err);
     if (rc)
         return rc;
-    *partition = state.partition;
-    *offset = state.offset;
+    *partition = receipt.partition;
+    *offset = receipt.offset;
     return SP_OK;
 }
 

@@ -12,12 +12,13 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "queue/control_topic.h"
+#include "queue/receipt.h"
 
 enum {
     RETRY_MS = 200,     /* Kafka is away, or has only just made the topic */
     MISSING_MS = 60000, /* no topic */
     ANEW_MS = 300000,   /* the topic is read from its beginning again */
-    POLL_MS = 100,      /* while an acknowledgement is waited for */
+    POLL_MS = 100,      /* while the topic is waited for */
     DESTROY_MS = 2500,  /* of each handle */
 };
 
@@ -34,13 +35,6 @@ struct sp_control_log {
     int32_t n_partitions;
     bool end_told;
     int64_t look_at; /* monotonic ms; when the topic is looked for, or read anew */
-};
-
-/* Of a record whose acknowledgement is waited for. */
-struct receipt {
-    bool done;
-    rd_kafka_resp_err_t error;
-    int64_t offset;
 };
 
 static const struct sp_queue_property reader_defaults[] = {
@@ -63,26 +57,10 @@ static const struct sp_queue_property writer_defaults[] = {
     {"delivery.timeout.ms", "30000"},
 };
 
-static enum sp_code set_all(rd_kafka_conf_t *conf, const struct sp_queue_property *list, size_t n,
-                            struct sp_error *err)
-{
-    enum sp_code rc = SP_OK;
-    for (size_t i = 0; !rc && i < n; i++)
-        rc = sp_kafka_set(conf, list[i].key, list[i].value, err);
-    return rc;
-}
-
 static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
 {
-    (void)rk;
-    (void)opaque;
-    struct receipt *receipt = message->_private;
-    if (receipt) {
-        *receipt = (struct receipt){
-            .done = true,
-            .error = message->err,
-            .offset = message->offset,
-        };
+    if (message->_private) {
+        sp_receipt_report(rk, message, opaque);
     } else if (message->err) {
         sp_log(SP_WARN, "tombstone_failed", sp_s("topic", rd_kafka_topic_name(message->rkt)),
                sp_s("reason", rd_kafka_err2str(message->err)));
@@ -246,7 +224,7 @@ static enum sp_code need_producer(struct sp_control_log *log, struct sp_error *e
     if (log->producer)
         return SP_OK;
     sp_auto(rd_kafka_conf_destroy) rd_kafka_conf_t *conf = sp_kafka_conf(RD_KAFKA_PRODUCER);
-    enum sp_code rc = set_all(conf, writer_defaults, SP_COUNT(writer_defaults), err);
+    enum sp_code rc = sp_kafka_set_all(conf, writer_defaults, SP_COUNT(writer_defaults), err);
     if (!rc)
         rc = sp_kafka_pass(conf, log->kafka, log->n_kafka, err);
     if (rc)
@@ -260,7 +238,7 @@ static enum sp_code need_producer(struct sp_control_log *log, struct sp_error *e
 
 /* librdkafka takes a key and a value as void pointers; RD_KAFKA_MSG_F_COPY leaves them alone. */
 static rd_kafka_resp_err_t produce(struct sp_control_log *log, const char *key, const char *value,
-                                   struct receipt *receipt)
+                                   struct sp_receipt *receipt)
 {
     return rd_kafka_producev(log->producer, RD_KAFKA_V_TOPIC(rd_kafka_topic_name(log->topic)),
                              RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
@@ -281,8 +259,7 @@ static enum sp_code refused(const struct sp_control_log *log, rd_kafka_resp_err_
                             struct sp_error *err)
 {
     const char *topic = rd_kafka_topic_name(log->topic);
-    if (error == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT || error == RD_KAFKA_RESP_ERR__PURGE_QUEUE ||
-        error == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT)
+    if (sp_receipt_is_late(error))
         return away(log, err);
     if (error == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
         return sp_error_set(err, SP_E_LIMIT,
@@ -312,7 +289,7 @@ enum sp_code sp_control_log_put(struct sp_control_log *log, const char *key, con
                                 int64_t timeout_ms, int64_t *offset, struct sp_error *err)
 {
     int64_t deadline = sp_deadline_in(timeout_ms);
-    struct receipt receipt = {0};
+    struct sp_receipt receipt = {0};
     enum sp_code rc = await_topic(log, deadline, err);
     if (!rc)
         rc = need_producer(log, err);
@@ -321,11 +298,7 @@ enum sp_code sp_control_log_put(struct sp_control_log *log, const char *key, con
     rd_kafka_resp_err_t error = produce(log, key, value, &receipt);
     if (error)
         return refused(log, error, err);
-    while (!receipt.done) {
-        if (sp_deadline_left(deadline) == 0) /* the report must come while `receipt` is there */
-            (void)rd_kafka_purge(log->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-        (void)rd_kafka_poll(log->producer, POLL_MS);
-    }
+    sp_receipt_await(log->producer, &receipt, deadline);
     if (receipt.error)
         return refused(log, receipt.error, err);
     *offset = receipt.offset;
@@ -350,11 +323,11 @@ static enum sp_code open_consumer(struct sp_control_log *log, const char *topic,
                                   struct sp_error *err)
 {
     sp_auto(rd_kafka_conf_destroy) rd_kafka_conf_t *conf = sp_kafka_conf(RD_KAFKA_CONSUMER);
-    enum sp_code rc = set_all(conf, reader_defaults, SP_COUNT(reader_defaults), err);
+    enum sp_code rc = sp_kafka_set_all(conf, reader_defaults, SP_COUNT(reader_defaults), err);
     if (!rc)
         rc = sp_kafka_pass(conf, log->kafka, log->n_kafka, err);
     if (!rc)
-        rc = set_all(conf, reader_needs, SP_COUNT(reader_needs), err);
+        rc = sp_kafka_set_all(conf, reader_needs, SP_COUNT(reader_needs), err);
     if (rc)
         return rc;
     rd_kafka_conf_set_opaque(conf, log);

@@ -71,23 +71,14 @@ enum sp_code sp_control_topic_find(rd_kafka_t *rk, rd_kafka_topic_t *handle, int
                                    struct sp_error *err)
 {
     const char *topic = rd_kafka_topic_name(handle);
-    const struct rd_kafka_metadata *all = NULL;
-    rd_kafka_resp_err_t failed = rd_kafka_metadata(rk, 0, handle, &all, METADATA_MS);
-    int32_t n = 0;
-    if (!failed && all->topic_cnt == 1) {
-        failed = all->topics[0].err;
-        n = all->topics[0].partition_cnt;
-    }
-    if (all)
-        rd_kafka_metadata_destroy(all);
+    rd_kafka_resp_err_t failed = sp_kafka_partitions(rk, handle, METADATA_MS, n_partitions);
     if (failed == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
         return make(rk, topic, err);
     if (failed == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
         return sp_error_set(err, SP_E_DENIED, "topic %s: Kafka does not allow us to use it", topic);
-    if (failed || n == 0) {
+    if (failed) {
         return sp_error_set(err, SP_E_UNAVAILABLE, "topic %.100s: %.100s", topic,
-                            failed ? rd_kafka_err2str(failed) : "no partition yet");
+                            rd_kafka_err2str(failed));
     }
-    *n_partitions = n;
     return SP_OK;
 }

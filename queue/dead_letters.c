@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "queue/kafka.h"
+#include "queue/receipt.h"
 
 enum { POLL_MS = 100, RETRY_MS = 200, GRACE_MS = 3000, DESTROY_MS = 1000 };
 
@@ -43,12 +43,12 @@ static enum sp_code open_handle(const struct sp_dead_letters *letters, rd_kafka_
 {
     sp_auto(rd_kafka_conf_destroy) rd_kafka_conf_t *conf = sp_kafka_conf(type);
     enum sp_code rc = sp_kafka_pass(conf, letters->kafka, letters->n_kafka, err);
-    for (size_t i = 0; !rc && i < n; i++)
-        rc = sp_kafka_set(conf, needs[i].key, needs[i].value, err);
+    if (!rc)
+        rc = sp_kafka_set_all(conf, needs, n, err);
     if (rc)
         return rc;
     if (type == RD_KAFKA_PRODUCER)
-        rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR);
+        rd_kafka_conf_set_dr_msg_cb(conf, sp_receipt_report);
     rc = sp_kafka_open(type, conf, out, err);
     if (!rc)
         conf = NULL;
@@ -117,20 +117,6 @@ static enum sp_code describe(const struct sp_dead_letters *letters, rd_kafka_res
     }
 }
 
-static rd_kafka_resp_err_t count_partitions(struct sp_dead_letters *letters, int64_t limit_ms,
-                                            int32_t *n)
-{
-    const struct rd_kafka_metadata *metadata = NULL;
-    rd_kafka_resp_err_t error =
-        rd_kafka_metadata(letters->consumer, 0, letters->topic, &metadata, (int)limit_ms);
-    if (error)
-        return error;
-    error = metadata->topic_cnt == 1 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
-    *n = error ? 0 : metadata->topics[0].partition_cnt;
-    rd_kafka_metadata_destroy(metadata);
-    return !error && *n == 0 ? RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC : error;
-}
-
 /* A topic that the broker makes on demand takes a moment to appear. */
 static enum sp_code start_reading(struct sp_dead_letters *letters, int64_t deadline,
                                   struct sp_error *err)
@@ -138,7 +124,8 @@ static enum sp_code start_reading(struct sp_dead_letters *letters, int64_t deadl
     int32_t n = 0;
     int64_t grace = sp_deadline_min(deadline, sp_deadline_in(GRACE_MS));
     rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
-    while ((error = count_partitions(letters, sp_deadline_left(deadline), &n))) {
+    while ((error = sp_kafka_partitions(letters->consumer, letters->topic,
+                                        sp_deadline_left(deadline), &n))) {
         if (sp_deadline_left(grace) == 0)
             return describe(letters, error, err);
         (void)rd_kafka_poll(letters->consumer, RETRY_MS);
@@ -226,15 +213,18 @@ static int64_t number_of(const struct sp_record *letter, const char *name, int64
     return number;
 }
 
+int64_t sp_dead_letter_number(const struct sp_header *header)
+{
+    uint64_t number = 0;
+    for (size_t i = 0; i < header->len; i++)
+        number = number << 8 | (unsigned char)header->value[i];
+    return (int64_t)number;
+}
+
 static int64_t big_endian_of(const struct sp_record *letter, const char *name, size_t size)
 {
     const struct sp_header *header = sp_record_header(letter, name);
-    uint64_t number = 0;
-    if (!header || !header->value || header->len != size)
-        return -1;
-    for (size_t i = 0; i < size; i++)
-        number = number << 8 | (unsigned char)header->value[i];
-    return (int64_t)number;
+    return header && header->value && header->len == size ? sp_dead_letter_number(header) : -1;
 }
 
 struct sp_dead_letter_facts sp_dead_letter_read(const struct sp_record *letter)
@@ -278,26 +268,8 @@ static rd_kafka_headers_t *headers_of(const struct sp_record *letter)
     return headers;
 }
 
-/* Of the record whose acknowledgement is waited for. */
-struct receipt {
-    bool done;
-    rd_kafka_resp_err_t error;
-    int64_t offset;
-};
-
-static void serve(rd_kafka_queue_t *reports)
-{
-    rd_kafka_event_t *event = rd_kafka_queue_poll(reports, POLL_MS);
-    const rd_kafka_message_t *message = NULL;
-    while (event && (message = rd_kafka_event_message_next(event)))
-        *(struct receipt *)message->_private =
-            (struct receipt){.done = true, .error = message->err, .offset = message->offset};
-    if (event)
-        rd_kafka_event_destroy(event);
-}
-
 static rd_kafka_resp_err_t produce(struct sp_dead_letters *letters, const struct sp_record *letter,
-                                   const char *topic, struct receipt *receipt)
+                                   const char *topic, struct sp_receipt *receipt)
 {
     rd_kafka_headers_t *headers = headers_of(letter);
     /* librdkafka takes void pointers; RD_KAFKA_MSG_F_COPY leaves what they point to alone. */
@@ -322,33 +294,20 @@ static enum sp_code describe_send(const char *topic, rd_kafka_resp_err_t error,
     if (error == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
         error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
         rc = SP_E_INVALID;
-    if (error == RD_KAFKA_RESP_ERR__PURGE_QUEUE || error == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT)
+    if (sp_receipt_is_late(error)) {
         return sp_error_set(err, rc,
                             "topic %s: Kafka does not answer; the record may get there "
                             "nevertheless",
                             topic);
+    }
     return sp_error_set(err, rc, "topic %s: %s", topic, rd_kafka_err2str(error));
-}
-
-/* The report must come while `receipt` is there; what is purged is reported, too. */
-static void wait_for(struct sp_dead_letters *letters, const struct receipt *receipt,
-                     int64_t deadline)
-{
-    rd_kafka_queue_t *reports = rd_kafka_queue_get_main(letters->producer);
-    while (!receipt->done && sp_deadline_left(deadline) > 0)
-        serve(reports);
-    if (!receipt->done)
-        rd_kafka_purge(letters->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-    while (!receipt->done)
-        serve(reports);
-    rd_kafka_queue_destroy(reports);
 }
 
 enum sp_code sp_dead_letter_replay(struct sp_dead_letters *letters, const struct sp_record *letter,
                                    const char *topic, int64_t timeout_ms, int64_t *offset,
                                    struct sp_error *err)
 {
-    struct receipt receipt = {0};
+    struct sp_receipt receipt = {0};
     if (sp_dead_letter_read(letter).value_dropped) {
         return sp_error_set(err, SP_E_INVALID,
                             "its value was too large for the DLQ and was dropped; the original is "
@@ -363,7 +322,7 @@ enum sp_code sp_dead_letter_replay(struct sp_dead_letters *letters, const struct
     rd_kafka_resp_err_t error = produce(letters, letter, topic, &receipt);
     if (error)
         return describe_send(topic, error, err);
-    wait_for(letters, &receipt, sp_deadline_in(timeout_ms));
+    sp_receipt_await(letters->producer, &receipt, sp_deadline_in(timeout_ms));
     if (receipt.error)
         return describe_send(topic, receipt.error, err);
     *offset = receipt.offset;

@@ -36,6 +36,8 @@ struct sp_dead_letter_facts {
     bool value_dropped; /* Kafka found the value too large for the DLQ */
 };
 struct sp_dead_letter_facts sp_dead_letter_read(const struct sp_record *letter);
+/* Of a header of Spring's whose value is a big-endian number of at most 8 bytes. */
+int64_t sp_dead_letter_number(const struct sp_header *header);
 
 /*
  * Sends it to `topic` as it once came, save for sandpiper_replay_count, and waits for the broker's

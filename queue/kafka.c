@@ -100,6 +100,15 @@ enum sp_code sp_kafka_set(rd_kafka_conf_t *conf, const char *key, const char *va
     return sp_error_set(err, SP_E_INVALID, "kafka.%s: %s", key, reason);
 }
 
+enum sp_code sp_kafka_set_all(rd_kafka_conf_t *conf, const struct sp_queue_property *list, size_t n,
+                              struct sp_error *err)
+{
+    enum sp_code rc = SP_OK;
+    for (size_t i = 0; !rc && i < n; i++)
+        rc = sp_kafka_set(conf, list[i].key, list[i].value, err);
+    return rc;
+}
+
 static enum sp_code check_protected(const struct sp_queue_property *property, struct sp_error *err)
 {
     for (size_t i = 0; i < SP_COUNT(protected_properties); i++) {
@@ -188,6 +197,22 @@ enum sp_code sp_kafka_open(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka
         return sp_error_set(err, SP_E_INVALID, "kafka: %s", reason);
     *out = rk;
     return SP_OK;
+}
+
+rd_kafka_resp_err_t sp_kafka_partitions(rd_kafka_t *rk, rd_kafka_topic_t *topic, int64_t timeout_ms,
+                                        int32_t *n)
+{
+    const struct rd_kafka_metadata *all = NULL;
+    rd_kafka_resp_err_t error = rd_kafka_metadata(rk, 0, topic, &all, (int)timeout_ms);
+    if (error)
+        return error;
+    error = all->topic_cnt == 1 ? all->topics[0].err : RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
+    int32_t count = error ? 0 : all->topics[0].partition_cnt;
+    rd_kafka_metadata_destroy(all);
+    if (error || count == 0)
+        return error ? error : RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
+    *n = count;
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
 static void *destroy(void *rk)

@@ -16,6 +16,9 @@ rd_kafka_conf_t *sp_kafka_conf(rd_kafka_type_t type);
 /* Sets one property. SP_E_INVALID names it; the value of a secret is not quoted. */
 SP_MUST_CHECK enum sp_code sp_kafka_set(rd_kafka_conf_t *conf, const char *key, const char *value,
                                         struct sp_error *err);
+SP_MUST_CHECK enum sp_code sp_kafka_set_all(rd_kafka_conf_t *conf,
+                                            const struct sp_queue_property *list, size_t n,
+                                            struct sp_error *err);
 /*
  * Sets what the administrator wrote, also what only the other kind of handle heeds. SP_E_INVALID: a
  * property that librdkafka does not know or refuses, or one that delivery depends on.
@@ -27,6 +30,12 @@ SP_MUST_CHECK enum sp_code sp_kafka_pass(rd_kafka_conf_t *conf,
  */
 SP_MUST_CHECK enum sp_code sp_kafka_open(rd_kafka_type_t type, rd_kafka_conf_t *conf,
                                          rd_kafka_t **out, struct sp_error *err);
+/*
+ * How many partitions a topic has, at least 1. A negative error is librdkafka's own: Kafka did not
+ * answer; others are what Kafka says about the topic. Blocks: timeout_ms.
+ */
+rd_kafka_resp_err_t sp_kafka_partitions(rd_kafka_t *rk, rd_kafka_topic_t *topic, int64_t timeout_ms,
+                                        int32_t *n);
 /*
  * Destroys a handle without leaving a group. librdkafka waits there for whatever still refers to
  * the handle; after limit_ms the handle is left to a thread of its own, which is logged.

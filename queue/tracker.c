@@ -200,8 +200,8 @@ enum sp_tracked sp_tracker_look(const struct sp_tracker *tracker, int64_t offset
 void sp_tracker_retake(struct sp_tracker *tracker, int64_t offset)
 {
     struct sp_tracker_entry *entry = find(tracker, offset);
-    assert(entry && entry->state == SP_TRACKED_BACK);
-    set_state(tracker, entry, SP_TRACKED_OUT);
+    if (entry && entry->state == SP_TRACKED_BACK)
+        set_state(tracker, entry, SP_TRACKED_OUT);
 }
 
 static void pass(struct sp_tracker *tracker, int64_t from, int64_t to)
@@ -244,9 +244,11 @@ bool sp_tracker_restore(struct sp_tracker *tracker, const struct sp_mark *mark)
             return false;
         append(tracker, mark->offset, mark->timestamp,
                mark->done ? SP_TRACKED_COMPLETE : SP_TRACKED_BACK);
-    } else if (mark->done &&
-               sp_tracker_look(tracker, mark->offset, mark->timestamp) == SP_TRACKED_BACK) {
-        set_state(tracker, find(tracker, mark->offset), SP_TRACKED_COMPLETE);
+    } else {
+        struct sp_tracker_entry *entry = find(tracker, mark->offset);
+        if (entry && entry->timestamp == mark->timestamp && entry->state == SP_TRACKED_BACK &&
+            mark->done)
+            set_state(tracker, entry, SP_TRACKED_COMPLETE);
     }
     move_watermark(tracker);
     return true;

@@ -46,6 +46,7 @@ static const struct member {
     {"provider_type", TEXT, true}, {"providers", OBJECT, true}, {"author", TEXT, false},
     {"comment", TEXT, false},      {"base", TEXT, false},
 };
+
 static enum sp_code check_member(const char *name, const json_t *value, struct sp_error *err)
 {
     for (size_t i = 0; i < SP_COUNT(settings_members); i++) {

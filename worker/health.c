@@ -55,7 +55,8 @@ static void look_at_control(const struct sp_health *h, struct notes *reasons,
     if (!c->ready) {
         note(reasons, "the control topic has not been read yet");
     } else if (!c->complete) {
-        note(warnings, "without the control topic: %s", c->problem);
+        note(warnings, "without the control topic: %s",
+             c->problem[0] ? c->problem : "it could not be read yet");
     } else if (c->problem[0]) {
         note(warnings, "control topic: %s", c->problem);
     }

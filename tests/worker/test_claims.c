@@ -93,9 +93,9 @@ Test(claims, many_delivered_ones_are_written_a_little_later)
 
     for (size_t i = 0; i < MANY; i++)
         sp_claims_delivered(a, claims[i]);
-    for (size_t i = 0; i < MANY; i++) {
+    for (int i = 0; i < MANY; i++) {
         char key[32];
-        snprintf(key, sizeof key, "sp:job:%s", ids[i]);
+        snprintf(key, sizeof key, "sp:job:%d", i);
         cr_assert(SP_UNTIL(PATIENCE_MS, state_of(key) == 'D'), "%s", key);
     }
 
