@@ -1,10 +1,11 @@
 /*
- * A worker with one more provider, `noop`, which returns at once: what the way of a job costs
- * without the job.
+ * A worker with one more provider, `noop`, which returns at once, or after its setting delay_ms:
+ * what the way of a job costs without the job.
  *
  *   noop_worker KEY=VALUE ...    as `sandpiper worker -X KEY=VALUE ...`
  */
 #include <jansson.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -12,12 +13,19 @@
 #include "worker/worker.h"
 
 struct noop_settings {
-    int64_t timeout;
+    int64_t timeout, delay_ms;
+};
+
+struct noop_provider {
+    struct sp_provider base; /* first */
+    int64_t delay_ms;
 };
 
 static const struct sp_field fields[] = {
     SP_ROW_INT(struct noop_settings, timeout, .def_int = 30, SP_RANGE(1, 600),
                .help = "longest run, seconds"),
+    SP_ROW_INT(struct noop_settings, delay_ms, .def_int = 0, SP_RANGE(0, 60000),
+               .help = "how long each run takes"),
 };
 
 static const char *const languages[] = {"python", "javascript", NULL};
@@ -44,10 +52,12 @@ static enum sp_code noop_execute(struct sp_instance *i, const struct sp_request 
                                  const struct sp_run *run, struct sp_result *out,
                                  struct sp_error *err)
 {
-    (void)i;
     (void)req;
     (void)run;
     (void)err;
+    const struct noop_provider *p = (const struct noop_provider *)i->provider;
+    if (p->delay_ms > 0)
+        poll(NULL, 0, (int)p->delay_ms);
     out->started = SP_STARTED_YES;
     out->language = "python";
     return SP_OK;
@@ -87,13 +97,14 @@ static enum sp_code noop_open(void *settings, const struct sp_host *host, struct
                               struct sp_error *err)
 {
     (void)host;
-    struct sp_provider *p = calloc(1, sizeof(*p));
+    const struct noop_settings *given = settings;
+    struct noop_provider *p = calloc(1, sizeof(*p));
     if (!p)
         return sp_error_set(err, SP_E_NOMEM, "provider");
-    *p = (struct sp_provider){.ops = &noop,
-                              .timeout_ms = ((struct noop_settings *)settings)->timeout * 1000};
+    p->base = (struct sp_provider){.ops = &noop, .timeout_ms = given->timeout * 1000};
+    p->delay_ms = given->delay_ms;
     sp_fields_clear(fields, SP_COUNT(fields), settings);
-    *out = p;
+    *out = &p->base;
     return SP_OK;
 }
 

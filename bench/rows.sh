@@ -5,6 +5,9 @@
 # shellcheck disable=SC2034,SC2154 # bench/run reads the one and sets the other
 declare -A meaning=(
     [noop]="no-op / raw Kafka loop"
+    [echo]="no-op, one at a time, p50 less that of a raw Kafka echo, ms"
+    [waiting_64]="64 jobs of 20 ms / concurrency by job time"
+    [waiting_512]="512 jobs of 100 ms / concurrency by job time"
     [local]="local / fork+exec loop"
     [self_managed]="self_managed / concurrency by job time"
     [aliyun_codeinterpreter]="aliyun_codeinterpreter / concurrency by job time"
@@ -13,6 +16,10 @@ declare -A meaning=(
     [ssh_hello]="ssh, hello, beyond the program / channel with hello, likewise"
 )
 
+use_noop() { # PREFIX CONCURRENCY: as use_worker, with the provider that does nothing
+    read -r -a worker <<<"$bin/noop_worker $(options "$@")"
+}
+
 row_noop() {
     local raw
     measure "raw$round" 400000 16 10000 "$bin/raw_loop" "$KAFKA" "raw$round.requests" "raw$round.results"
@@ -20,10 +27,48 @@ row_noop() {
     line "raw Kafka loop" "${figures[@]}"
 
     settings "noop$round" noop '{}'
-    # shellcheck disable=SC2046 # one word each
-    measure "noop$round" 400000 16 10000 "$bin/noop_worker" $(options "noop$round" "${NOOP_C:-16}")
+    use_noop "noop$round" 64
+    measure "noop$round" 400000 16 10000 "${worker[@]}"
     line "sandpiper, no-op" "${figures[@]}"
     ratios[noop]+=" $(ratio "${figures[0]}" "$raw")"
+}
+
+# One job at a time.
+row_echo() {
+    local raw
+    echo_of "rawecho$round" "raw Kafka echo" \
+        "$bin/raw_loop" "$KAFKA" "rawecho$round.requests" "rawecho$round.results"
+    raw=$p50
+    settings "echo$round" noop '{}'
+    use_noop "echo$round" 64
+    echo_of "echo$round" "sandpiper, echo" "${worker[@]}"
+    ratios[echo]+=" $(awk -v a="$p50" -v b="$raw" 'BEGIN { printf "%.2f", a - b }')"
+}
+
+echo_of() { # PREFIX NAME COMMAND...: the command answers; leaves its p50 in `p50`
+    topics "$1"
+    background "$dir/background.log" "${@:3}"
+    trips "$1" 1000 1 bench/hello.py
+    p50=$(trip p50_ms)
+    line "$2" "" "$p50" "$(trip p99_ms)" "$(peak_mb)"
+    end_last
+}
+
+# Executors that wait, and nothing else: how many of them wait at any time.
+row_waiting() {
+    waiting_row 64 20 40000
+    waiting_row 512 100 60000
+}
+
+waiting_row() { # CONCURRENCY MILLISECONDS JOBS
+    local most prefix=waiting$1-$round
+    settings "$prefix" noop "{\"delay_ms\":$2}"
+    use_noop "$prefix" "$1"
+    measure "$prefix" "$3" 16 320 "${worker[@]}"
+    line "sandpiper, $1 waiting" "${figures[@]}"
+    most=$(ratio "$1" "$(ratio "$2" 1000)")
+    line "$1 at $2 ms" "$most" "" "" ""
+    ratios[waiting_$1]+=" $(ratio "${figures[0]}" "$most")"
 }
 
 # Kafka is fed meanwhile at the rate at which the worker worked.
