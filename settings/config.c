@@ -66,7 +66,8 @@ static const struct sp_field redis_fields[] = {
     SP_ROW_STR(IN(redis), prefix, .flags = SP_REQUIRED, .def_str = "sandpiper",
                .help = "first part of every key and channel"),
     SP_ROW_STR(IN(redis), outage, .def_str = "continue", .options = outages,
-               .help = "while Redis is away: continue running jobs, or pause"),
+               .help = "when Redis is away for longer than worker.liveness: continue without "
+                       "claims, or pause"),
 };
 
 static const struct sp_field worker_fields[] = {
@@ -86,7 +87,8 @@ static const struct sp_field worker_fields[] = {
     SP_ROW_INT(IN(worker), max_attempts, .def_int = 3, SP_RANGE(1, 100),
                .help = "runs that may end in a worker's death before a request goes to the DLQ"),
     SP_ROW_DURATION(IN(worker), liveness, .def_str = "10s", SP_RANGE(SECOND, HOUR),
-                    .help = "a worker that is silent for so long counts as dead"),
+                    .help = "a worker that is silent for so long counts as dead; jobs wait as long "
+                            "for a Redis that is away"),
 };
 
 static const struct sp_field limits_fields[] = {
@@ -117,12 +119,14 @@ static const struct sp_field limits_fields[] = {
 
 static const struct sp_field results_fields[] = {
     SP_ROW_DURATION(IN(results), ttl, .def_str = "1h", SP_RANGE(SECOND, 8760 * HOUR),
-                    .help = "time for which Redis keeps results and attachments"),
+                    .help = "time for which Redis keeps results, with which repeated requests are "
+                            "answered, and attachments"),
 };
 
 static const struct sp_field cancel_fields[] = {
     SP_ROW_DURATION(IN(cancel), ttl, .def_str = "24h", SP_RANGE(SECOND, 8760 * HOUR),
-                    .help = "time for which a cancellation is in force"),
+                    .help =
+                        "time for which a cancellation is in force, from when it was published"),
 };
 
 static const struct sp_field http_fields[] = {

@@ -40,14 +40,17 @@ static bool may_wait(const struct sp_admission *with, const struct sp_job *job)
     return !is_cancelled(with, job) && !sp_job_expired(job, sp_wall_ms());
 }
 
-/* Where the first record of an id decides, one that may wait no longer is answered by itself. */
+/* One that may wait no longer is answered: by itself where the first record of its id decides, and
+ * while another suspect runs, since it does not run any more. */
 static enum sp_claim_verdict take(const struct sp_admission *with, struct sp_job *job)
 {
     struct sp_claim_request request = request_of(job);
     enum sp_claim_verdict verdict = sp_claims_take(with->claims, &request, &job->claim);
-    if (verdict != SP_CLAIM_WAIT || may_wait(with, job))
+    bool waits = verdict == SP_CLAIM_WAIT || verdict == SP_CLAIM_PARK;
+    if (!waits || may_wait(with, job))
         return verdict;
-    request.id = NULL;
+    if (verdict == SP_CLAIM_WAIT)
+        request.id = NULL;
     request.nothing_runs = true;
     return sp_claims_take(with->claims, &request, &job->claim);
 }

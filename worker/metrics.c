@@ -89,86 +89,84 @@ void sp_metrics_attachment(struct sp_metrics *metrics, bool stored)
     add(stored ? &metrics->stored : &metrics->cut, 1);
 }
 
-/* What is one number without labels. */
+/* What is written as one number without labels: a bool or an int64_t. */
 struct numbers {
-    int64_t ready, held, running;
-    int64_t settings_version, settings_changes, settings_failures, redis_up, provider_up;
-    int64_t control_read, control_missing, control_settings, control_cancels, control_invalid,
-        control_applied, tombstones;
-    int64_t kafka_up, refused, consumed, delivered, fallbacks, dead_letters, commits, commit_errors,
-        rebalances, redeliveries, unacknowledged, window_records, window_bytes, commit_age;
-    int64_t claims_up, degraded, claims_open, claims_pending, taken, degraded_total, republished,
-        parked, conflicts, died, lost, dropped;
-    int64_t stored, cut, rss, fds;
+    struct sp_queue_status queue;
+    struct sp_settings_status settings;
+    struct sp_control_status control;
+    struct sp_claims_status claims;
+    int64_t ready, held, running, claims_open, claims_pending, commit_age, stored, cut, rss, fds;
 };
 
-#define GAUGE(name, member, help)                                                                  \
+#define IS_BOOL(number) _Generic((number), bool : true, int64_t : false)
+#define NUMBER(name, type, member, help)                                                           \
     {                                                                                              \
-        name, "gauge", help, offsetof(struct numbers, member)                                      \
+        name, type, help, offsetof(struct numbers, member), IS_BOOL(((struct numbers *)0)->member) \
     }
-#define COUNTER(name, member, help)                                                                \
-    {                                                                                              \
-        name, "counter", help, offsetof(struct numbers, member)                                    \
-    }
+#define GAUGE(name, member, help) NUMBER(name, "gauge", member, help)
+#define COUNTER(name, member, help) NUMBER(name, "counter", member, help)
 static const struct {
     const char *name, *type, *help;
     size_t offset;
+    bool is_bool;
 } rows[] = {
     GAUGE("sandpiper_jobs_running", running, "Jobs that an executor has in hand."),
     GAUGE("sandpiper_jobs_ready", ready, "Jobs that wait for an executor."),
     GAUGE("sandpiper_jobs_held", held, "Jobs held while their provider is unavailable."),
-    GAUGE("sandpiper_settings_version", settings_version, "Version of the settings in force."),
-    COUNTER("sandpiper_settings_changes_total", settings_changes, "Settings applied."),
-    COUNTER("sandpiper_settings_failures_total", settings_failures, "Settings refused."),
-    GAUGE("sandpiper_control_read", control_read,
+    GAUGE("sandpiper_settings_version", settings.version, "Version of the settings in force."),
+    COUNTER("sandpiper_settings_changes_total", settings.changes, "Settings applied."),
+    COUNTER("sandpiper_settings_failures_total", settings.failures, "Settings refused."),
+    GAUGE("sandpiper_control_read", control.complete,
           "Whether the control topic has been read to its end."),
-    GAUGE("sandpiper_control_missing", control_missing,
+    GAUGE("sandpiper_control_missing", control.missing,
           "Whether there is no control topic, or we may not read it."),
-    COUNTER("sandpiper_control_settings_total", control_settings, "Settings records read."),
-    COUNTER("sandpiper_control_cancels_total", control_cancels,
+    COUNTER("sandpiper_control_settings_total", control.settings_records, "Settings records read."),
+    COUNTER("sandpiper_control_cancels_total", control.cancel_records,
             "Cancellations and their tombstones read."),
-    COUNTER("sandpiper_control_invalid_total", control_invalid,
+    COUNTER("sandpiper_control_invalid_total", control.invalid_records,
             "Records of the control topic that are invalid."),
-    COUNTER("sandpiper_control_applied_total", control_applied,
+    COUNTER("sandpiper_control_applied_total", control.settings_applied,
             "Settings that this worker wrote to Redis."),
-    COUNTER("sandpiper_control_tombstones_total", tombstones,
+    COUNTER("sandpiper_control_tombstones_total", control.tombstones,
             "Tombstones that this worker wrote for cancellations that are over."),
-    GAUGE("sandpiper_provider_up", provider_up, "Whether the active provider's check passed."),
-    GAUGE("sandpiper_redis_up", redis_up, "Whether Redis answers."),
-    GAUGE("sandpiper_kafka_up", kafka_up, "Whether a broker is connected."),
-    GAUGE("sandpiper_topic_refused", refused,
+    GAUGE("sandpiper_provider_up", settings.provider_up,
+          "Whether the active provider's check passed."),
+    GAUGE("sandpiper_redis_up", settings.redis_up, "Whether Redis answers."),
+    GAUGE("sandpiper_kafka_up", queue.kafka_up, "Whether a broker is connected."),
+    GAUGE("sandpiper_topic_refused", queue.reply_topic_refused,
           "Whether the broker refuses the default reply topic or a DLQ."),
-    COUNTER("sandpiper_records_total", consumed, "Records taken from the request topics."),
-    COUNTER("sandpiper_deliveries_total", delivered, "Records that Kafka acknowledged."),
-    COUNTER("sandpiper_reply_fallbacks_total", fallbacks,
+    COUNTER("sandpiper_records_total", queue.consumed, "Records taken from the request topics."),
+    COUNTER("sandpiper_deliveries_total", queue.delivered, "Records that Kafka acknowledged."),
+    COUNTER("sandpiper_reply_fallbacks_total", queue.fallbacks,
             "Replies that went to the default topic because their own was refused."),
-    COUNTER("sandpiper_dead_letters_total", dead_letters, "Records put on a DLQ."),
-    COUNTER("sandpiper_redeliveries_total", redeliveries, "Records seen again."),
-    COUNTER("sandpiper_rebalances_total", rebalances, "Changes of the assignment."),
-    COUNTER("sandpiper_commits_total", commits, "Offset commits."),
-    COUNTER("sandpiper_commit_errors_total", commit_errors, "Offset commits that failed."),
+    COUNTER("sandpiper_dead_letters_total", queue.dead_letters, "Records put on a DLQ."),
+    COUNTER("sandpiper_redeliveries_total", queue.redeliveries, "Records seen again."),
+    COUNTER("sandpiper_rebalances_total", queue.rebalances, "Changes of the assignment."),
+    COUNTER("sandpiper_commits_total", queue.commits, "Offset commits."),
+    COUNTER("sandpiper_commit_errors_total", queue.commit_errors, "Offset commits that failed."),
     GAUGE("sandpiper_commit_age_seconds", commit_age,
           "Time since the last offset commit; -1 before the first."),
-    GAUGE("sandpiper_window_records", window_records, "Records taken and not complete."),
-    GAUGE("sandpiper_window_bytes", window_bytes, "Bytes of the records taken and not complete."),
-    GAUGE("sandpiper_producer_queue", unacknowledged, "Records that Kafka has not acknowledged."),
-    GAUGE("sandpiper_claims_up", claims_up, "Whether Redis answers the claims."),
-    GAUGE("sandpiper_degraded", degraded, "Whether jobs go on without claims."),
+    GAUGE("sandpiper_window_records", queue.records, "Records taken and not complete."),
+    GAUGE("sandpiper_window_bytes", queue.bytes, "Bytes of the records taken and not complete."),
+    GAUGE("sandpiper_producer_queue", queue.producer_queue,
+          "Records that Kafka has not acknowledged."),
+    GAUGE("sandpiper_claims_up", claims.up, "Whether Redis answers the claims."),
+    GAUGE("sandpiper_degraded", claims.degraded, "Whether jobs go on without claims."),
     GAUGE("sandpiper_claims_open", claims_open, "Claims held."),
     GAUGE("sandpiper_claims_pending", claims_pending, "Ends of claims still to be written."),
-    COUNTER("sandpiper_claims_total", taken, "Claims taken."),
-    COUNTER("sandpiper_claims_degraded_total", degraded_total,
+    COUNTER("sandpiper_claims_total", claims.taken, "Claims taken."),
+    COUNTER("sandpiper_claims_degraded_total", claims.degraded_total,
             "Jobs whose claim or result could not be recorded."),
-    COUNTER("sandpiper_claims_republished_total", republished, "Stored replies sent again."),
-    COUNTER("sandpiper_claims_parked_total", parked,
+    COUNTER("sandpiper_claims_republished_total", claims.republished, "Stored replies sent again."),
+    COUNTER("sandpiper_claims_parked_total", claims.parked,
             "Times that a job waited for another run of its id."),
-    COUNTER("sandpiper_claims_conflicts_total", conflicts,
+    COUNTER("sandpiper_claims_conflicts_total", claims.conflicts,
             "Requests refused because their id belongs to other content."),
-    COUNTER("sandpiper_claims_died_total", died,
+    COUNTER("sandpiper_claims_died_total", claims.died,
             "Jobs given up because workers died while running them."),
-    COUNTER("sandpiper_claims_lost_total", lost,
+    COUNTER("sandpiper_claims_lost_total", claims.lost,
             "Results dropped because another worker had taken the job."),
-    COUNTER("sandpiper_claims_dropped_total", dropped,
+    COUNTER("sandpiper_claims_dropped_total", claims.dropped,
             "Ends of claims that an outage was too long for."),
     COUNTER("sandpiper_attachments_total", stored, "Parts of replies moved to the result store."),
     COUNTER("sandpiper_attachments_failed_total", cut,
@@ -203,52 +201,18 @@ static int64_t open_descriptors(void)
 
 static struct numbers collect(const struct sp_metrics *metrics, const struct sp_metrics_view *view)
 {
-    const struct sp_queue_status *q = view->queue;
-    const struct sp_settings_status *s = view->settings;
-    const struct sp_control_status *c = view->control;
-    const struct sp_claims_status *claims = view->claims;
+    int64_t last_commit_ms = view->queue->last_commit_ms;
     return (struct numbers){
+        .queue = *view->queue,
+        .settings = *view->settings,
+        .control = *view->control,
+        .claims = *view->claims,
         .ready = (int64_t)view->ready,
         .held = (int64_t)view->held,
         .running = (int64_t)view->running,
-        .settings_version = s->version,
-        .settings_changes = s->changes,
-        .settings_failures = s->failures,
-        .redis_up = s->redis_up,
-        .provider_up = s->provider_up,
-        .control_read = c->complete,
-        .control_missing = c->missing,
-        .control_settings = c->settings_records,
-        .control_cancels = c->cancel_records,
-        .control_invalid = c->invalid_records,
-        .control_applied = c->settings_applied,
-        .tombstones = c->tombstones,
-        .kafka_up = q->kafka_up,
-        .refused = q->reply_topic_refused,
-        .consumed = q->consumed,
-        .delivered = q->delivered,
-        .fallbacks = q->fallbacks,
-        .dead_letters = q->dead_letters,
-        .commits = q->commits,
-        .commit_errors = q->commit_errors,
-        .rebalances = q->rebalances,
-        .redeliveries = q->redeliveries,
-        .unacknowledged = q->producer_queue,
-        .window_records = q->records,
-        .window_bytes = q->bytes,
-        .commit_age = q->last_commit_ms > 0 ? (sp_mono_ms() - q->last_commit_ms) / 1000 : -1,
-        .claims_up = claims->up,
-        .degraded = claims->degraded,
-        .claims_open = (int64_t)claims->open,
-        .claims_pending = (int64_t)claims->pending,
-        .taken = claims->taken,
-        .degraded_total = claims->degraded_total,
-        .republished = claims->republished,
-        .parked = claims->parked,
-        .conflicts = claims->conflicts,
-        .died = claims->died,
-        .lost = claims->lost,
-        .dropped = claims->dropped,
+        .claims_open = (int64_t)view->claims->open,
+        .claims_pending = (int64_t)view->claims->pending,
+        .commit_age = last_commit_ms > 0 ? (sp_mono_ms() - last_commit_ms) / 1000 : -1,
         .stored = value_of(&metrics->stored),
         .cut = value_of(&metrics->cut),
         .rss = resident_bytes(),
@@ -316,8 +280,8 @@ static enum sp_code write_numbers(const struct numbers *numbers, struct sp_buf *
 {
     enum sp_code rc = SP_OK;
     for (size_t i = 0; i < SP_COUNT(rows) && !rc; i++) {
-        int64_t n = 0;
-        memcpy(&n, (const char *)numbers + rows[i].offset, sizeof n);
+        const void *at = (const char *)numbers + rows[i].offset;
+        int64_t n = rows[i].is_bool ? *(const bool *)at : *(const int64_t *)at;
         rc = write_head(out, rows[i].name, rows[i].type, rows[i].help);
         if (!rc)
             rc = sp_buf_addf(out, "%s %lld\n", rows[i].name, (long long)n);

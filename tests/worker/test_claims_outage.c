@@ -199,6 +199,44 @@ Test(claims_outage, a_redis_that_hangs_costs_one_time_out)
     stop(a);
 }
 
+static void ignore(void *ctx, struct sp_claim *claim)
+{
+    *(struct sp_claim **)ctx = claim;
+}
+
+/* Its command waits in a Redis that hangs, and runs when nobody hears the answer any more. */
+static bool take_unheard(struct sp_claims *claims, const struct sp_claim_request *request)
+{
+    static struct sp_claim other, *claim;
+    claim = &other;
+    kill(server.pid, SIGSTOP);
+    bool asked = sp_claims_take_soon(claims, request, ignore, &claim) &&
+                 SP_UNTIL(PATIENCE_MS, is_away(claims));
+    kill(server.pid, SIGCONT);
+    return asked && SP_UNTIL(PATIENCE_MS, is_up(claims)) && claim == NULL;
+}
+
+Test(claims_outage, a_claim_whose_answer_was_lost_keeps_nobody_waiting)
+{
+    struct sp_claims *a = start("a"), *b = NULL;
+    struct sp_claim_request soon = request_of("soon", 1), waiting = request_of("waiting", 2);
+    struct sp_claim *claim = NULL;
+
+    cr_assert(take_unheard(a, &soon));
+    kill(server.pid, SIGSTOP);
+    cr_expect(eq(int, sp_claims_take(a, &waiting, &claim), SP_CLAIM_HOLD));
+    kill(server.pid, SIGCONT);
+    cr_assert(SP_UNTIL(PATIENCE_MS, is_up(a) && all_written(a)));
+    b = start("b");
+
+    cr_expect(eq(int, sp_claims_take(b, &soon, &claim), SP_CLAIM_RUN));
+    cr_expect(eq(i64, claim->attempt, 1));
+    cr_expect(eq(int, sp_claims_take(b, &waiting, &claim), SP_CLAIM_RUN));
+    cr_expect(eq(sz, status_of(a).open, 0));
+    stop(a);
+    stop(b);
+}
+
 Test(claims_outage, a_stop_does_not_wait_for_a_redis_that_hangs)
 {
     struct sp_claims *a = start_judge("a");

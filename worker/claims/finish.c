@@ -78,7 +78,7 @@ static enum sp_code try_to_store(struct sp_claims *claims, struct sp_claim_entry
     sp_auto(freeReplyObject) redisReply *reply = NULL;
     enum sp_code rc = sp_claims_format_store(claims, entry, stored, &call);
     if (!rc)
-        rc = sp_claims_wait(claims, &call, &reply);
+        rc = sp_claims_wait(claims, &call, NULL, &reply);
     *ours = !rc && reply->integer == 1;
     if (*ours)
         sp_claim_entry_stored(entry, stored->remembered);

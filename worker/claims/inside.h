@@ -42,6 +42,7 @@ struct sp_claim_entry {
     struct sp_buf expected; /* and its whole line */
     struct sp_buf head;     /* the line of the reply that is being stored */
     bool at_most_once;
+    bool unheard;               /* Redis may have set it: its answer was lost */
     bool finished;              /* the reply is stored */
     bool remembered;            /* and answers later records too */
     char blob[SP_BLOB_ID_SIZE]; /* "": none */
@@ -111,6 +112,8 @@ char *sp_claims_key(const struct sp_claims *claims, const char *kind, const char
 /* take.c. Counts a verdict, and its claim, which is open from now on; NULL: none. */
 void sp_claims_note(struct sp_claims *claims, enum sp_claim_verdict verdict,
                     struct sp_claim_entry *entry);
+/* Gives back one that Redis may have set, though nobody heard of it: others would wait for us. */
+void sp_claims_give_back(struct sp_claims *claims, struct sp_claim_entry *entry);
 /* The command that sets our claim if there is none, and else gets what is there. SP_E_NOMEM. */
 SP_MUST_CHECK enum sp_code sp_claims_format_set(const struct sp_claims *claims,
                                                 const struct sp_claim_entry *entry,
@@ -135,9 +138,10 @@ bool sp_claims_goes_on_without(struct sp_claims *claims, bool at_most_once);
  */
 SP_MUST_CHECK enum sp_code sp_claims_ask(struct sp_claims *claims, int argc, const char **argv,
                                          const size_t *len, redisReply **out);
-/* The same in two steps: a call that is formatted, and its answer. *out is the sender's. */
+/* The same in two steps: a call that is formatted, and its answer. *out is the sender's. *unheard,
+ * where that is not NULL, is set when it was on its way and no answer came. */
 SP_MUST_CHECK enum sp_code sp_claims_wait(struct sp_claims *claims, struct sp_pipe_call *call,
-                                          redisReply **out);
+                                          bool *unheard, redisReply **out);
 /* A formatted call on its way; `answered` is called then. False: Redis is away. Thread: any. */
 bool sp_claims_submit(struct sp_claims *claims, struct sp_pipe_call *call);
 /* The thread's body; `of` is the struct sp_claims. */

@@ -53,17 +53,19 @@ static void wake_sender(struct sp_pipe_call *call)
     sem_post(&((struct waiting *)call)->answered);
 }
 
-enum sp_code sp_claims_wait(struct sp_claims *claims, struct sp_pipe_call *call, redisReply **out)
+enum sp_code sp_claims_wait(struct sp_claims *claims, struct sp_pipe_call *call, bool *unheard,
+                            redisReply **out)
 {
     struct waiting w = {.call = *call};
     w.call.answered = wake_sender;
     w.call.rc = SP_E_UNAVAILABLE;
     sem_init(&w.answered, 0, 0);
-    if (sp_claims_submit(claims, &w.call)) {
-        while (sem_wait(&w.answered) < 0 && errno == EINTR)
-            continue;
-    }
+    bool asked = sp_claims_submit(claims, &w.call);
+    while (asked && sem_wait(&w.answered) < 0 && errno == EINTR)
+        continue;
     sem_destroy(&w.answered);
+    if (unheard)
+        *unheard = asked && w.call.rc == SP_E_UNAVAILABLE;
     *out = SP_TAKE(w.call.reply);
     sp_pipe_call_clear(&w.call);
     return w.call.rc;
@@ -74,7 +76,7 @@ enum sp_code sp_claims_ask(struct sp_claims *claims, int argc, const char **argv
 {
     struct sp_pipe_call call = {.next = NULL};
     enum sp_code rc = sp_pipe_call_format(&call, argc, argv, len);
-    return rc ? rc : sp_claims_wait(claims, &call, out);
+    return rc ? rc : sp_claims_wait(claims, &call, NULL, out);
 }
 
 /* Redis's answer to INFO: the number behind a name. */

@@ -18,9 +18,12 @@ static void set_answered(struct sp_pipe_call *call)
 {
     const struct sp_claim_soon soon = *(struct sp_claim_soon *)call;
     bool ours = !call->rc && call->reply->type == REDIS_REPLY_NIL;
+    bool unheard = call->rc == SP_E_UNAVAILABLE;
     sp_pipe_call_clear(call);
     if (ours) {
         sp_claims_note(soon.claims, SP_CLAIM_RUN, soon.entry);
+    } else if (unheard) {
+        sp_claims_give_back(soon.claims, soon.entry);
     } else {
         sp_claim_entry_free(soon.entry);
     }

@@ -28,18 +28,19 @@ enum sp_code sp_claims_format_set(const struct sp_claims *claims,
 }
 
 /* Sets our claim if there is none; else *found is the text that is there. */
-static enum sp_code set_or_get(struct sp_claims *claims, const struct sp_claim_entry *entry,
+static enum sp_code set_or_get(struct sp_claims *claims, struct sp_claim_entry *entry,
                                redisReply **found)
 {
     struct sp_pipe_call call = {.next = NULL};
     enum sp_code rc = sp_claims_format_set(claims, entry, &call);
-    return rc ? rc : sp_claims_wait(claims, &call, found);
+    return rc ? rc : sp_claims_wait(claims, &call, &entry->unheard, found);
 }
 
 /* Sets our claim if what was found is still there. */
-static enum sp_code replace(struct sp_claims *claims, const struct sp_claim_entry *entry,
+static enum sp_code replace(struct sp_claims *claims, struct sp_claim_entry *entry,
                             const redisReply *found, bool *replaced)
 {
+    struct sp_pipe_call call = {.next = NULL};
     char ttl[24];
     const char *argv[] = {"EVALSHA",  claims->scripts.sha[SP_SCRIPT_REPLACE],
                           "1",        entry->key,
@@ -53,7 +54,9 @@ static enum sp_code replace(struct sp_claims *claims, const struct sp_claim_entr
                           entry->expected.len,
                           put_ttl(claims, ttl)};
     sp_auto(freeReplyObject) redisReply *reply = NULL;
-    enum sp_code rc = sp_claims_ask(claims, SP_COUNT(argv), argv, len, &reply);
+    enum sp_code rc = sp_pipe_call_format(&call, SP_COUNT(argv), argv, len);
+    if (!rc)
+        rc = sp_claims_wait(claims, &call, &entry->unheard, &reply);
     *replaced = !rc && reply->integer == 1;
     return rc;
 }
@@ -291,6 +294,22 @@ static bool take_without(struct sp_claims *claims, struct sp_claim_entry *entry)
     return true;
 }
 
+/* Under the lock. */
+static void add_open(struct sp_claims *claims, struct sp_claim_entry *entry)
+{
+    entry->renew_at = sp_deadline_in(claims->claim_ttl_ms / 4);
+    TAILQ_INSERT_TAIL(&claims->open, entry, among_open);
+    claims->n_open++;
+}
+
+void sp_claims_give_back(struct sp_claims *claims, struct sp_claim_entry *entry)
+{
+    pthread_mutex_lock(&claims->lock);
+    add_open(claims, entry);
+    pthread_mutex_unlock(&claims->lock);
+    sp_claims_release(claims, &entry->seen);
+}
+
 void sp_claims_note(struct sp_claims *claims, enum sp_claim_verdict verdict,
                     struct sp_claim_entry *entry)
 {
@@ -305,9 +324,7 @@ void sp_claims_note(struct sp_claims *claims, enum sp_claim_verdict verdict,
     (*counters[verdict])++;
     if (entry) {
         totals->degraded_total += entry->seen.degraded;
-        entry->renew_at = sp_deadline_in(claims->claim_ttl_ms / 4);
-        TAILQ_INSERT_TAIL(&claims->open, entry, among_open);
-        claims->n_open++;
+        add_open(claims, entry);
     }
     pthread_mutex_unlock(&claims->lock);
 }
@@ -329,6 +346,11 @@ enum sp_claim_verdict sp_claims_take(struct sp_claims *claims,
         sp_claims_renew_parts(claims, &entry->seen.stored);
     bool held = verdict != SP_CLAIM_HOLD && verdict != SP_CLAIM_PARK && verdict != SP_CLAIM_WAIT;
     sp_claims_note(claims, verdict, held ? entry : NULL);
-    *out = held ? &SP_TAKE(entry)->seen : NULL;
+    *out = NULL;
+    if (held) {
+        *out = &SP_TAKE(entry)->seen;
+    } else if (entry && entry->unheard) {
+        sp_claims_give_back(claims, SP_TAKE(entry));
+    }
     return verdict;
 }
