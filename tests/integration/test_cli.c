@@ -266,4 +266,6 @@ Test(cli, a_wrong_use_of_dlq_is_told)
     cr_expect(says(err, "dlq list"), "%s", err);
     cr_expect(eq(int, shell("$S dlq list --topic no-such-topic"), 1));
     cr_expect(says(err, "no-such-topic"), "%s", err);
+    cr_expect(eq(int, shell("$S dlq list --topic $(printf %0600d 7)"), 1));
+    cr_expect(says(err, "topic \"000"), "%s", err);
 }
