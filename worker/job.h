@@ -117,8 +117,9 @@ enum sp_fate sp_job_conclude(struct sp_job *job, enum sp_code rc, const struct s
  */
 enum sp_fate sp_job_unavailable(struct sp_job *job, enum sp_sb why, const char *reason,
                                 int64_t hold_ms);
-/* Its reply is to be written anew. */
-void sp_job_drop_reply(struct sp_job *job);
+/* Its reply is to be written anew, and smaller. One that was made elsewhere is known as bytes only:
+ * SB013 goes in its place. */
+void sp_job_shrink_reply(struct sp_job *job);
 /* Its answer is void: another worker has the job now, and this one asks again. */
 void sp_job_reopen(struct sp_job *job);
 /* SP_FATE_ANSWER with this error. */

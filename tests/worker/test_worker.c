@@ -564,6 +564,58 @@ Test(worker, a_reply_that_kafka_finds_too_large_is_sent_again)
     cr_expect(eq(int, fake_counts.tried, 1));
 }
 
+/* The broker refuses that many times in a row; a small record is sent twice before that counts. */
+static void refuse_for_size(size_t times)
+{
+    for (size_t i = 0; i < times; i++) {
+        rd_kafka_mock_push_request_errors(cluster, 0 /* Produce */, 1,
+                                          RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+    }
+}
+
+Test(worker, an_answer_that_has_to_be_sent_again_does_not_wait_for_a_free_executor)
+{
+    set_settings("5", "{}");
+    start();
+    request("{\"code\":\"wait\",\"timeout\":2,\"request_id\":\"first\"}");
+    request("{\"code\":\"wait\",\"timeout\":10}");
+    request("{\"code\":\"wait\",\"timeout\":10}");
+    await_page("/metrics", "sandpiper_jobs_running 2\n");
+    refuse_for_size(2);
+
+    json_auto_t *first = reply();
+
+    cr_expect(eq(str, (char *)text_of(first, "request_id"), "first"));
+    await_page("/metrics", "sandpiper_jobs_running 2\n");
+    sp_worker_stop(worker);
+}
+
+Test(worker, a_stored_reply_that_kafka_finds_too_large_does_not_hold_its_offset_for_ever)
+{
+    static const char value[] = "{\"code\":\"ok\",\"request_id\":\"id\"}";
+    set_settings("5", "{}");
+    start();
+    request(value);
+    json_auto_t *first = reply();
+    sp_worker_stop(worker);
+    request(value);
+    refuse_for_size(2);
+    start();
+
+    json_auto_t *second = reply();
+
+    cr_expect(eq(str, (char *)text_of(first, "status"), "ok"));
+    cr_expect(eq(str, (char *)text_of(second, "request_id"), "id"));
+    cr_expect(eq(str, (char *)text_of(second, "status"), "error"));
+    cr_expect(ne(str, (char *)text_of(second, "result_id"), (char *)text_of(first, "result_id")));
+    request(value);
+    json_auto_t *third = reply();
+    cr_expect(eq(str, (char *)text_of(third, "result_id"), (char *)text_of(first, "result_id")));
+    sp_worker_stop(worker);
+    cr_expect(eq(i64, committed(), 3));
+    cr_expect(eq(int, fake_counts.tried, 1));
+}
+
 /* A worker in a process of its own, as the command runs it. drain: "worker.drain=..." */
 static pid_t run_worker(const char *drain)
 {
@@ -665,6 +717,40 @@ Test(worker, under_order_key_a_job_waits_for_the_one_of_its_key_before_it)
     json_auto_t *third = reply();
 
     cr_expect(eq(str, (char *)text_of(first, "request_id"), "free"));
+    cr_expect(eq(str, (char *)text_of(second, "request_id"), "slow"));
+    cr_expect(eq(str, (char *)text_of(third, "request_id"), "behind"));
+    sp_worker_stop(worker);
+    config->worker.order = order_before;
+}
+
+static void cancel(const char *key)
+{
+    cr_assert(not(rd_kafka_producev(
+        client, RD_KAFKA_V_TOPIC("sandpiper.control"), RD_KAFKA_V_PARTITION(0),
+        RD_KAFKA_V_KEY((void *)(uintptr_t)key, strlen(key)), RD_KAFKA_V_VALUE("{}", 2),
+        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END)));
+    rd_kafka_flush(client, PATIENCE_MS);
+}
+
+Test(worker, under_order_key_what_is_cancelled_before_it_comes_does_not_wait)
+{
+    char *order_before = config->worker.order;
+    config->worker.order = (char *)(uintptr_t) "key";
+    set_settings("5", "{}");
+    start();
+    keyed_request("k", "{\"code\":\"wait\",\"timeout\":6,\"request_id\":\"slow\"}");
+    await_page("/metrics", "sandpiper_jobs_running 1\n");
+    cancel("cancel:late");
+    await_page("/metrics", "sandpiper_control_cancels_total 1\n");
+    keyed_request("k", "{\"code\":\"ok\",\"request_id\":\"late\"}");
+    keyed_request("k", "{\"code\":\"ok\",\"request_id\":\"behind\"}");
+
+    json_auto_t *first = reply();
+    json_auto_t *second = reply();
+    json_auto_t *third = reply();
+
+    cr_expect(eq(str, (char *)text_of(first, "request_id"), "late"));
+    cr_expect(eq(str, (char *)text_of(first, "status"), "cancelled"));
     cr_expect(eq(str, (char *)text_of(second, "request_id"), "slow"));
     cr_expect(eq(str, (char *)text_of(third, "request_id"), "behind"));
     sp_worker_stop(worker);
