@@ -478,6 +478,34 @@ Test(worker, an_unparseable_record_is_answered_and_goes_to_the_dlq)
     cr_expect(eq(i64, committed(), 1));
 }
 
+Test(worker, a_dead_letter_that_never_ran_has_no_attempts_though_a_worker_died_with_it)
+{
+    static const char value[] = "no json";
+    const void *attempts = NULL;
+    size_t len = 0;
+    rd_kafka_headers_t *headers = NULL;
+    sp_auto(freeReplyObject) redisReply *set = NULL;
+    cr_assert(not(sp_redis_command(redis, &set, NULL, "SET sandpiper:record:requests:0:0:5000 %s",
+                                   "C1 1 0 requests:0:0:5000 - 0123456789abcdef\n")));
+    config->worker.liveness = 300;
+    start();
+    cr_assert(not(rd_kafka_producev(client, RD_KAFKA_V_TOPIC(REQUESTS), RD_KAFKA_V_PARTITION(0),
+                                    RD_KAFKA_V_VALUE((void *)(uintptr_t)value, strlen(value)),
+                                    RD_KAFKA_V_TIMESTAMP(5000),
+                                    RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END)));
+
+    rd_kafka_message_t *records[] = {next_record(PATIENCE_MS), next_record(PATIENCE_MS)};
+
+    cr_assert(records[0] && records[1]);
+    size_t dead = strcmp(rd_kafka_topic_name(records[0]->rkt), DLQ) == 0 ? 0 : 1;
+    cr_assert(not(rd_kafka_message_headers(records[dead], &headers)));
+    cr_assert(not(rd_kafka_header_get_last(headers, "sandpiper_dlq_attempts", &attempts, &len)));
+    cr_expect(eq(str, (char *)(uintptr_t)attempts, "0"));
+    rd_kafka_message_destroy(records[0]);
+    rd_kafka_message_destroy(records[1]);
+    sp_worker_stop(worker);
+}
+
 Test(worker, a_stop_ends_what_outlasts_the_drain_and_hands_it_back)
 {
     set_settings("5", "{}");
