@@ -556,6 +556,27 @@ Test(worker, a_stop_without_kafka_ends_all_the_same)
     cr_expect(lt(i64, committed(), 0), "a reply that is not in Kafka must not be committed");
 }
 
+Test(worker, a_stop_ends_though_a_reply_waits_for_room_in_a_full_producer, .timeout = 60)
+{
+    const char *more[SP_COUNT(overrides) + 1];
+    memcpy(more, overrides, sizeof overrides);
+    more[SP_COUNT(overrides)] = "kafka.queue.buffering.max.messages=1";
+    sp_config_free(config);
+    config = config_with(more, SP_COUNT(more));
+    set_settings("5", "{}");
+    start();
+    request("{\"code\":\"wait\",\"timeout\":1}");
+    request("{\"code\":\"wait\",\"timeout\":1}");
+    await_page("/metrics", "sandpiper_jobs_running 2\n");
+    rd_kafka_mock_broker_set_down(cluster, 1);
+    await_page("/metrics", "sandpiper_jobs_running 0\n");
+
+    sp_worker_stop(worker);
+
+    rd_kafka_mock_broker_set_up(cluster, 1);
+    cr_expect(lt(i64, committed(), 0), "a reply that is not in Kafka must not be committed");
+}
+
 Test(worker, what_does_not_fit_into_a_reply_is_in_redis)
 {
     set_settings("5", "{}");
