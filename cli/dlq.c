@@ -23,7 +23,7 @@ struct dlq_options {
 struct look {
     const struct sp_call *call;
     const struct dlq_options *options;
-    struct sp_session *session;
+    struct sp_session session;
     struct sp_dead_letters *letters; /* of the topic that is being read */
     json_t *list;
     size_t seen, done, failed;
@@ -50,7 +50,7 @@ static char *request_id_of(const struct look *look, const struct sp_record *lett
         original.partition = facts.partition;
         original.offset = facts.offset;
     }
-    if (sp_message_read(&original, &look->session->config->limits, &look->session->topics, &message,
+    if (sp_message_read(&original, &look->session.config->limits, &look->session.topics, &message,
                         NULL))
         return NULL;
     return SP_TAKE(message.req.id);
@@ -90,7 +90,7 @@ static bool has_enough(const struct look *look)
 
 static enum sp_code read_topic(struct look *look, const char *topic, struct sp_error *err)
 {
-    const struct sp_session *session = look->session;
+    const struct sp_session *session = &look->session;
     sp_auto(sp_dead_letters_close) struct sp_dead_letters *letters = NULL;
     enum sp_code rc =
         sp_dead_letters_open(session->kafka, session->config->kafka.n, topic, &letters, err);
@@ -112,7 +112,7 @@ static enum sp_code read_topic(struct look *look, const char *topic, struct sp_e
 /* With one DLQ for several request topics it is read once. */
 static enum sp_code read_all(struct look *look, struct sp_error *err)
 {
-    const struct sp_topics *topics = &look->session->topics;
+    const struct sp_topics *topics = &look->session.topics;
     enum sp_code rc = SP_OK;
     if (look->options->topic)
         return read_topic(look, look->options->topic, err);
@@ -127,17 +127,16 @@ static enum sp_code read_all(struct look *look, struct sp_error *err)
 
 static int run_look(struct look *look)
 {
-    sp_auto(sp_session_clear) struct sp_session session = {0};
-    json_auto_t *list = json_array();
     struct sp_error err = {0};
     look->options = look->call->options;
-    look->session = &session;
-    look->list = list;
-    enum sp_code rc = sp_session_open(look->call, &session, &err);
+    look->list = json_array();
+    enum sp_code rc = sp_session_open(look->call, &look->session, &err);
     if (!rc)
         rc = read_all(look, &err);
     if (look->options->common.json)
-        sp_call_print_json(look->call, list);
+        sp_call_print_json(look->call, look->list);
+    sp_session_clear(&look->session);
+    json_decref(look->list);
     return rc ? sp_call_fail(look->call, &err) : SP_EXIT_OK;
 }
 
@@ -282,7 +281,7 @@ static enum sp_code replay(struct look *look, const struct sp_record *letter, co
                            struct sp_error *err)
 {
     int64_t offset = -1;
-    if (!is_consumed(&look->session->topics, topic)) {
+    if (!is_consumed(&look->session.topics, topic)) {
         return sp_error_set(err, SP_E_INVALID,
                             "it came from topic %s, which queue.request_topics does not name",
                             topic ? topic : "(none)");

@@ -52,7 +52,8 @@ enum sp_control_state sp_control_log_state(const struct sp_control_log *log, con
  * Writes a record and waits for the broker's acknowledgement. SP_E_UNAVAILABLE: Kafka does not
  * answer, and the record may get there nevertheless; SP_E_INVALID: there is no such topic and none
  * can be made; SP_E_DENIED; SP_E_LIMIT: the broker refused the size. The text says what to do.
- * The record's timestamp is known to its readers only. Blocks: timeout_ms.
+ * The record's timestamp is known to its readers only. Blocks: timeout_ms, and 8 s more in a bad
+ * case while there is no topic.
  */
 SP_MUST_CHECK enum sp_code sp_control_log_put(struct sp_control_log *log, const char *key,
                                               const char *value, int64_t timeout_ms,

@@ -16,9 +16,9 @@ enum { POLL_MS = 100, RETRY_MS = 200, GRACE_MS = 3000, DESTROY_MS = 1000 };
 struct sp_dead_letters {
     const struct sp_queue_property *kafka;
     size_t n_kafka;
-    char *name;
-    rd_kafka_t *consumer, *producer; /* made when first needed */
+    rd_kafka_t *consumer, *producer; /* the latter is made when needed */
     rd_kafka_topic_t *topic;
+    const char *name; /* the topic's */
     rd_kafka_queue_t *incoming;
     int32_t n_partitions, n_ended;
 };
@@ -55,25 +55,38 @@ static enum sp_code open_handle(const struct sp_dead_letters *letters, rd_kafka_
     return rc;
 }
 
-enum sp_code sp_dead_letters_open(const struct sp_queue_property *kafka, size_t n_kafka,
-                                  const char *topic, struct sp_dead_letters **out,
-                                  struct sp_error *err)
+static enum sp_code open_reader(struct sp_dead_letters *letters, const char *topic,
+                                struct sp_error *err)
 {
-    sp_auto(sp_dead_letters_close) struct sp_dead_letters *letters = calloc(1, sizeof(*letters));
-    if (!letters)
-        return sp_error_set(err, SP_E_NOMEM, "no memory");
-    letters->kafka = kafka;
-    letters->n_kafka = n_kafka;
-    letters->name = sp_strdup(topic);
-    if (!letters->name)
-        return sp_error_set(err, SP_E_NOMEM, "no memory");
     enum sp_code rc = open_handle(letters, RD_KAFKA_CONSUMER, reader_needs, SP_COUNT(reader_needs),
                                   &letters->consumer, err);
     if (rc)
         return rc;
-    letters->topic = sp_kafka_must(rd_kafka_topic_new(letters->consumer, topic, NULL));
-    letters->incoming = sp_kafka_must(rd_kafka_queue_new(letters->consumer));
-    *out = SP_TAKE(letters);
+    letters->incoming = rd_kafka_queue_new(letters->consumer);
+    letters->topic = rd_kafka_topic_new(letters->consumer, topic, NULL);
+    if (!letters->topic) {
+        return sp_error_set(err, SP_E_INVALID, "topic \"%.80s\": %s", topic,
+                            rd_kafka_err2str(rd_kafka_last_error()));
+    }
+    letters->name = rd_kafka_topic_name(letters->topic);
+    return SP_OK;
+}
+
+enum sp_code sp_dead_letters_open(const struct sp_queue_property *kafka, size_t n_kafka,
+                                  const char *topic, struct sp_dead_letters **out,
+                                  struct sp_error *err)
+{
+    struct sp_dead_letters *letters = calloc(1, sizeof(*letters));
+    if (!letters)
+        return sp_error_set(err, SP_E_NOMEM, "no memory");
+    letters->kafka = kafka;
+    letters->n_kafka = n_kafka;
+    enum sp_code rc = open_reader(letters, topic, err);
+    if (rc) {
+        sp_dead_letters_close(letters);
+        return rc;
+    }
+    *out = letters;
     return SP_OK;
 }
 
@@ -91,7 +104,6 @@ void sp_dead_letters_close(struct sp_dead_letters *letters)
         sp_kafka_destroy(letters->consumer, DESTROY_MS);
     if (letters->producer)
         sp_kafka_destroy(letters->producer, DESTROY_MS);
-    free(letters->name);
     free(letters);
 }
 
@@ -178,10 +190,10 @@ enum sp_code sp_dead_letters_next(struct sp_dead_letters *letters, int64_t timeo
         (void)rd_kafka_poll(letters->consumer, 0);
         rd_kafka_message_t *message = rd_kafka_consume_queue(letters->incoming, POLL_MS);
         if (!message) {
-            if (sp_deadline_left(deadline) == 0)
-                rc = sp_error_set(err, SP_E_UNAVAILABLE, "topic %s: Kafka does not answer",
-                                  letters->name);
-            continue;
+            if (sp_deadline_left(deadline) > 0)
+                continue;
+            return sp_error_set(err, SP_E_UNAVAILABLE, "topic %s: Kafka does not answer",
+                                letters->name);
         }
         if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
             (void)rd_kafka_consume_stop(letters->topic, message->partition);
@@ -250,18 +262,22 @@ static bool has_prefix(const char *text, const char *prefix)
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
-/* Those it came with once. */
+/* Of the DLQ; the others are those it came with once. */
+static bool is_added(const char *name)
+{
+    return has_prefix(name, "kafka_dlt-") || has_prefix(name, "sandpiper_dlq_") ||
+           strcmp(name, SP_HEADER_REPLAY_COUNT) == 0;
+}
+
 static rd_kafka_headers_t *headers_of(const struct sp_record *letter)
 {
     rd_kafka_headers_t *headers = rd_kafka_headers_new(letter->n_headers + 1);
     char count[24];
     for (size_t i = 0; i < letter->n_headers; i++) {
         const struct sp_header *header = &letter->headers[i];
-        if (!has_prefix(header->name, "kafka_dlt-") &&
-            !has_prefix(header->name, "sandpiper_dlq_") &&
-            strcmp(header->name, SP_HEADER_REPLAY_COUNT) != 0)
-            (void)rd_kafka_header_add(headers, header->name, -1, header->value,
-                                      (ssize_t)header->len);
+        if (is_added(header->name))
+            continue;
+        (void)rd_kafka_header_add(headers, header->name, -1, header->value, (ssize_t)header->len);
     }
     (void)snprintf(count, sizeof(count), "%" PRId64, sp_dead_letter_read(letter).replays + 1);
     (void)rd_kafka_header_add(headers, SP_HEADER_REPLAY_COUNT, -1, count, -1);

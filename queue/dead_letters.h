@@ -10,7 +10,7 @@
 struct sp_dead_letters;
 
 /* kafka is borrowed until sp_dead_letters_close(). SP_E_INVALID: a property that librdkafka
- * refuses, named. Does no I/O. */
+ * refuses, or a name that no topic has, named. Connects in the background. */
 SP_MUST_CHECK enum sp_code sp_dead_letters_open(const struct sp_queue_property *kafka,
                                                 size_t n_kafka, const char *topic,
                                                 struct sp_dead_letters **out, struct sp_error *err);
@@ -19,9 +19,10 @@ void sp_dead_letters_close(struct sp_dead_letters *letters);
 SP_AUTO(struct sp_dead_letters *, sp_dead_letters_close)
 
 /*
- * The next record, in the order of each partition; the caller's. NULL with SP_OK: that was all of
- * what there is now. SP_E_UNAVAILABLE: Kafka does not answer; SP_E_INVALID: there is no such topic;
- * SP_E_DENIED. Blocks: timeout_ms.
+ * The next record, in the order of each partition; the caller's, save for its topic, which is
+ * borrowed until sp_dead_letters_close(). NULL with SP_OK: that was all of what there is now.
+ * SP_E_UNAVAILABLE: Kafka does not answer; SP_E_INVALID: there is no such topic; SP_E_DENIED.
+ * Blocks: timeout_ms.
  */
 SP_MUST_CHECK enum sp_code sp_dead_letters_next(struct sp_dead_letters *letters, int64_t timeout_ms,
                                                 struct sp_record **out, struct sp_error *err);

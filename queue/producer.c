@@ -54,7 +54,7 @@ struct sp_producer {
     struct list inbox; /* refused at once, on any thread */
     atomic_int waiting_for_room;
     atomic_int under_way; /* librdkafka has them */
-    atomic_bool closed, fatal;
+    atomic_bool closed, hurried, fatal;
     /* The consumer's thread only. */
     struct list finished, waiting, suspects; /* suspects: sent one at a time, for their size */
     struct letter *alone;
@@ -220,14 +220,14 @@ enum sp_code sp_producer_send(struct sp_producer *producer, const struct sp_parc
     rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR__QUEUE_FULL;
     while (!atomic_load(&producer->closed)) {
         error = produce(producer, parcel, letter);
-        if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL)
+        if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL || atomic_load(&producer->hurried))
             break;
         wait_for_room(producer);
     }
     if (error == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
         rd_kafka_headers_destroy(parcel->headers);
         free(letter);
-        return sp_error_set(err, SP_E_INTERNAL, "the producer is closed");
+        return sp_error_set(err, SP_E_INTERNAL, "the producer is full or closed");
     }
     if (error) {
         keep(letter, parcel);
@@ -602,6 +602,11 @@ enum sp_code sp_producer_open(const struct sp_producer_options *options, rd_kafk
     }
     *out = producer;
     return SP_OK;
+}
+
+void sp_producer_hurry(struct sp_producer *producer)
+{
+    atomic_store(&producer->hurried, true);
 }
 
 void sp_producer_flush(struct sp_producer *producer, int64_t flush_ms)

@@ -53,6 +53,9 @@ int64_t sp_producer_due_ms(const struct sp_producer *producer);
 /* Fills reply_topic_refused, refused, delivered, fallbacks, dead_letters and producer_queue.
  * Thread: consumer. */
 void sp_producer_status(const struct sp_producer *producer, struct sp_queue_status *out);
+/* Nobody serves it for now: sp_producer_send() does not wait for room any more, but fails with
+ * SP_E_INTERNAL. Thread: any. */
+void sp_producer_hurry(struct sp_producer *producer);
 /* Takes nothing new any more and waits for deliveries, at most flush_ms. What is not delivered then
  * never is; its offsets are not committed. Thread: consumer, or the one that joined it. */
 void sp_producer_flush(struct sp_producer *producer, int64_t flush_ms);

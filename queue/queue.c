@@ -270,6 +270,11 @@ void sp_queue_stop_intake(struct sp_queue *q)
     atomic_store(&q->stopped, true);
 }
 
+void sp_queue_hurry(struct sp_queue *q)
+{
+    sp_producer_hurry(q->producer);
+}
+
 void sp_queue_status(struct sp_queue *q, struct sp_queue_status *out)
 {
     (void)pthread_mutex_lock(&q->lock);

@@ -93,6 +93,10 @@ void sp_queue_abandon(struct sp_queue *q, struct sp_record *record);
 /* From now on no record is given any more; what Kafka sent ahead stays uncommitted. Thread: any. */
 void sp_queue_stop_intake(struct sp_queue *q);
 
+/* sp_queue_next() is not called for now: a reply does not wait for room any more (SP_E_INTERNAL).
+ * Thread: any. */
+void sp_queue_hurry(struct sp_queue *q);
+
 struct sp_partition_status {
     char name[264];           /* "<topic>-<n>" */
     int64_t lag;              /* records behind the watermark; -1: unknown */

@@ -125,7 +125,8 @@ enum sp_code sp_cancels_put(struct sp_cancels *cancels, const char *id, int64_t 
         e = add(cancels, id);
     if (e && e->until != until) {
         e->until = until;
-        e->tombstone_due = until + random_ms(TOMBSTONE_SPREAD_MS);
+        e->tombstone_due =
+            sp_deadline_min(until, SP_NEVER - TOMBSTONE_SPREAD_MS) + random_ms(TOMBSTONE_SPREAD_MS);
     }
     pthread_mutex_unlock(&cancels->lock);
     return e ? SP_OK : sp_error_set(err, SP_E_NOMEM, "no memory for a cancellation");

@@ -210,7 +210,8 @@ static void take_settings(struct sp_control *c, const struct sp_control_record *
 static void cancel(struct sp_control *c, const struct sp_control_record *record, const char *id)
 {
     struct sp_error err = {0};
-    int64_t until = record->timestamp_ms + c->with.cancel_ttl_ms;
+    int64_t ttl = c->with.cancel_ttl_ms; /* who writes the record says its timestamp */
+    int64_t until = sp_deadline_min(record->timestamp_ms, SP_NEVER - ttl) + ttl;
     if (sp_control_cancel_check(record->value, record->len, &err)) {
         (void)sp_error_wrap(&err, err.code, SP_CONTROL_CANCEL_KEY "%.60s", id);
         invalid(c, record->offset, &err);

@@ -99,7 +99,8 @@ static enum sp_code dead_letter(const struct sp_finish *finish, struct sp_job *j
 {
     if (!job->dead_letter || job->dead_lettered)
         return SP_OK;
-    int64_t attempts = job->claim ? job->claim->died : 0;
+    bool ran = job->verdict == SP_VERDICT_RUN && job->claim;
+    int64_t attempts = ran ? job->claim->died : 0; /* a worker that dies with another ran nothing */
     enum sp_code rc =
         sp_queue_dead_letter(finish->queue, job->record, job->dead_letter, attempts, job, err);
     job->dead_lettered = rc == SP_OK;

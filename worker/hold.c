@@ -85,7 +85,7 @@ static void set_due(struct sp_hold *hold, struct sp_job *job, int64_t at)
 {
     job->retry_at = at;
     hold->due_at = sp_deadline_min(hold->due_at, at);
-    if (at == 0)
+    if (at == 0 && job->fate != SP_FATE_PARK) /* that one waits for others, cancelled or not */
         hold->looked_at = 0;
 }
 
@@ -122,11 +122,13 @@ void sp_hold_retry(struct sp_hold *hold)
     pthread_mutex_unlock(&hold->lock);
 }
 
-static bool may_leave(const struct sp_job *job, int64_t now, size_t *room)
+/* Those that run no more need no executor that is free for long. */
+static bool may_leave(const struct sp_hold *hold, const struct sp_job *job, int64_t now,
+                      size_t *room)
 {
     if (job->retry_at > now)
         return false;
-    if (!may_wait(job) || until(job) <= now)
+    if (!may_wait(job) || job->answered || is_cancelled(hold, job) || until(job) <= now)
         return true;
     if (*room == 0)
         return false;
@@ -142,7 +144,7 @@ static struct sp_job *take_due(struct sp_hold *hold, int64_t now, size_t room)
     hold->looked_at = now;
     while (*at) {
         struct sp_job *job = *at;
-        if (may_leave(job, now, &room)) {
+        if (may_leave(hold, job, now, &room)) {
             *at = job->next;
             job->next = due;
             due = job;

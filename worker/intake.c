@@ -16,7 +16,6 @@ enum {
     IDLE_WAIT_MS = 500,
     HELD_WAIT_MS = 20,
     SETTINGS_WAIT_MS = 2000,
-    REPLY_MIN_BYTES = 1024,
 };
 
 struct sp_intake {
@@ -55,10 +54,10 @@ static bool is_cancelled(void *cancels, const struct sp_job *job)
     return sp_cancels_has(cancels, job->req.id);
 }
 
-/* A cancelled one does not wait for an executor. */
+/* What runs no more, since it is cancelled or answered, does not wait behind what runs. */
 static void dispatch(struct sp_intake *in, struct sp_job *job)
 {
-    bool urgent = is_cancelled(in->with.cancels, job);
+    bool urgent = job->answered || is_cancelled(in->with.cancels, job);
     sp_ready_push(urgent ? in->with.urgent : in->with.ready, job);
 }
 
@@ -73,7 +72,7 @@ static void take(struct sp_intake *in, struct sp_record *record)
         return;
     }
     enlist(in, job);
-    if (sp_order_enter(in->with.order, job))
+    if (is_cancelled(in->with.cancels, job) || sp_order_enter(in->with.order, job))
         dispatch(in, job);
 }
 
@@ -124,9 +123,7 @@ static void shrink(struct sp_intake *in, struct sp_job *job)
 {
     sp_log(SP_WARN, "reply_too_large", sp_s("task_id", job->req.id),
            sp_i("limit_bytes", (int64_t)job->reply_limit));
-    if (job->reply_limit > REPLY_MIN_BYTES)
-        job->reply_limit /= 2;
-    sp_job_drop_reply(job);
+    sp_job_shrink_reply(job);
     job->fate = SP_FATE_HOLD;
     sp_hold_put(in->with.hold, job); /* its pauses keep a hopeless one from spinning */
 }

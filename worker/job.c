@@ -9,6 +9,7 @@
 #include "base/text.h"
 
 #define TEARDOWN_MS 10000 /* CONTRACT.md 3.4: fetching and destroying */
+#define REPLY_MIN_BYTES 1024
 
 /* What an error of a provider means, by whether the program may have started. */
 static const struct {
@@ -78,15 +79,26 @@ enum sp_fate sp_job_refuse(struct sp_job *job, enum sp_sb sb, const char *messag
     return SP_FATE_ANSWER;
 }
 
-void sp_job_drop_reply(struct sp_job *job)
+static void drop_reply(struct sp_job *job)
 {
     free(SP_TAKE(job->reply));
     job->stored = false;
 }
 
+void sp_job_shrink_reply(struct sp_job *job)
+{
+    drop_reply(job);
+    if (job->reply_limit > REPLY_MIN_BYTES)
+        job->reply_limit /= 2;
+    if (!job->republished)
+        return;
+    job->republished = false;
+    (void)sp_job_refuse(job, SP_SB013_INTERNAL, "the stored reply is too large for Kafka");
+}
+
 void sp_job_reopen(struct sp_job *job)
 {
-    sp_job_drop_reply(job);
+    drop_reply(job);
     job->answered = job->republished = false;
     job->result_id[0] = '\0';
     job->dead_letter = job->verdict == SP_VERDICT_UNPARSEABLE ? job->refusal : NULL;

@@ -64,20 +64,20 @@ struct sp_job {
 
     enum sp_step step;
     struct sp_ready *home;  /* where an executor takes it from */
-    bool has_slot;          /* there */
     struct sp_claim *claim; /* ours to end; NULL: none yet, or answered without Redis */
+    bool has_slot;          /* at home */
     atomic_bool cancelled;  /* told while it ran */
 
     bool answered;
     char result_id[33]; /* of the answer; "" before */
     struct sp_job_answer answer;
     struct sp_result result;
-    bool republished; /* it is the claim's stored one */
-    char *reply;      /* written; NULL: not yet, or republished */
+    char *reply; /* written; NULL: not yet, or republished */
     size_t reply_len;
-    bool stored;             /* under the claim */
-    const char *dead_letter; /* why the record goes to the DLQ, too; NULL: it does not */
     size_t reply_limit;      /* bytes; halved each time that Kafka finds the reply too large */
+    const char *dead_letter; /* why the record goes to the DLQ, too; NULL: it does not */
+    bool republished;        /* it is the claim's stored one */
+    bool stored;             /* under the claim */
     bool sending, dead_lettered;
 
     enum sp_fate fate;  /* while among the held: why */
@@ -117,8 +117,9 @@ enum sp_fate sp_job_conclude(struct sp_job *job, enum sp_code rc, const struct s
  */
 enum sp_fate sp_job_unavailable(struct sp_job *job, enum sp_sb why, const char *reason,
                                 int64_t hold_ms);
-/* Its reply is to be written anew. */
-void sp_job_drop_reply(struct sp_job *job);
+/* Its reply is to be written anew, and smaller. One that was made elsewhere is known as bytes only:
+ * SB013 goes in its place. */
+void sp_job_shrink_reply(struct sp_job *job);
 /* Its answer is void: another worker has the job now, and this one asks again. */
 void sp_job_reopen(struct sp_job *job);
 /* SP_FATE_ANSWER with this error. */

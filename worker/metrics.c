@@ -259,19 +259,50 @@ static enum sp_code write_histogram(const struct histogram *h, const char *name,
                        (double)value_of(&h->sum_us) / 1e6, name, (long long)total);
 }
 
+static const struct {
+    const char *name, *help;
+} partition_rows[] = {
+    {"sandpiper_consumer_lag", "Records behind the end of the partition; -1: unknown."},
+    {"sandpiper_watermark", "Next offset to commit."},
+    {"sandpiper_partition_window", "Offsets from the watermark to the last one taken."},
+    {"sandpiper_partition_done", "Records in the window that are complete."},
+    {"sandpiper_partition_head_seconds",
+     "Time for which the first record that is not complete has been that."},
+    {"sandpiper_partition_blocked", "Whether that one holds up a window full of complete ones."},
+    {"sandpiper_partition_idle_seconds",
+     "Time without a record taken or completed, where some are to be."},
+};
+
+/* In the order of the rows. */
+static void count_partition(const struct sp_partition_status *p, int64_t now_ms,
+                            int64_t out[SP_COUNT(partition_rows)])
+{
+    const int64_t numbers[] = {
+        p->lag,
+        p->watermark,
+        p->window_used,
+        p->done,
+        p->head_offset >= 0 ? (now_ms - p->head_since_ms) / 1000 : 0,
+        p->blocked,
+        (now_ms - p->last_progress_ms) / 1000,
+    };
+    _Static_assert(SP_COUNT(numbers) == SP_COUNT(partition_rows), "a number for each row");
+    memcpy(out, numbers, sizeof numbers);
+}
+
 static enum sp_code write_partitions(const struct sp_queue_status *q, struct sp_buf *out)
 {
-    enum sp_code rc = write_head(out, "sandpiper_consumer_lag", "gauge",
-                                 "Records behind the end of the partition; -1: unknown.");
-    for (size_t i = 0; i < q->n_partitions && !rc; i++) {
-        rc = sp_buf_addf(out, "sandpiper_consumer_lag{partition=\"%s\"} %lld\n",
-                         q->partitions[i].name, (long long)q->partitions[i].lag);
-    }
-    if (!rc)
-        rc = write_head(out, "sandpiper_watermark", "gauge", "Next offset to commit.");
-    for (size_t i = 0; i < q->n_partitions && !rc; i++) {
-        rc = sp_buf_addf(out, "sandpiper_watermark{partition=\"%s\"} %lld\n", q->partitions[i].name,
-                         (long long)q->partitions[i].watermark);
+    enum sp_code rc = SP_OK;
+    int64_t now_ms = sp_mono_ms();
+    for (size_t row = 0; row < SP_COUNT(partition_rows) && !rc; row++) {
+        const char *name = partition_rows[row].name;
+        rc = write_head(out, name, "gauge", partition_rows[row].help);
+        for (size_t i = 0; i < q->n_partitions && !rc; i++) {
+            int64_t numbers[SP_COUNT(partition_rows)];
+            count_partition(&q->partitions[i], now_ms, numbers);
+            rc = sp_buf_addf(out, "%s{partition=\"%s\"} %lld\n", name, q->partitions[i].name,
+                             (long long)numbers[row]);
+        }
     }
     return rc;
 }

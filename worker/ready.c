@@ -25,8 +25,8 @@ struct sp_ready {
     size_t slots;            /* free ones */
     size_t capacity;
     int hands, sleepers, away; /* who takes jobs; of them asleep; and long about one */
-    bool waking;  /* a sleeper is being woken and has not looked yet */
-    bool starved; /* the intake waits for room */
+    bool waking;               /* a sleeper is being woken and has not looked yet */
+    bool starved;              /* the intake waits for room */
     bool closed;
 };
 

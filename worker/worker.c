@@ -302,6 +302,8 @@ static void take_down(struct sp_worker *w)
     sp_intake_join(w->intake);
     sp_httpd_stop(w->http);
     sp_fleet_stop(w->fleet);
+    if (w->queue)
+        sp_queue_hurry(w->queue); /* nobody makes room for replies any more */
     if (w->ready)
         sp_ready_close(w->ready);
     if (w->urgent)

@@ -47,21 +47,8 @@ static void write_program(const char *name, const char *text)
 
 static void open_stage(void)
 {
-    char url[96];
     s = sp_stage_new(2);
-    snprintf(url, sizeof(url), "redis://%s", s->redis);
-    const char *const variables[][2] = {
-        {"SANDPIPER_CONF", "/dev/null"},
-        {"SANDPIPER_KAFKA_BOOTSTRAP_SERVERS", s->kafka},
-        {"SANDPIPER_REDIS_URL", url},
-        {"SANDPIPER_REDIS_PREFIX", s->prefix},
-        {"SANDPIPER_QUEUE_REQUEST_TOPICS", s->requests},
-        {"SANDPIPER_QUEUE_REPLY_TOPIC", s->results},
-        {"SANDPIPER_QUEUE_DLQ_TOPIC", s->dlq},
-        {"SANDPIPER_QUEUE_CONTROL_TOPIC", s->control},
-    };
-    for (size_t i = 0; i < SP_COUNT(variables); i++)
-        setenv(variables[i][0], variables[i][1], 1);
+    sp_stage_environment(s);
     cr_assert(mkdtemp(root) != NULL && chdir(root) == 0);
     write_program("hello.py", "def main(name, count):\n"
                               "    print('to', name)\n"
@@ -266,4 +253,6 @@ Test(cli, a_wrong_use_of_dlq_is_told)
     cr_expect(says(err, "dlq list"), "%s", err);
     cr_expect(eq(int, shell("$S dlq list --topic no-such-topic"), 1));
     cr_expect(says(err, "no-such-topic"), "%s", err);
+    cr_expect(eq(int, shell("$S dlq list --topic $(printf %0600d 7)"), 1));
+    cr_expect(says(err, "topic \"000"), "%s", err);
 }

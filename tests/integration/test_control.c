@@ -19,27 +19,11 @@ static struct sp_stage *s;
 static char root[] = "/tmp/sandpiper-control-XXXXXX";
 static char out[16384]; /* what the last shell() printed, on both */
 
-static void set_environment(void)
-{
-    char url[96];
-    snprintf(url, sizeof(url), "redis://%s", s->redis);
-    const char *const variables[][2] = {
-        {"SANDPIPER_CONF", "/dev/null"},
-        {"SANDPIPER_KAFKA_BOOTSTRAP_SERVERS", s->kafka},
-        {"SANDPIPER_REDIS_URL", url},
-        {"SANDPIPER_REDIS_PREFIX", s->prefix},
-        {"SANDPIPER_QUEUE_CONTROL_TOPIC", s->control},
-        {"S", SP_BINARY},
-    };
-    for (size_t i = 0; i < SP_COUNT(variables); i++)
-        setenv(variables[i][0], variables[i][1], 1);
-}
-
 static void open_stage(void)
 {
     s = sp_stage_new(2);
     cr_assert(mkdtemp(root) != NULL && chdir(root) == 0);
-    set_environment();
+    sp_stage_environment(s);
 }
 
 static void close_stage(void)
@@ -55,7 +39,7 @@ TestSuite(control, .init = open_stage, .fini = close_stage);
 static int shell(const char *line)
 {
     char command[2048];
-    snprintf(command, sizeof(command), "{ %s; } 2>&1", line);
+    snprintf(command, sizeof(command), "S=%s; { %s; } 2>&1", SP_BINARY, line);
     FILE *f = popen(command, "r");
     cr_assert(f != NULL);
     out[fread(out, 1, sizeof(out) - 1, f)] = '\0';
@@ -230,7 +214,7 @@ static void jobs(const char *prefix, int n)
 Test(control, an_emptied_redis_is_refilled_from_the_topic_while_jobs_go_on, .timeout = 120)
 {
     struct sp_redis_server own = sp_stage_own_redis(s, NULL);
-    set_environment();
+    sp_stage_environment(s);
     control_topic();
     kcat("settings", settings("red"));
     fleet(2);
@@ -256,7 +240,7 @@ Test(control, an_emptied_redis_behind_an_invalid_record_is_refilled_with_what_is
      .timeout = 120)
 {
     struct sp_redis_server own = sp_stage_own_redis(s, NULL);
-    set_environment();
+    sp_stage_environment(s);
     control_topic();
     sp_stage_local(s, "\"environment\":{\"COLOUR\":\"green\"}");
     fleet(1);
@@ -274,7 +258,7 @@ Test(control, an_emptied_redis_behind_an_invalid_record_is_refilled_with_what_is
 Test(control, without_its_hint_a_change_is_applied_within_6_seconds, .timeout = 120)
 {
     struct sp_redis_server own = sp_stage_own_redis(s, NULL);
-    set_environment();
+    sp_stage_environment(s);
     control_topic();
     sp_stage_local(s, "");
     free(sp_stage_redis(s, "ACL SETUSER default on nopass ~* +@all resetchannels"));

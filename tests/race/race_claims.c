@@ -3,10 +3,8 @@
  * while their connections are cut again and again. Passes when each job was run once.
  * `race_claims <threads> <jobs>` measures one worker alone, without cuts.
  */
-#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -17,7 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "tests/support/redis_server.h"
-#include "worker/claims/claims.h"
+#include "tests/worker/claims_soon.h"
 
 enum {
     WORKERS = 2,
@@ -59,55 +57,13 @@ static struct sp_claims *start(int n)
     return claims;
 }
 
-/* What the claims thread told about a job of this thread. */
-struct told {
-    sem_t sem;
-    struct sp_claim *claim;
-    bool stored;
-};
-
-static void on_taken(void *ctx, struct sp_claim *claim)
-{
-    struct told *told = ctx;
-    told->claim = claim;
-    sem_post(&told->sem);
-}
-
-static void on_stored(void *ctx, bool stored)
-{
-    struct told *told = ctx;
-    told->stored = stored;
-    sem_post(&told->sem);
-}
-
-static void wait_for(struct told *told)
-{
-    while (sem_wait(&told->sem) < 0 && errno == EINTR)
-        continue;
-}
-
 /* As the executors do: the short way first. */
 static enum sp_claim_verdict take(struct sp_claims *claims, const struct sp_claim_request *request,
                                   struct sp_claim **claim)
 {
-    struct told told = {.claim = NULL};
-    sem_init(&told.sem, 0, 0);
-    if (sp_claims_take_soon(claims, request, on_taken, &told))
-        wait_for(&told);
-    sem_destroy(&told.sem);
-    *claim = told.claim;
-    return *claim ? SP_CLAIM_RUN : sp_claims_take(claims, request, claim);
-}
-
-static bool store(struct sp_claims *claims, struct sp_claim *claim,
-                  const struct sp_stored_reply *reply)
-{
-    struct told told = {.stored = false};
-    sem_init(&told.sem, 0, 0);
-    if (sp_claims_finish_soon(claims, claim, reply, on_stored, &told))
-        wait_for(&told);
-    sem_destroy(&told.sem);
-    return told.stored;
+    if (take_soon(claims, request, claim) && *claim)
+        return SP_CLAIM_RUN;
+    return sp_claims_take(claims, request, claim);
 }
 
 static void finish(struct sp_claims *claims, struct sp_claim *claim, enum sp_claim_verdict verdict)
@@ -124,7 +80,7 @@ static void finish(struct sp_claims *claims, struct sp_claim *claim, enum sp_cla
         atomic_fetch_add(&runs, 1);
     const struct sp_stored_reply *what = verdict == SP_CLAIM_REPUBLISH ? &claim->stored : &stored;
     enum sp_code rc = SP_OK;
-    bool soon = verdict == SP_CLAIM_RUN && store(claims, claim, what);
+    bool soon = verdict == SP_CLAIM_RUN && store_soon(claims, claim, what);
     while (!soon && (rc = sp_claims_finish(claims, claim, what, NULL)) == SP_E_UNAVAILABLE)
         poll(NULL, 0, 1);
     if (rc || claim->degraded)

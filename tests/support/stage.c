@@ -194,6 +194,24 @@ static void answer_free(struct sp_stage_answer *a)
     free(a);
 }
 
+void sp_stage_environment(const struct sp_stage *s)
+{
+    char url[96];
+    snprintf(url, sizeof(url), "redis://%s", s->redis);
+    const char *const variables[][2] = {
+        {"SANDPIPER_CONF", "/dev/null"},
+        {"SANDPIPER_KAFKA_BOOTSTRAP_SERVERS", s->kafka},
+        {"SANDPIPER_REDIS_URL", url},
+        {"SANDPIPER_REDIS_PREFIX", s->prefix},
+        {"SANDPIPER_QUEUE_REQUEST_TOPICS", s->requests},
+        {"SANDPIPER_QUEUE_REPLY_TOPIC", s->results},
+        {"SANDPIPER_QUEUE_DLQ_TOPIC", s->dlq},
+        {"SANDPIPER_QUEUE_CONTROL_TOPIC", s->control},
+    };
+    for (size_t i = 0; i < SP_COUNT(variables); i++)
+        cr_assert(setenv(variables[i][0], variables[i][1], 1) == 0);
+}
+
 void sp_stage_free(struct sp_stage *s)
 {
     for (int i = 0; i < s->n_workers; i++) {

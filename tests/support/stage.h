@@ -51,6 +51,9 @@ struct sp_stage_header {
 /* Needs the environment variable SANDPIPER_TEST_SERVERS: the file that tests/support/servers wrote.
  */
 struct sp_stage *sp_stage_new(int partitions);
+/* For commands that this process starts: SANDPIPER_* variables that name the stage's servers,
+ * topics and prefix, and no configuration file. */
+void sp_stage_environment(const struct sp_stage *s);
 /* Ends the workers (SIGTERM, then SIGKILL) and frees everything. */
 void sp_stage_free(struct sp_stage *s);
 /* One more topic, there when it returns. config: "key=value" or NULL. */

@@ -1,51 +1,21 @@
 /* Taking and finishing without waiting. */
-#include <semaphore.h>
-
 #include "tests/worker/claims_rig.h"
-#include "worker/claims/claims.h"
+#include "tests/worker/claims_soon.h"
 
 TestSuite(claims_soon, .init = open_rig, .fini = close_rig);
-
-/* What the claims thread told. */
-struct told {
-    sem_t sem;
-    struct sp_claim *claim;
-    bool stored;
-};
-
-static void on_taken(void *ctx, struct sp_claim *claim)
-{
-    struct told *told = ctx;
-    told->claim = claim;
-    sem_post(&told->sem);
-}
-
-static void on_stored(void *ctx, bool stored)
-{
-    struct told *told = ctx;
-    told->stored = stored;
-    sem_post(&told->sem);
-}
 
 /* The claim that was told; NULL: it is not as simple. */
 static struct sp_claim *take(struct sp_claims *claims, const struct sp_claim_request *request)
 {
-    struct told told = {.claim = NULL};
-    sem_init(&told.sem, 0, 0);
-    cr_assert(sp_claims_take_soon(claims, request, on_taken, &told));
-    sem_wait(&told.sem);
-    return told.claim;
+    struct sp_claim *claim = NULL;
+    cr_assert(take_soon(claims, request, &claim));
+    return claim;
 }
 
 static bool store(struct sp_claims *claims, struct sp_claim *claim)
 {
     const struct sp_stored_reply reply = reply_of("bytes", SP_STATUS_OK);
-    struct told told = {.stored = false};
-    sem_init(&told.sem, 0, 0);
-    if (!sp_claims_finish_soon(claims, claim, &reply, on_stored, &told))
-        return false;
-    sem_wait(&told.sem);
-    return told.stored;
+    return store_soon(claims, claim, &reply);
 }
 
 Test(claims_soon, a_free_id_is_taken_and_its_reply_stored)

@@ -54,6 +54,45 @@ Test(hold, a_job_that_expires_leaves_even_without_room)
     cr_expect(eq(sz, sp_hold_len(hold), 1));
 }
 
+Test(hold, what_runs_no_more_leaves_even_without_room)
+{
+    static char id[] = "id";
+    sp_auto(sp_cancels_free) struct sp_cancels *cancels = sp_cancels_new(10);
+    sp_auto(sp_hold_free) struct sp_hold *hold = sp_hold_new(cancels);
+    struct sp_job answered = {.fate = SP_FATE_HOLD, .answered = true};
+    struct sp_job cancelled = {.fate = SP_FATE_HOLD, .req.id = id};
+    cr_assert(not(sp_cancels_put(cancels, id, sp_wall_ms() + 60000, NULL)));
+    sp_hold_put(hold, &answered);
+    sp_hold_put(hold, &cancelled);
+    sp_hold_retry(hold);
+
+    cr_expect(ne(ptr, sp_hold_take(hold, 0), NULL));
+
+    cr_expect(eq(sz, sp_hold_len(hold), 0));
+}
+
+Test(hold, a_cancelled_job_that_is_parked_again_and_again_does_not_spin)
+{
+    enum { TIME_MS = 200, LOOK_MS = 20 };
+    static char id[] = "id";
+    sp_auto(sp_cancels_free) struct sp_cancels *cancels = sp_cancels_new(10);
+    sp_auto(sp_hold_free) struct sp_hold *hold = sp_hold_new(cancels);
+    struct sp_job job = {.fate = SP_FATE_PARK, .req.id = id};
+    int64_t until = sp_deadline_in(TIME_MS), begin = sp_mono_ms(), n = 0;
+    cr_assert(not(sp_cancels_put(cancels, id, sp_wall_ms() + 60000, NULL)));
+
+    sp_hold_put(hold, &job);
+    while (sp_deadline_left(until) > 0) {
+        if (!sp_hold_take(hold, SIZE_MAX))
+            continue;
+        n++;
+        sp_hold_put(hold, &job);
+    }
+
+    cr_expect(le(i64, n, (sp_mono_ms() - begin) / LOOK_MS + 1));
+    cr_expect(gt(i64, n, 0));
+}
+
 Test(hold, a_job_to_be_handed_back_leaves_at_once)
 {
     sp_auto(sp_hold_free) struct sp_hold *hold = sp_hold_new(NULL);

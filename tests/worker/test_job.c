@@ -62,6 +62,39 @@ SP_TABLE_TEST(job, a_start_after_its_limit_is_expired, claims, row)
     cr_expect(eq(str, job->answer.message, (char *)row->message), "%s", row->value);
 }
 
+Test(job, a_reply_that_is_too_large_is_written_again_with_half_the_limit)
+{
+    sp_auto(job_drop) struct sp_job *job = job_of("{\"code\":\"x\"}", 1000);
+    size_t limit = job->reply_limit;
+    job->answer.status = SP_STATUS_OK;
+    job->reply = sp_strdup("reply");
+    job->stored = true;
+
+    sp_job_shrink_reply(job);
+
+    cr_expect(eq(sz, job->reply_limit, limit / 2));
+    cr_expect(eq(ptr, job->reply, NULL));
+    cr_expect(not(job->stored));
+    cr_expect(eq(int, job->answer.status, SP_STATUS_OK));
+    for (int i = 0; i < 100; i++)
+        sp_job_shrink_reply(job);
+    cr_expect(gt(sz, job->reply_limit, 0));
+}
+
+Test(job, a_stored_reply_that_is_too_large_becomes_an_error_of_our_own)
+{
+    sp_auto(job_drop) struct sp_job *job = job_of("{\"code\":\"x\"}", 1000);
+    job->answered = job->republished = job->stored = true;
+    job->answer.status = SP_STATUS_OK;
+
+    sp_job_shrink_reply(job);
+
+    cr_expect(job->answered);
+    cr_expect(not(job->republished || job->stored));
+    cr_expect(eq(int, job->answer.status, SP_STATUS_ERROR));
+    cr_expect(eq(int, job->answer.sb, SP_SB013_INTERNAL));
+}
+
 Test(job, a_bad_request_is_answered_rejected_with_the_field_named)
 {
     sp_auto(job_drop) struct sp_job *job = job_of("{\"language\":\"cobol\",\"code\":\"x\"}", 1000);

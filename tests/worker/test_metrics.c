@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "tests/support.h"
 
@@ -10,7 +11,15 @@ SP_AUTO(struct sp_metrics *, sp_metrics_free)
 
 static char *written(const struct sp_metrics *metrics)
 {
-    struct sp_partition_status partitions[] = {{.name = "requests-0", .lag = 5, .watermark = 12}};
+    struct sp_partition_status partitions[] = {{.name = "requests-0",
+                                                .lag = 5,
+                                                .watermark = 12,
+                                                .window_used = 13,
+                                                .done = 11,
+                                                .head_offset = 12,
+                                                .head_since_ms = sp_mono_ms() - 3600000,
+                                                .blocked = true,
+                                                .last_progress_ms = sp_mono_ms() - 7200000}};
     const struct sp_queue_status queue = {.kafka_up = true,
                                           .partitions = partitions,
                                           .n_partitions = 1,
@@ -43,6 +52,11 @@ static const char *const lines[] = {
     "sandpiper_run_seconds_bucket{le=\"+Inf\"} 2\n",
     "sandpiper_consumer_lag{partition=\"requests-0\"} 5\n",
     "sandpiper_watermark{partition=\"requests-0\"} 12\n",
+    "sandpiper_partition_window{partition=\"requests-0\"} 13\n",
+    "sandpiper_partition_done{partition=\"requests-0\"} 11\n",
+    "sandpiper_partition_head_seconds{partition=\"requests-0\"} 36", /* and what the test took */
+    "sandpiper_partition_blocked{partition=\"requests-0\"} 1\n",
+    "sandpiper_partition_idle_seconds{partition=\"requests-0\"} 72",
     "sandpiper_jobs_ready 6\n",
     "sandpiper_jobs_held 7\n",
     "sandpiper_jobs_running 8\n",

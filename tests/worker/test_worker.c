@@ -478,6 +478,34 @@ Test(worker, an_unparseable_record_is_answered_and_goes_to_the_dlq)
     cr_expect(eq(i64, committed(), 1));
 }
 
+Test(worker, a_dead_letter_that_never_ran_has_no_attempts_though_a_worker_died_with_it)
+{
+    static const char value[] = "no json";
+    const void *attempts = NULL;
+    size_t len = 0;
+    rd_kafka_headers_t *headers = NULL;
+    sp_auto(freeReplyObject) redisReply *set = NULL;
+    cr_assert(not(sp_redis_command(redis, &set, NULL, "SET sandpiper:record:requests:0:0:5000 %s",
+                                   "C1 1 0 requests:0:0:5000 - 0123456789abcdef\n")));
+    config->worker.liveness = 300;
+    start();
+    cr_assert(not(rd_kafka_producev(client, RD_KAFKA_V_TOPIC(REQUESTS), RD_KAFKA_V_PARTITION(0),
+                                    RD_KAFKA_V_VALUE((void *)(uintptr_t)value, strlen(value)),
+                                    RD_KAFKA_V_TIMESTAMP(5000),
+                                    RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END)));
+
+    rd_kafka_message_t *records[] = {next_record(PATIENCE_MS), next_record(PATIENCE_MS)};
+
+    cr_assert(records[0] && records[1]);
+    size_t dead = strcmp(rd_kafka_topic_name(records[0]->rkt), DLQ) == 0 ? 0 : 1;
+    cr_assert(not(rd_kafka_message_headers(records[dead], &headers)));
+    cr_assert(not(rd_kafka_header_get_last(headers, "sandpiper_dlq_attempts", &attempts, &len)));
+    cr_expect(eq(str, (char *)(uintptr_t)attempts, "0"));
+    rd_kafka_message_destroy(records[0]);
+    rd_kafka_message_destroy(records[1]);
+    sp_worker_stop(worker);
+}
+
 Test(worker, a_stop_ends_what_outlasts_the_drain_and_hands_it_back)
 {
     set_settings("5", "{}");
@@ -528,6 +556,27 @@ Test(worker, a_stop_without_kafka_ends_all_the_same)
     cr_expect(lt(i64, committed(), 0), "a reply that is not in Kafka must not be committed");
 }
 
+Test(worker, a_stop_ends_though_a_reply_waits_for_room_in_a_full_producer, .timeout = 60)
+{
+    const char *more[SP_COUNT(overrides) + 1];
+    memcpy(more, overrides, sizeof overrides);
+    more[SP_COUNT(overrides)] = "kafka.queue.buffering.max.messages=1";
+    sp_config_free(config);
+    config = config_with(more, SP_COUNT(more));
+    set_settings("5", "{}");
+    start();
+    request("{\"code\":\"wait\",\"timeout\":1}");
+    request("{\"code\":\"wait\",\"timeout\":1}");
+    await_page("/metrics", "sandpiper_jobs_running 2\n");
+    rd_kafka_mock_broker_set_down(cluster, 1);
+    await_page("/metrics", "sandpiper_jobs_running 0\n");
+
+    sp_worker_stop(worker);
+
+    rd_kafka_mock_broker_set_up(cluster, 1);
+    cr_expect(lt(i64, committed(), 0), "a reply that is not in Kafka must not be committed");
+}
+
 Test(worker, what_does_not_fit_into_a_reply_is_in_redis)
 {
     set_settings("5", "{}");
@@ -561,6 +610,58 @@ Test(worker, a_reply_that_kafka_finds_too_large_is_sent_again)
     cr_expect(eq(str, (char *)text_of(got, "status"), "timeout"));
     sp_worker_stop(worker);
     cr_expect(eq(i64, committed(), 1));
+    cr_expect(eq(int, fake_counts.tried, 1));
+}
+
+/* The broker refuses that many times in a row; a small record is sent twice before that counts. */
+static void refuse_for_size(size_t times)
+{
+    for (size_t i = 0; i < times; i++) {
+        rd_kafka_mock_push_request_errors(cluster, 0 /* Produce */, 1,
+                                          RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+    }
+}
+
+Test(worker, an_answer_that_has_to_be_sent_again_does_not_wait_for_a_free_executor)
+{
+    set_settings("5", "{}");
+    start();
+    request("{\"code\":\"wait\",\"timeout\":2,\"request_id\":\"first\"}");
+    request("{\"code\":\"wait\",\"timeout\":10}");
+    request("{\"code\":\"wait\",\"timeout\":10}");
+    await_page("/metrics", "sandpiper_jobs_running 2\n");
+    refuse_for_size(2);
+
+    json_auto_t *first = reply();
+
+    cr_expect(eq(str, (char *)text_of(first, "request_id"), "first"));
+    await_page("/metrics", "sandpiper_jobs_running 2\n");
+    sp_worker_stop(worker);
+}
+
+Test(worker, a_stored_reply_that_kafka_finds_too_large_does_not_hold_its_offset_for_ever)
+{
+    static const char value[] = "{\"code\":\"ok\",\"request_id\":\"id\"}";
+    set_settings("5", "{}");
+    start();
+    request(value);
+    json_auto_t *first = reply();
+    sp_worker_stop(worker);
+    request(value);
+    refuse_for_size(2);
+    start();
+
+    json_auto_t *second = reply();
+
+    cr_expect(eq(str, (char *)text_of(first, "status"), "ok"));
+    cr_expect(eq(str, (char *)text_of(second, "request_id"), "id"));
+    cr_expect(eq(str, (char *)text_of(second, "status"), "error"));
+    cr_expect(ne(str, (char *)text_of(second, "result_id"), (char *)text_of(first, "result_id")));
+    request(value);
+    json_auto_t *third = reply();
+    cr_expect(eq(str, (char *)text_of(third, "result_id"), (char *)text_of(first, "result_id")));
+    sp_worker_stop(worker);
+    cr_expect(eq(i64, committed(), 3));
     cr_expect(eq(int, fake_counts.tried, 1));
 }
 
@@ -665,6 +766,40 @@ Test(worker, under_order_key_a_job_waits_for_the_one_of_its_key_before_it)
     json_auto_t *third = reply();
 
     cr_expect(eq(str, (char *)text_of(first, "request_id"), "free"));
+    cr_expect(eq(str, (char *)text_of(second, "request_id"), "slow"));
+    cr_expect(eq(str, (char *)text_of(third, "request_id"), "behind"));
+    sp_worker_stop(worker);
+    config->worker.order = order_before;
+}
+
+static void cancel(const char *key)
+{
+    cr_assert(not(rd_kafka_producev(
+        client, RD_KAFKA_V_TOPIC("sandpiper.control"), RD_KAFKA_V_PARTITION(0),
+        RD_KAFKA_V_KEY((void *)(uintptr_t)key, strlen(key)), RD_KAFKA_V_VALUE("{}", 2),
+        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END)));
+    rd_kafka_flush(client, PATIENCE_MS);
+}
+
+Test(worker, under_order_key_what_is_cancelled_before_it_comes_does_not_wait)
+{
+    char *order_before = config->worker.order;
+    config->worker.order = (char *)(uintptr_t) "key";
+    set_settings("5", "{}");
+    start();
+    keyed_request("k", "{\"code\":\"wait\",\"timeout\":6,\"request_id\":\"slow\"}");
+    await_page("/metrics", "sandpiper_jobs_running 1\n");
+    cancel("cancel:late");
+    await_page("/metrics", "sandpiper_control_cancels_total 1\n");
+    keyed_request("k", "{\"code\":\"ok\",\"request_id\":\"late\"}");
+    keyed_request("k", "{\"code\":\"ok\",\"request_id\":\"behind\"}");
+
+    json_auto_t *first = reply();
+    json_auto_t *second = reply();
+    json_auto_t *third = reply();
+
+    cr_expect(eq(str, (char *)text_of(first, "request_id"), "late"));
+    cr_expect(eq(str, (char *)text_of(first, "status"), "cancelled"));
     cr_expect(eq(str, (char *)text_of(second, "request_id"), "slow"));
     cr_expect(eq(str, (char *)text_of(third, "request_id"), "behind"));
     sp_worker_stop(worker);
