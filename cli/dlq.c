@@ -9,9 +9,6 @@
 #include "queue/dead_letters.h"
 #include "queue/message.h"
 
-#define READ_MS 15000 /* silence after which Kafka counts as away */
-#define SEND_MS 15000
-
 struct dlq_options {
     struct sp_common_options common;
     const char *topic, *id, *reason;
@@ -97,7 +94,7 @@ static enum sp_code read_topic(struct look *look, const char *topic, struct sp_e
     look->letters = letters;
     while (!rc && !has_enough(look)) {
         sp_auto(sp_record_free) struct sp_record *letter = NULL;
-        rc = sp_dead_letters_next(letters, READ_MS, &letter, err);
+        rc = sp_dead_letters_next(letters, SP_CONNECT_MS, &letter, err);
         if (rc || !letter)
             break;
         if (is_wanted(look, letter)) {
@@ -288,7 +285,7 @@ static enum sp_code replay(struct look *look, const struct sp_record *letter, co
     }
     if (look->options->dry_run)
         return SP_OK;
-    return sp_dead_letter_replay(look->letters, letter, topic, SEND_MS, &offset, err);
+    return sp_dead_letter_replay(look->letters, letter, topic, SP_CONNECT_MS, &offset, err);
 }
 
 /* One that cannot be sent does not stop the others, unless Kafka is away. */

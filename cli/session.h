@@ -1,4 +1,4 @@
-/* What `run`, `submit` and `wait` have open: the configuration, its topics, Kafka. */
+/* What the commands that talk to Kafka only have open: the configuration, its topics, a client. */
 #pragma once
 
 #include "cli/command.h"

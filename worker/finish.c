@@ -164,8 +164,10 @@ enum sp_fate sp_finish(const struct sp_finish *finish, struct sp_job *job, struc
         sp_error_set(err, rc, "no memory for a reply");
     if (!rc && job->claim && !job->stored)
         rc = sp_claims_finish(finish->claims, job->claim, &reply, err);
-    if (rc == SP_E_CANCELLED)
+    if (rc == SP_E_CANCELLED && !job->dead_lettered)
         return SP_FATE_PARK;
+    if (rc == SP_E_CANCELLED) /* the job must be there when its dead letter's delivery is told */
+        rc = SP_OK;
     job->stored = !rc;
     if (!rc)
         rc = send_and_forget(finish, job, &reply, err);

@@ -23,8 +23,9 @@ SP_MUST_CHECK bool sp_finish_soon(const struct sp_finish *finish, struct sp_job 
  * Stores (where that is not done) and sends the reply of an answered job, and the record to its DLQ
  * where that is due: SP_FATE_SENT, and the job may be gone already. SP_FATE_HOLD: call again later;
  * what was sent is not sent twice. SP_FATE_PARK: another worker has the job now, and the answer is
- * void. buf is scratch space. Blocks: while the producer is full, 2 s for Redis, and 2 s for each
- * part that moves to the store. Thread: executors.
+ * void; not where its dead letter is out already: then the reply goes, too. buf is scratch space.
+ * Blocks: while the producer is full, 2 s for Redis, and 2 s for each part that moves to the store.
+ * Thread: executors.
  */
 SP_MUST_CHECK enum sp_fate sp_finish(const struct sp_finish *finish, struct sp_job *job,
                                      struct sp_buf *buf, struct sp_error *err);

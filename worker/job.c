@@ -99,7 +99,7 @@ void sp_job_shrink_reply(struct sp_job *job)
 void sp_job_reopen(struct sp_job *job)
 {
     drop_reply(job);
-    job->answered = job->republished = false;
+    job->answered = job->republished = job->sending = false;
     job->result_id[0] = '\0';
     job->dead_letter = job->verdict == SP_VERDICT_UNPARSEABLE ? job->refusal : NULL;
 }

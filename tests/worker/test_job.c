@@ -81,6 +81,17 @@ Test(job, a_reply_that_is_too_large_is_written_again_with_half_the_limit)
     cr_expect(gt(sz, job->reply_limit, 0));
 }
 
+Test(job, what_is_asked_for_again_counts_its_deliveries_anew)
+{
+    sp_auto(job_drop) struct sp_job *job = job_of("{\"code\":\"x\"}", 1000);
+    job->answered = job->sending = job->stored = true; /* and came back as too large */
+    job->deliveries = 1;
+
+    sp_job_reopen(job);
+
+    cr_expect(not(job->answered || job->sending || job->stored));
+}
+
 Test(job, a_stored_reply_that_is_too_large_becomes_an_error_of_our_own)
 {
     sp_auto(job_drop) struct sp_job *job = job_of("{\"code\":\"x\"}", 1000);
