@@ -148,18 +148,35 @@ static json_t *text_json(const char *data, size_t len)
     return json_stringn(sp_buf_str(&text), text.len);
 }
 
+/* Of a header, which may be anybody's: one line that a terminal can show. */
+static json_t *line_json(const char *text)
+{
+    sp_auto(sp_buf_clear) struct sp_buf line = SP_BUF_INIT(SP_BUF_UNBOUNDED);
+    if (!text || sp_utf8_clean(text, strlen(text), &line, NULL))
+        return json_null();
+    for (size_t i = 0; i < line.len; i++) {
+        unsigned char *c = (unsigned char *)&line.data[i];
+        if (*c < ' ' || *c == 0x7f)
+            *c = '?';
+        if (*c == 0xc2 && c[1] < 0xa0) /* a C1 control character */
+            c[0] = c[1] = '?';
+    }
+    return json_stringn(sp_buf_str(&line), line.len);
+}
+
 static json_t *facts_json(const struct look *look, const struct sp_record *letter)
 {
     const struct sp_dead_letter_facts facts = sp_dead_letter_read(letter);
     sp_auto(sp_free_str) char *id = request_id_of(look, letter);
     char name[300];
     name_of(letter, name);
-    return json_pack("{s:s, s:s*, s:s*, s:s*, s:i, s:I, s:I, s:I, s:I, s:s*, s:b}", "position",
-                     name, "request_id", id, "reason", facts.reason, "topic", facts.topic,
-                     "partition", (int)facts.partition, "offset", (json_int_t)facts.offset,
-                     "attempts", (json_int_t)facts.attempts, "first_seen_ms",
-                     (json_int_t)facts.first_seen_ms, "replays", (json_int_t)facts.replays,
-                     "worker", facts.worker, "value_dropped", (int)facts.value_dropped);
+    return json_pack("{s:s, s:s*, s:o, s:o, s:i, s:I, s:I, s:I, s:I, s:o, s:b}", "position", name,
+                     "request_id", id, "reason", line_json(facts.reason), "topic",
+                     line_json(facts.topic), "partition", (int)facts.partition, "offset",
+                     (json_int_t)facts.offset, "attempts", (json_int_t)facts.attempts,
+                     "first_seen_ms", (json_int_t)facts.first_seen_ms, "replays",
+                     (json_int_t)facts.replays, "worker", line_json(facts.worker), "value_dropped",
+                     (int)facts.value_dropped);
 }
 
 static const char *word(const json_t *object, const char *key)

@@ -251,7 +251,7 @@ struct sp_dead_letter_facts sp_dead_letter_read(const struct sp_record *letter)
         .attempts = number_of(letter, "sandpiper_dlq_attempts", -1),
         .first_seen_ms = number_of(letter, "sandpiper_dlq_first_seen_ms", -1),
         .replays = number_of(letter, SP_HEADER_REPLAY_COUNT, 0),
-        .value_dropped = text_of(letter, "sandpiper_dlq_value") != NULL,
+        .value_dropped = !letter->value && text_of(letter, "sandpiper_dlq_value"),
     };
 }
 

@@ -245,6 +245,23 @@ Test(cli, dead_letters_are_listed_shown_and_sent_again)
     cr_expect(says(out, "\"replays\": 1"), "%s", out);
 }
 
+/* Anybody may have written it. */
+Test(cli, a_hostile_dead_letter_is_shown_as_text)
+{
+    cr_assert(not(rd_kafka_producev(
+        s->producer, RD_KAFKA_V_TOPIC(s->dlq), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+        RD_KAFKA_V_VALUE("{}", 2), RD_KAFKA_V_HEADER("sandpiper_dlq_reason", "\xff\x1b[2Jwhy", 8),
+        RD_KAFKA_V_HEADER("sandpiper_dlq_value", "mine", 4), RD_KAFKA_V_END)));
+    sp_stage_flush(s);
+
+    cr_expect(eq(int, shell("$S dlq list"), 0), "%s", err);
+    cr_expect(says(out, "?[2Jwhy") && !strchr(out, '\x1b'), "%s", out);
+    cr_expect(eq(int, shell("$S dlq list --json --reason why"), 0), "%s", err);
+    cr_expect(says(out, "\"value_dropped\": false"), "%s", out);
+    cr_expect(eq(int, shell("$S dlq replay --all"), 1));
+    cr_expect(says(err, "queue.request_topics"), "%s", err);
+}
+
 Test(cli, a_wrong_use_of_dlq_is_told)
 {
     cr_expect(eq(int, shell("$S dlq replay"), 2));
