@@ -10,12 +10,13 @@ static bool is_cancelled(const struct sp_admission *with, const struct sp_job *j
     return job->verdict == SP_VERDICT_RUN && sp_cancels_has(with->cancels, job->req.id);
 }
 
-/* A record that cannot run, or whose id is made from its offset, is compared with itself only. */
-static struct sp_claim_request request_of(const struct sp_job *job)
+/* A record that cannot run, or whose id is made from its offset, is compared with itself only.
+ * SP_E_NOMEM. */
+static enum sp_code request_of(const struct sp_job *job, struct sp_claim_request *out)
 {
     const struct sp_record *record = job->record;
     bool runs = job->verdict == SP_VERDICT_RUN;
-    struct sp_claim_request request = {
+    *out = (struct sp_claim_request){
         .id = runs && job->own_id ? job->req.id : NULL,
         .topic = record->topic,
         .partition = record->partition,
@@ -25,9 +26,7 @@ static struct sp_claim_request request_of(const struct sp_job *job)
         .replay = job->replay,
         .nothing_runs = !runs,
     };
-    if (runs)
-        sp_request_digest(&job->req, request.digest);
-    return request;
+    return out->id ? sp_request_digest(&job->req, out->digest) : SP_OK;
 }
 
 static enum sp_fate admit(const struct sp_admission *with, struct sp_job *job)
@@ -44,7 +43,9 @@ static bool may_wait(const struct sp_admission *with, const struct sp_job *job)
  * while another suspect runs, since it does not run any more. */
 static enum sp_claim_verdict take(const struct sp_admission *with, struct sp_job *job)
 {
-    struct sp_claim_request request = request_of(job);
+    struct sp_claim_request request;
+    if (request_of(job, &request))
+        return SP_CLAIM_HOLD;
     enum sp_claim_verdict verdict = sp_claims_take(with->claims, &request, &job->claim);
     bool waits = verdict == SP_CLAIM_WAIT || verdict == SP_CLAIM_PARK;
     if (!waits || may_wait(with, job))
@@ -93,8 +94,8 @@ static enum sp_fate without_redis(const struct sp_admission *with, struct sp_job
 bool sp_admit_soon(const struct sp_admission *with, struct sp_job *job,
                    void (*taken)(void *ctx, struct sp_claim *claim))
 {
-    const struct sp_claim_request request = request_of(job);
-    return sp_claims_take_soon(with->claims, &request, taken, job);
+    struct sp_claim_request request;
+    return !request_of(job, &request) && sp_claims_take_soon(with->claims, &request, taken, job);
 }
 
 enum sp_fate sp_admit(const struct sp_admission *with, struct sp_job *job)

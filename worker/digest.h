@@ -7,6 +7,8 @@
 
 /*
  * Lower-case hex SHA-256 that depends on language, code, raw text of the arguments, timeout (ms),
- * options and files, and on nothing else. The order of the files counts. Thread: any.
+ * options and files, and on nothing else. The order of the files counts. SP_E_NOMEM. Thread:
+ * any.
  */
-void sp_request_digest(const struct sp_request *req, char out[SP_DIGEST_SIZE]);
+SP_MUST_CHECK enum sp_code sp_request_digest(const struct sp_request *req,
+                                             char out[SP_DIGEST_SIZE]);

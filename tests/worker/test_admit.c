@@ -13,7 +13,7 @@ static struct sp_claim_request claim_of(const struct sp_job *job)
                                        .partition = job->record->partition,
                                        .offset = job->record->offset,
                                        .timestamp_ms = job->record->timestamp_ms};
-    sp_request_digest(&job->req, request.digest);
+    cr_assert(zero(int, sp_request_digest(&job->req, request.digest)));
     return request;
 }
 

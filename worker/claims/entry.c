@@ -72,6 +72,13 @@ void sp_claim_entry_free(struct sp_claim_entry *entry)
     free(entry);
 }
 
+enum sp_code sp_claim_entry_line(const struct sp_claim_entry *entry, enum sp_claim_state state,
+                                 struct sp_buf *out)
+{
+    enum sp_code rc = sp_buf_addc(out, (char)state);
+    return rc ? rc : sp_buf_add(out, entry->stem.data, entry->stem.len);
+}
+
 enum sp_code sp_claim_entry_own(const struct sp_claims *claims, struct sp_claim_entry *entry,
                                 int64_t attempt, int64_t died)
 {
@@ -81,7 +88,9 @@ enum sp_code sp_claim_entry_own(const struct sp_claims *claims, struct sp_claim_
     sp_buf_reset(&entry->expected);
     enum sp_code rc = sp_claim_stem_add(&entry->stem, attempt, died, entry->record, entry->digest,
                                         claims->incarnation);
-    return rc ? rc : sp_buf_addf(&entry->expected, "%c%s\n", SP_CLAIM_CLAIMED, entry->stem.data);
+    if (!rc)
+        rc = sp_claim_entry_line(entry, SP_CLAIM_CLAIMED, &entry->expected);
+    return rc ? rc : sp_buf_addc(&entry->expected, '\n');
 }
 
 void sp_claim_entry_stored(struct sp_claim_entry *entry, bool remembered)

@@ -12,7 +12,7 @@ static enum sp_code write_head(const struct sp_claim_entry *entry,
                                const struct sp_stored_reply *stored, bool is_blob,
                                struct sp_buf *head)
 {
-    enum sp_code rc = sp_buf_addf(head, "%c%s", SP_CLAIM_FINISHED, entry->stem.data);
+    enum sp_code rc = sp_claim_entry_line(entry, SP_CLAIM_FINISHED, head);
     return rc ? rc : sp_claim_result_add(head, stored, is_blob);
 }
 

@@ -95,6 +95,9 @@ struct sp_claim_entry *sp_claim_entry_new(const struct sp_claims *claims,
                                           const struct sp_claim_request *request, bool by_record);
 void sp_claim_entry_free(struct sp_claim_entry *entry);
 SP_AUTO(struct sp_claim_entry *, sp_claim_entry_free)
+/* Appends the state and the stem. SP_E_NOMEM. */
+SP_MUST_CHECK enum sp_code sp_claim_entry_line(const struct sp_claim_entry *entry,
+                                               enum sp_claim_state state, struct sp_buf *out);
 /* Makes stem and expected line those of our own claim. SP_E_NOMEM. */
 SP_MUST_CHECK enum sp_code sp_claim_entry_own(const struct sp_claims *claims,
                                               struct sp_claim_entry *entry, int64_t attempt,
