@@ -131,12 +131,7 @@ void aliyun_stage_sweep(struct aliyun_stage *s)
 
 json_t *aliyun_stage_tell(struct aliyun_stage *s, const char *command)
 {
-    sp_process_say(&s->process, command);
-    char *line = sp_process_line(&s->process, ANSWER_MS);
-    json_t *seen = json_loads(line, JSON_ALLOW_NUL, NULL);
-    cr_assert(seen != NULL, "%s", line);
-    free(line);
-    return seen;
+    return sp_process_ask(&s->process, command, ANSWER_MS);
 }
 
 void aliyun_stage_do(struct aliyun_stage *s, const char *command)

@@ -31,12 +31,7 @@ void sp_manager_start(struct sp_manager *m, const char *const *words)
 
 json_t *sp_manager_tell(struct sp_manager *m, const char *command)
 {
-    sp_process_say(&m->process, command);
-    char *line = sp_process_line(&m->process, ANSWER_MS);
-    json_t *seen = json_loads(line, JSON_ALLOW_NUL, NULL);
-    cr_assert(seen != NULL, "%s", line);
-    free(line);
-    return seen;
+    return sp_process_ask(&m->process, command, ANSWER_MS);
 }
 
 int sp_manager_count(struct sp_manager *m, const char *name)

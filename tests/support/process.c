@@ -92,6 +92,16 @@ void sp_process_say(struct sp_process *p, const char *line)
               "process %d does not read", (int)p->pid);
 }
 
+json_t *sp_process_ask(struct sp_process *p, const char *line, int64_t limit_ms)
+{
+    sp_process_say(p, line);
+    char *answer = sp_process_line(p, limit_ms);
+    json_t *json = json_loads(answer, JSON_ALLOW_NUL, NULL);
+    cr_assert(json != NULL, "%s", answer);
+    free(answer);
+    return json;
+}
+
 void sp_process_stop(struct sp_process *p)
 {
     int64_t end = sp_deadline_in(STOP_MS);

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -22,6 +23,8 @@ void sp_process_start(struct sp_process *p, const char *const *argv);
 /* The next line, without its end; the caller frees. */
 char *sp_process_line(struct sp_process *p, int64_t limit_ms);
 void sp_process_say(struct sp_process *p, const char *line);
+/* Sends a line and reads the next one, which is JSON; the caller's reference. */
+json_t *sp_process_ask(struct sp_process *p, const char *line, int64_t limit_ms);
 /* SIGTERM, after 5 s SIGKILL; waits for the end. Does nothing when it is not running. */
 void sp_process_stop(struct sp_process *p);
 
