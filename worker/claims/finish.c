@@ -17,29 +17,20 @@ static enum sp_code write_head(const struct sp_claim_entry *entry,
 }
 
 static enum sp_code format(struct sp_claims *claims, const struct sp_claim_entry *entry,
-                           const struct sp_stored_reply *stored, const char *blob_key,
-                           struct sp_pipe_call *call)
+                           const struct sp_buf *value, const char *blob_key,
+                           const struct sp_stored_reply *stored, struct sp_pipe_call *call)
 {
     char ttl[24];
     int ttl_len = snprintf(ttl, sizeof ttl, "%lld", (long long)claims->claim_ttl_ms);
     const char *sha = claims->scripts.sha[SP_SCRIPT_STORE];
-    const char *argv[] = {"EVALSHA",
-                          sha,
-                          "1",
-                          entry->key,
-                          entry->expected.data,
-                          entry->head.data,
-                          blob_key ? entry->blob : stored->bytes,
-                          ttl,
-                          blob_key,
-                          stored->bytes};
+    const char *argv[] = {"EVALSHA",   sha, "1",      entry->key,   entry->expected.data,
+                          value->data, ttl, blob_key, stored->bytes};
     const size_t len[] = {7,
                           SP_SCRIPT_SHA_SIZE - 1,
                           1,
                           strlen(entry->key),
                           entry->expected.len,
-                          entry->head.len,
-                          blob_key ? strlen(entry->blob) : stored->len,
+                          value->len,
                           (size_t)ttl_len,
                           blob_key ? strlen(blob_key) : 0,
                           stored->len};
@@ -59,15 +50,20 @@ enum sp_code sp_claims_format_store(struct sp_claims *claims, struct sp_claim_en
                                     const struct sp_stored_reply *stored, struct sp_pipe_call *call)
 {
     sp_auto(sp_free_str) char *blob_key = NULL;
+    sp_auto(sp_buf_clear) struct sp_buf value = SP_BUF_INIT(SP_BUF_UNBOUNDED);
     bool is_blob = stored->len > INLINE_MAX;
     if (is_blob) {
         name_blob(claims, entry);
         blob_key = sp_claims_key(claims, "blob", entry->blob);
     }
     sp_buf_reset(&entry->head);
-    if ((is_blob && !blob_key) || write_head(entry, stored, is_blob, &entry->head))
+    if ((is_blob && !blob_key) || write_head(entry, stored, is_blob, &entry->head) ||
+        sp_buf_reserve(&value, entry->head.len + (is_blob ? SP_BLOB_ID_SIZE : stored->len)) ||
+        sp_buf_add(&value, entry->head.data, entry->head.len) ||
+        (is_blob ? sp_buf_adds(&value, entry->blob)
+                 : sp_buf_add(&value, stored->bytes, stored->len)))
         return SP_E_NOMEM;
-    return format(claims, entry, stored, blob_key, call);
+    return format(claims, entry, &value, blob_key, stored, call);
 }
 
 /* *ours: it is stored. */
