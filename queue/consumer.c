@@ -249,6 +249,11 @@ void sp_consumer_serve(struct sp_consumer *consumer)
     sp_commits_serve(&consumer->commits);
 }
 
+bool sp_consumer_is_leaving(const struct sp_consumer *consumer)
+{
+    return consumer->rebalance.leaving != NULL;
+}
+
 /* Points the view's headers into the consumer's scratch. */
 static void view_headers(struct sp_consumer *consumer, const rd_kafka_message_t *message,
                          struct sp_record *view)

@@ -34,6 +34,8 @@ void sp_consumer_complete(struct sp_consumer *consumer, const struct sp_record *
 bool sp_consumer_next_ticket(struct sp_consumer *consumer, void **ticket, bool *committed);
 /* The record is taken again should it come again. Does not free it. */
 void sp_consumer_hand_back(struct sp_consumer *consumer, const struct sp_record *record);
+/* Partitions are being taken away. */
+bool sp_consumer_is_leaving(const struct sp_consumer *consumer);
 /* Fills kafka_up, problem, partitions (out's own, which grow), consumed, commits, commit_errors,
  * rebalances, redeliveries and last_commit_ms. Call it a few times a second: it also looks whether
  * each partition gets on. */

@@ -259,6 +259,11 @@ void sp_queue_abandon(struct sp_queue *q, struct sp_record *record)
     release(q, record);
 }
 
+bool sp_queue_is_leaving(const struct sp_queue *q)
+{
+    return sp_consumer_is_leaving(q->consumer);
+}
+
 void sp_queue_complete(struct sp_queue *q, struct sp_record *record, void *ticket)
 {
     sp_consumer_complete(q->consumer, record, ticket);

@@ -89,6 +89,9 @@ void sp_queue_complete(struct sp_queue *q, struct sp_record *record, void *ticke
  * consumer.
  */
 void sp_queue_abandon(struct sp_queue *q, struct sp_record *record);
+/* Partitions are being taken away, and the group waits for their records (sp_record_is_ours()) for
+ * a second at most: what has not begun is to be handed back now. Thread: consumer. */
+bool sp_queue_is_leaving(const struct sp_queue *q);
 
 /* From now on no record is given any more; what Kafka sent ahead stays uncommitted. Thread: any. */
 void sp_queue_stop_intake(struct sp_queue *q);

@@ -136,6 +136,32 @@ static bool may_leave(const struct sp_hold *hold, const struct sp_job *job, int6
     return true;
 }
 
+/* Under the lock: to a list. */
+static void move(struct sp_hold *hold, struct sp_job **from, struct sp_job **to)
+{
+    struct sp_job *job = *from;
+    *from = job->next;
+    job->next = *to;
+    *to = job;
+    atomic_fetch_sub_explicit(&hold->len, 1, memory_order_relaxed);
+}
+
+struct sp_job *sp_hold_withdraw(struct sp_hold *hold,
+                                bool (*wanted)(void *ctx, const struct sp_job *job), void *ctx)
+{
+    struct sp_job *out = NULL, **at = &hold->head;
+    pthread_mutex_lock(&hold->lock);
+    while (*at) {
+        if (may_wait(*at) && !(*at)->answered && wanted(ctx, *at)) {
+            move(hold, at, &out);
+        } else {
+            at = &(*at)->next;
+        }
+    }
+    pthread_mutex_unlock(&hold->lock);
+    return out;
+}
+
 /* Under the lock. */
 static struct sp_job *take_due(struct sp_hold *hold, int64_t now, size_t room)
 {
@@ -143,15 +169,11 @@ static struct sp_job *take_due(struct sp_hold *hold, int64_t now, size_t room)
     hold->due_at = SP_NEVER;
     hold->looked_at = now;
     while (*at) {
-        struct sp_job *job = *at;
-        if (may_leave(hold, job, now, &room)) {
-            *at = job->next;
-            job->next = due;
-            due = job;
-            atomic_fetch_sub_explicit(&hold->len, 1, memory_order_relaxed);
+        if (may_leave(hold, *at, now, &room)) {
+            move(hold, at, &due);
         } else {
-            hold->due_at = sp_deadline_min(hold->due_at, job->retry_at);
-            at = &job->next;
+            hold->due_at = sp_deadline_min(hold->due_at, (*at)->retry_at);
+            at = &(*at)->next;
         }
     }
     return due;

@@ -27,6 +27,10 @@ void sp_hold_put(struct sp_hold *hold, struct sp_job *job);
 void sp_hold_cancel(struct sp_hold *hold);
 /* All of them are due now: the settings or the provider's state changed. Thread: any. */
 void sp_hold_retry(struct sp_hold *hold);
+/* Takes out those that wait for another try without an answer and that are wanted, as a list linked
+ * by `next`; NULL: none. Thread: intake. */
+struct sp_job *sp_hold_withdraw(struct sp_hold *hold,
+                                bool (*wanted)(void *ctx, const struct sp_job *job), void *ctx);
 /*
  * Takes out those that are due, as a list linked by `next`; at most `room` of those that may wait
  * longer. NULL: none. Thread: intake. Costs nothing while nothing is due.

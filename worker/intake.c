@@ -169,6 +169,32 @@ static void serve_cancels(struct sp_intake *in)
     sp_hold_cancel(in->with.hold);
 }
 
+static bool is_leaving(void *ctx, const struct sp_job *job)
+{
+    (void)ctx;
+    return !job->answered && !sp_record_is_ours(job->record);
+}
+
+static void hand_all_back(struct sp_intake *in, struct sp_job *jobs)
+{
+    while (jobs) {
+        struct sp_job *job = jobs;
+        jobs = jobs->next;
+        hand_back(in, job);
+    }
+}
+
+/* What has not begun of the partitions that go. The followers first: then the first ones of their
+ * keys have no heirs. */
+static void serve_leaving(struct sp_intake *in)
+{
+    if (!sp_queue_is_leaving(in->with.queue))
+        return;
+    hand_all_back(in, sp_order_withdraw(in->with.order, is_leaving, NULL));
+    hand_all_back(in, sp_ready_withdraw(in->with.ready, is_leaving, NULL));
+    hand_all_back(in, sp_hold_withdraw(in->with.hold, is_leaving, NULL));
+}
+
 /* The first records wait in Kafka for the cancellations, and for a moment for the settings: a
  * backlog that cannot run yet would be held in memory, all of it. */
 static bool has_opened(struct sp_intake *in)
@@ -230,6 +256,7 @@ static void *intake_main(void *arg)
         if (stopping && !in->all)
             break;
         serve_cancels(in);
+        serve_leaving(in);
         serve_held(in);
         serve_queue(in, stopping);
     }

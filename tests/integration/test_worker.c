@@ -12,17 +12,19 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "tests/support.h"
+#include "tests/support/port.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/stage.h"
 
 #define LIMIT_MS 30000
 #define MANY 10000
+#define PARTITIONS 8
 
 static struct sp_stage *s;
 
 static void open_stage(void)
 {
-    s = sp_stage_new(8);
+    s = sp_stage_new(PARTITIONS);
     sp_stage_local(s, "");
 }
 
@@ -109,6 +111,93 @@ Test(worker, sigterm_finishes_what_runs_and_hands_the_rest_back)
     cr_assert(sp_stage_wait(s, 6, LIMIT_MS), "the others run elsewhere: %zu", s->n_answers);
     sp_stage_wait(s, 7, 500);
     cr_expect(eq(sz, s->n_answers, 6), "nothing is answered twice");
+}
+
+/* A worker has at least so many jobs, by the name of the metric. */
+struct has_jobs {
+    int worker;
+    const char *metric;
+    double n;
+};
+
+static bool has_jobs(void *arg)
+{
+    const struct has_jobs *has = arg;
+    return sp_stage_metric(s, has->worker, has->metric) >= has->n;
+}
+
+/* How many records of a partition were still out when the worker let it go: the most of any; -1:
+ * it has let none go. */
+static int out_at_revocation(int worker)
+{
+    char line[4096];
+    int most = -1;
+    FILE *log = fopen(s->workers[worker].log, "r");
+    cr_assert(log != NULL);
+    while (fgets(line, sizeof line, log)) {
+        const char *out = strstr(line, "partition_revoked") ? strstr(line, "\"out\":") : NULL;
+        int n = out ? atoi(out + strlen("\"out\":")) : -1;
+        most = n > most ? n : most;
+    }
+    fclose(log);
+    return most;
+}
+
+static bool has_let_go(void *worker)
+{
+    return out_at_revocation(*(const int *)worker) >= 0;
+}
+
+/* To all partitions in turn. */
+static void submit_sleepers(const char *name, int n, const char *seconds)
+{
+    for (int i = 0; i < n; i++) {
+        char request[160];
+        snprintf(request, sizeof(request),
+                 "{\"request_id\":\"%s%d\",\"language\":\"python\",\"code\":\"import time\\n"
+                 "time.sleep(%s)\"}",
+                 name, i, seconds);
+        sp_stage_send(s, i % PARTITIONS, NULL, request, NULL, 0);
+    }
+    sp_stage_flush(s);
+}
+
+Test(worker, what_waits_for_an_executor_is_handed_back_when_its_partition_goes)
+{
+    const char *const options[] = {"worker.concurrency=2", NULL};
+    int first = sp_stage_worker(s, options);
+    struct has_jobs run = {first, "sandpiper_jobs_running", 2};
+    struct has_jobs wait = {first, "sandpiper_jobs_ready", 16};
+    submit_sleepers("long", 2, "8");
+    sp_stage_until(has_jobs, &run, LIMIT_MS, "two jobs run");
+    submit_sleepers("short", 40, "0");
+    sp_stage_until(has_jobs, &wait, LIMIT_MS, "others wait for them");
+
+    sp_stage_worker(s, options);
+
+    cr_assert(sp_stage_wait(s, 42, LIMIT_MS));
+    cr_expect(has_let_go(&first));
+    cr_expect(le(int, out_at_revocation(first), 2));
+    for (size_t i = 0; i < s->n_answers; i++)
+        cr_expect(sp_stage_answer_is(s->answers[i], "attempt", "1"));
+}
+
+Test(worker, what_is_held_is_handed_back_when_its_partition_goes)
+{
+    char settings[64];
+    snprintf(settings, sizeof(settings), "{\"endpoint\":\"http://127.0.0.1:%d\"}", sp_free_port());
+    sp_stage_settings(s, "self_managed", settings);
+    int first = sp_stage_worker(s, NULL);
+    struct has_jobs held = {first, "sandpiper_jobs_held", 10};
+    submit_sleepers("held", 40, "0");
+    sp_stage_until(has_jobs, &held, LIMIT_MS, "they are held");
+
+    sp_stage_worker(s, NULL);
+    sp_stage_until(has_let_go, &first, LIMIT_MS, "partitions go to the other worker");
+    sp_stage_local(s, "");
+
+    cr_assert(sp_stage_wait(s, 40, LIMIT_MS));
+    cr_expect(zero(int, out_at_revocation(first)));
 }
 
 Test(worker, a_job_past_the_drain_is_ended_and_handed_back_without_an_answer)

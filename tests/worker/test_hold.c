@@ -107,6 +107,31 @@ Test(hold, a_job_to_be_handed_back_leaves_at_once)
     cr_expect(eq(ptr, due->next, NULL));
 }
 
+static bool has_tries(void *ctx, const struct sp_job *job)
+{
+    return job->tries == *(const int *)ctx;
+}
+
+Test(hold, what_waits_unanswered_can_be_withdrawn)
+{
+    sp_auto(sp_hold_free) struct sp_hold *hold = sp_hold_new(NULL);
+    int tries = 4;
+    struct sp_job held = {.fate = SP_FATE_HOLD, .tries = 3}, other = {.fate = SP_FATE_HOLD};
+    struct sp_job parked = {.fate = SP_FATE_PARK, .tries = 4};
+    struct sp_job answered = {.fate = SP_FATE_HOLD, .tries = 3, .answered = true};
+    struct sp_job skipped = {.fate = SP_FATE_SKIP, .tries = 4};
+    struct sp_job *all[] = {&held, &other, &parked, &answered, &skipped};
+    for (size_t i = 0; i < SP_COUNT(all); i++)
+        sp_hold_put(hold, all[i]);
+
+    struct sp_job *out = sp_hold_withdraw(hold, has_tries, &tries);
+
+    cr_expect(eq(ptr, out, &held));
+    cr_expect(eq(ptr, out->next, &parked));
+    cr_expect(eq(ptr, parked.next, NULL));
+    cr_expect(eq(sz, sp_hold_len(hold), 3));
+}
+
 Test(hold, a_parked_job_is_looked_at_again_within_a_second)
 {
     sp_auto(sp_hold_free) struct sp_hold *hold = sp_hold_new(NULL);
