@@ -154,12 +154,12 @@ static json_t *line_json(const char *text)
     sp_auto(sp_buf_clear) struct sp_buf line = SP_BUF_INIT(SP_BUF_UNBOUNDED);
     if (!text || sp_utf8_clean(text, strlen(text), &line, NULL))
         return json_null();
+    unsigned char *bytes = (unsigned char *)line.data;
     for (size_t i = 0; i < line.len; i++) {
-        unsigned char *c = (unsigned char *)&line.data[i];
-        if (*c < ' ' || *c == 0x7f)
-            *c = '?';
-        if (*c == 0xc2 && c[1] < 0xa0) /* a C1 control character */
-            c[0] = c[1] = '?';
+        if (bytes[i] < ' ' || bytes[i] == 0x7f)
+            bytes[i] = '?';
+        if (bytes[i] == 0xc2 && bytes[i + 1] < 0xa0) /* a C1 control character */
+            bytes[i] = bytes[i + 1] = '?';
     }
     return json_stringn(sp_buf_str(&line), line.len);
 }
