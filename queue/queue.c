@@ -123,11 +123,19 @@ static void publish_status(struct sp_queue *q)
     (void)pthread_mutex_unlock(&q->lock);
 }
 
+bool sp_queue_is_leaving(const struct sp_queue *q)
+{
+    return sp_consumer_is_leaving(q->consumer);
+}
+
 static void serve(struct sp_queue *q, int64_t now_us)
 {
+    bool was_leaving = sp_queue_is_leaving(q);
     q->served_us = now_us;
     sp_producer_serve(q->producer);
     sp_consumer_serve(q->consumer);
+    if (!was_leaving && sp_queue_is_leaving(q))
+        atomic_store(&q->woken, true); /* the caller has something to hand back */
     if (now_us / 1000 - q->ticked_ms < TICK_MS)
         return;
     q->ticked_ms = now_us / 1000;
@@ -257,11 +265,6 @@ void sp_queue_abandon(struct sp_queue *q, struct sp_record *record)
 {
     sp_consumer_hand_back(q->consumer, record);
     release(q, record);
-}
-
-bool sp_queue_is_leaving(const struct sp_queue *q)
-{
-    return sp_consumer_is_leaving(q->consumer);
 }
 
 void sp_queue_complete(struct sp_queue *q, struct sp_record *record, void *ticket)

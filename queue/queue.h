@@ -90,7 +90,9 @@ void sp_queue_complete(struct sp_queue *q, struct sp_record *record, void *ticke
  */
 void sp_queue_abandon(struct sp_queue *q, struct sp_record *record);
 /* Partitions are being taken away, and the group waits for their records (sp_record_is_ours()) for
- * a second at most: what has not begun is to be handed back now. Thread: consumer. */
+ * a second at most: what has not begun is to be handed back now. Where nobody waits for them any
+ * more (the group has given them to others, or it ends) they go without this. When it begins,
+ * sp_queue_next() returns at once. Thread: consumer. */
 bool sp_queue_is_leaving(const struct sp_queue *q);
 
 /* From now on no record is given any more; what Kafka sent ahead stays uncommitted. Thread: any. */

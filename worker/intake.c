@@ -16,6 +16,7 @@ enum {
     IDLE_WAIT_MS = 500,
     HELD_WAIT_MS = 20,
     SETTINGS_WAIT_MS = 2000,
+    SWEEP_MS = 20, /* between two looks for what is to be handed back: it may be among many */
 };
 
 struct sp_intake {
@@ -24,6 +25,7 @@ struct sp_intake {
     bool joined;
     bool opened;        /* records are taken */
     int64_t opens_at;   /* at the latest */
+    int64_t sweep_at;   /* not before, while partitions go */
     int done_fd;        /* readable once the thread's work is over */
     atomic_bool ended;  /* go, whatever is out */
     struct sp_job *all; /* of the intake thread, then of sp_intake_free() */
@@ -188,8 +190,12 @@ static void hand_all_back(struct sp_intake *in, struct sp_job *jobs)
  * keys have no heirs. */
 static void serve_leaving(struct sp_intake *in)
 {
-    if (!sp_queue_is_leaving(in->with.queue))
+    bool leaving = sp_queue_is_leaving(in->with.queue);
+    if (!leaving)
+        in->sweep_at = 0;
+    if (!leaving || sp_deadline_left(in->sweep_at) > 0)
         return;
+    in->sweep_at = sp_deadline_in(SWEEP_MS);
     hand_all_back(in, sp_order_withdraw(in->with.order, is_leaving, NULL));
     hand_all_back(in, sp_ready_withdraw(in->with.ready, is_leaving, NULL));
     hand_all_back(in, sp_hold_withdraw(in->with.hold, is_leaving, NULL));

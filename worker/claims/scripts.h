@@ -9,7 +9,7 @@ enum sp_script {
     SP_SCRIPT_REPLACE,
     /* KEYS: claim. ARGV: the line that it has if it is ours; line and body of the finished one, as
        one text; ttl; a blob's key and bytes where there is one. 1: stored, also where there was
-       nothing; 0: the claim is somebody else's. */
+       nothing, or another reply of the same claim; 0: the claim is somebody else's. */
     SP_SCRIPT_STORE,
     /* KEYS: one for each item. ARGV: claim ttl, then stem, action and its argument for each. A
        claim with another stem is left alone; an empty stem fits all. Actions: D delivered (ttl), U
