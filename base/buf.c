@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST_CAPACITY 64
+#define FIRST_CAPACITY 256
 
 /* Doubling, so that n additions cost O(n); need counts the NUL and never exceeds limit. */
 static size_t next_capacity(size_t cap, size_t need, size_t limit)
