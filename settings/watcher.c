@@ -17,7 +17,7 @@
 #include "base/text.h"
 
 enum {
-    POLL_MS = 4000,
+    POLL_MS = 3000, /* with the jitter 5 s at most, on a busy machine, too */
     POLL_JITTER_MS = 1000,
     RETRY_MS = 5000,
     BACKOFF_MS = 100,

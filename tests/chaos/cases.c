@@ -72,7 +72,7 @@ const struct chaos_case chaos_cases[] = {
         .what = "Redis killed and back empty, for less and for more than worker.liveness, where a "
                 "worker is killed, too",
         .run = case_redis_lost,
-        .ci = {.jobs = 4000, .seconds = 5},
+        .ci = {.jobs = 4000, .seconds = 8},
         .soak = {.jobs = 40000, .seconds = 60},
         .own_redis = true,
         .most = {[CHECKER_RERUN] = CHAOS_ANY,

@@ -29,7 +29,7 @@
 static const char *const usual_options[] = {
     "kafka.session.timeout.ms=3000",
     "kafka.heartbeat.interval.ms=500",
-    "worker.liveness=2s",
+    "worker.liveness=4s",
     ("worker.concurrency=" TEXT(CHAOS_EXECUTORS)),
     "worker.drain=10s",
     "log.level=warn",

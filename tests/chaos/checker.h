@@ -11,7 +11,7 @@
 
 #include "tests/chaos/ledger.h"
 
-#define CHECKER_SETTLE_US 200000
+#define CHECKER_SETTLE_US 1000000
 
 /*
  * One row each: name in C, name as printed, whether any but 0 is a fault where a case says nothing

@@ -654,12 +654,12 @@ Test(settings, watch_shows_author_and_comment_and_the_fleet)
     put("sandpiper:worker:a", WORKER("a", "1", "null"));
     put("sandpiper:worker:b", WORKER("b", "0", "null"));
 
-    struct tool t = CALL(0, "settings", "watch", REDIS, "--for", "100ms");
+    struct tool t = CALL(0, "settings", "watch", REDIS, "--for", "2s");
     cr_expect(
         eq(str, t.out, "version 1: local, by ann (first)\n  1 of 2 workers have version 1\n"));
     tool_clear(&t);
 
-    t = CALL(0, "settings", "watch", REDIS, "--for", "100ms", "--json");
+    t = CALL(0, "settings", "watch", REDIS, "--for", "2s", "--json");
     cr_expect(eq(str, t.out,
                  "{\"event\":\"change\",\"version\":1,\"provider\":\"local\",\"author\":\"ann\","
                  "\"comment\":\"first\"}\n"

@@ -42,11 +42,16 @@ static int start_worker(void)
                                                     "worker.concurrency=4", NULL});
 }
 
+/* Its second run ends at once. */
+#define LONG_ONCE "time.sleep(30 if len(open(path).readlines()) < 2 else 0)\nprint(1)"
+
 /* A program that leaves a line in the file, then goes on. */
 static const char *program(const char *rest)
 {
     static char text[512];
-    snprintf(text, sizeof(text), "import time\nopen('%s', 'a').write('run\\n')\n%s", runs, rest);
+    snprintf(text, sizeof(text),
+             "import time\npath = '%s'\nwith open(path, 'a') as f:\n    f.write('run\\n')\n%s",
+             runs, rest);
     return text;
 }
 
@@ -124,9 +129,9 @@ Test(delivery, a_second_one_waits_for_the_first_and_shares_its_reply)
 Test(delivery, a_second_one_that_may_not_wait_expires_by_itself)
 {
     start_worker();
-    sp_stage_submit(s, "late", "python", program("time.sleep(5)"), "");
+    sp_stage_submit(s, "late", "python", program("time.sleep(10)"), "");
     wait_for_runs(1);
-    sp_stage_submit(s, "late", "python", program("time.sleep(5)"), "\"queue_ttl\":1");
+    sp_stage_submit(s, "late", "python", program("time.sleep(10)"), "\"queue_ttl\":1");
 
     struct sp_stage_answer *first = nth_reply("late", 1), *second = nth_reply("late", 2);
 
@@ -179,7 +184,7 @@ Test(delivery, an_id_without_a_result_is_free_for_another_request)
 Test(delivery, a_job_whose_worker_is_killed_runs_again_as_a_second_attempt)
 {
     int w = start_worker();
-    sp_stage_submit(s, "victim", "python", program("time.sleep(3)\nprint(1)"), "");
+    sp_stage_submit(s, "victim", "python", program(LONG_ONCE), "");
     wait_for_runs(1);
     sp_stage_worker_end(s, w, SIGKILL);
     start_worker();
@@ -224,7 +229,7 @@ Test(delivery, at_most_once_is_answered_when_its_worker_is_stopped_past_the_drai
 Test(delivery, a_stop_past_the_drain_does_not_count_as_an_attempt)
 {
     int w = sp_stage_worker(s, (const char *const[]){"worker.drain=100ms", NULL});
-    sp_stage_submit(s, "moved", "python", program("time.sleep(3)"), "");
+    sp_stage_submit(s, "moved", "python", program(LONG_ONCE), "");
     wait_for_runs(1);
     cr_expect(eq(int, sp_stage_worker_end(s, w, SIGTERM), 0));
     start_worker();

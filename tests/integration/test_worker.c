@@ -168,15 +168,15 @@ Test(worker, what_waits_for_an_executor_is_handed_back_when_its_partition_goes)
     int first = sp_stage_worker(s, options);
     struct has_jobs run = {first, "sandpiper_jobs_running", 2};
     struct has_jobs wait = {first, "sandpiper_jobs_ready", 16};
-    submit_sleepers("long", 2, "8");
+    submit_sleepers("long", 2, "12");
     sp_stage_until(has_jobs, &run, LIMIT_MS, "two jobs run");
     submit_sleepers("short", 40, "0");
     sp_stage_until(has_jobs, &wait, LIMIT_MS, "others wait for them");
 
     sp_stage_worker(s, options);
+    sp_stage_until(has_let_go, &first, LIMIT_MS, "partitions go to the other worker");
 
     cr_assert(sp_stage_wait(s, 42, LIMIT_MS));
-    cr_expect(has_let_go(&first));
     cr_expect(le(int, out_at_revocation(first), 2));
     for (size_t i = 0; i < s->n_answers; i++)
         cr_expect(sp_stage_answer_is(s->answers[i], "attempt", "1"));

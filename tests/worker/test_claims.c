@@ -390,11 +390,11 @@ Test(claims, a_worker_that_was_stopped_for_too_long_finds_its_claim_lost)
 
 Test(claims, while_the_owner_lives_its_claim_is_left_alone)
 {
-    enum { RENEWED_MS = 1500 };
+    enum { RENEWED_MS = 5000 };
     struct sp_claims *a = start_up("a", RENEWED_MS), *b = start_judge("b");
     struct sp_claim_request request = request_of("id", 1);
     struct sp_claim *claim = must_run(a, &request), *none = NULL;
-    int64_t until = sp_deadline_in(3 * RENEWED_MS); /* longer than an unrenewed key lives */
+    int64_t until = sp_deadline_in(RENEWED_MS + 1000); /* longer than an unrenewed key lives */
 
     while (sp_mono_ms() < until)
         cr_assert(eq(int, sp_claims_take(b, &request, &none), SP_CLAIM_PARK));
@@ -418,7 +418,7 @@ Test(claims, after_a_start_of_redis_nobody_is_found_dead_for_one_liveness)
            SP_OK));
     freeReplyObject(reply);
 
-    struct sp_claims *a = start_up("a", 3000);
+    struct sp_claims *a = start_up("a", 6000);
     int64_t up = sp_mono_ms();
 
     cr_expect(eq(int, sp_claims_take(a, &request, &claim), SP_CLAIM_PARK));
@@ -599,11 +599,11 @@ Test(claims, a_reply_made_smaller_is_stored_in_place_of_the_first)
 Test(claims, claims_that_are_open_for_long_are_renewed)
 {
     struct sp_claims *a =
-        start_with("a", (struct sp_claims_options){.claim_ttl_ms = 1500, .liveness_ms = 300});
+        start_with("a", (struct sp_claims_options){.claim_ttl_ms = 4000, .liveness_ms = 300});
     struct sp_claim_request request = request_of("id", 1);
     cr_assert(SP_UNTIL(PATIENCE_MS, is_up(a)));
     struct sp_claim *claim = must_run(a, &request);
-    int64_t until = sp_deadline_in(4000);
+    int64_t until = sp_deadline_in(6000);
 
     while (sp_mono_ms() < until)
         cr_assert(eq(chr, state_of("sp:job:id"), 'C'));
@@ -644,7 +644,7 @@ static void *steal(void *arg)
 Test(claims, of_two_that_want_a_dead_ones_job_one_has_it)
 {
     struct sp_claims *dead = start("dead");
-    struct thief thieves[] = {{.claims = start_judge("b")}, {.claims = start_judge("c")}};
+    struct thief thieves[] = {{.claims = start_up("b", 3000)}, {.claims = start_up("c", 3000)}};
     for (int64_t i = 0; i < 50; i++) {
         char id[16];
         snprintf(id, sizeof id, "%lld", (long long)i);

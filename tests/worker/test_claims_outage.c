@@ -36,13 +36,13 @@ Test(claims_outage, jobs_wait_at_first_and_then_go_on_without)
     struct sp_claims *a = start_up("a", WAIT_MS);
     struct sp_claim_request request = request_of("id", 1);
     struct sp_claim *claim = NULL;
-    kill_redis(a);
     int64_t since = sp_mono_ms();
+    kill_redis(a);
 
     cr_expect(eq(int, sp_claims_take(a, &request, &claim), SP_CLAIM_HOLD));
     cr_expect(eq(ptr, claim, NULL));
     cr_assert(eq(int, settle(a, &request, &claim), SP_CLAIM_RUN));
-    cr_expect(lt(i64, WAIT_MS - 500, sp_mono_ms() - since));
+    cr_expect(le(i64, WAIT_MS, sp_mono_ms() - since));
     cr_expect(claim->degraded);
     cr_expect(eq(i64, claim->attempt, 1));
     cr_expect(eq(int, finish_with(a, claim, "bytes", SP_STATUS_OK), SP_OK));
@@ -158,20 +158,20 @@ Test(claims_outage, after_an_outage_nobody_is_found_dead_for_one_liveness)
     sp_redis_server_kill(&server);
     cr_assert(sp_redis_server_start(&server, keep));
     struct sp_claims *a = start_judge("a");
-    struct sp_claims *b = start_with("b", (struct sp_claims_options){.liveness_ms = 1500});
+    struct sp_claims *b = start_with("b", (struct sp_claims_options){.liveness_ms = 3000});
     struct sp_claim_request request = request_of("id", 1);
     struct sp_claim *claim = NULL;
     cr_assert(SP_UNTIL(PATIENCE_MS, is_up(b)));
     (void)must_run(a, &request);
     kill_redis(b);
     die(a);
+    int64_t away = sp_mono_ms();
     cr_assert(sp_redis_server_start(&server, keep));
     cr_assert(SP_UNTIL(PATIENCE_MS, is_up(b)));
-    int64_t up = sp_mono_ms();
 
     cr_expect(eq(int, sp_claims_take(b, &request, &claim), SP_CLAIM_PARK));
     claim = must_run(b, &request);
-    cr_expect(lt(i64, 1000, sp_mono_ms() - up));
+    cr_expect(le(i64, 3000, sp_mono_ms() - away));
     cr_expect(eq(i64, claim->attempt, 2));
     stop(b);
     sp_remove_tree(server.dir);
@@ -191,7 +191,7 @@ Test(claims_outage, a_redis_that_hangs_costs_one_time_out)
     int64_t second = sp_mono_ms() - begin - first;
     kill(server.pid, SIGCONT);
 
-    cr_expect(1900 <= first && first < 4000, "%lld ms", (long long)first);
+    cr_expect(1900 <= first && first < 10000, "%lld ms", (long long)first);
     cr_expect(lt(i64, second, 1500));
     claim = must_run(a, &request);
     cr_expect(eq(i64, claim->attempt, 1), "the claim whose answer was lost is ours");

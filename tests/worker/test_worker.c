@@ -543,7 +543,7 @@ Test(worker, a_stop_without_kafka_ends_all_the_same)
 {
     set_settings("5", "{}");
     start();
-    request("{\"code\":\"wait\",\"timeout\":\"200ms\"}");
+    request("{\"code\":\"wait\",\"timeout\":\"2s\"}");
     await_page("/metrics", "sandpiper_jobs_running 1\n");
     rd_kafka_mock_broker_set_down(cluster, 1);
     int64_t before = sp_mono_ms();
@@ -565,8 +565,8 @@ Test(worker, a_stop_ends_though_a_reply_waits_for_room_in_a_full_producer, .time
     config = config_with(more, SP_COUNT(more));
     set_settings("5", "{}");
     start();
-    request("{\"code\":\"wait\",\"timeout\":1}");
-    request("{\"code\":\"wait\",\"timeout\":1}");
+    request("{\"code\":\"wait\",\"timeout\":3}");
+    request("{\"code\":\"wait\",\"timeout\":3}");
     await_page("/metrics", "sandpiper_jobs_running 2\n");
     rd_kafka_mock_broker_set_down(cluster, 1);
     await_page("/metrics", "sandpiper_jobs_running 0\n");
