@@ -18,10 +18,12 @@
 
 #include "base/clock.h"
 #include "base/json_out.h"
+#include "base/text.h"
 #include "bench/percentile.h"
 
 #define IDLE_LIMIT_MS 60000
 #define DRAIN_LIMIT_US 300000000
+#define ID_MAX 40
 #define PARTITIONS 8 /* of the topics that bench/run makes */
 
 struct load {
@@ -31,6 +33,7 @@ struct load {
     size_t tail_len;
     int64_t jobs, sent, answered;
     int64_t *sent_us, *took_us, *beyond_us;
+    char run[17]; /* behind the number in each id: an id that was used before would not run */
 };
 
 static rd_kafka_t *client(const char *broker, rd_kafka_type_t type, const char *const *options)
@@ -87,7 +90,7 @@ static char *read_file(const char *path, size_t *len)
     return text;
 }
 
-static void make_tail(struct load *l, const char *path)
+static void prepare_requests(struct load *l, const char *path)
 {
     size_t len;
     const char *code = read_file(path, &len);
@@ -99,13 +102,14 @@ static void make_tail(struct load *l, const char *path)
                 name > 3 && strcmp(path + name - 3, ".js") == 0 ? "javascript" : "python");
     sp_json_text(&j, "code", code, len);
     sp_json_object_end(&j);
+    sp_random_hex(l->run, sizeof(l->run) / 2);
     l->tail = sp_buf_take(&buf, &l->tail_len);
 }
 
 static void send_one(struct load *l)
 {
-    char id[24], value[8192];
-    int id_len = snprintf(id, sizeof(id), "%lld", (long long)l->sent);
+    char id[ID_MAX], value[8192];
+    int id_len = snprintf(id, sizeof(id), "%lld-%s", (long long)l->sent, l->run);
     int head = snprintf(value, sizeof(value), "{\"request_id\":\"%s\"", id);
     memcpy(value + head, l->tail, l->tail_len);
     l->sent_us[l->sent] = sp_mono_us();
@@ -144,13 +148,14 @@ static void refuse_failure(const rd_kafka_message_t *m)
 
 static void take(struct load *l, const rd_kafka_message_t *m)
 {
-    char id[24] = "";
+    char id[ID_MAX] = "";
     if (m->err || !m->key || m->key_len >= sizeof(id))
         return;
     refuse_failure(m);
     memcpy(id, m->key, m->key_len);
-    long long n = strtoll(id, NULL, 10);
-    if (n < 0 || n >= l->jobs || l->took_us[n])
+    char *end = NULL;
+    long long n = strtoll(id, &end, 10);
+    if (*end != '-' || strcmp(end + 1, l->run) != 0 || n < 0 || n >= l->jobs || l->took_us[n])
         return;
     l->took_us[n] = sp_mono_us() - l->sent_us[n];
     l->beyond_us[n] = l->took_us[n] - own_us(m);
@@ -189,7 +194,7 @@ static int fill(char **args)
     struct load l = {
         .requests = args[1], .jobs = strtoll(args[2], NULL, 10), .producer = producer(args[0])};
     l.sent_us = calloc((size_t)l.jobs, sizeof(*l.sent_us));
-    make_tail(&l, args[3]);
+    prepare_requests(&l, args[3]);
     while (l.sent < l.jobs)
         send_one(&l);
     int rc = rd_kafka_flush(l.producer, 60000) != 0;
@@ -249,7 +254,7 @@ static int trips(char **args)
                         (const char *const[]){"group.id", "load", "enable.auto.commit", "false",
                                               "fetch.wait.max.ms", "50", "socket.nagle.disable",
                                               "true", NULL});
-    make_tail(&l, args[5]);
+    prepare_requests(&l, args[5]);
     follow(l.consumer, args[2]);
     run(&l, strtoll(args[4], NULL, 10));
 
