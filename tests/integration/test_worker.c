@@ -84,35 +84,6 @@ Test(worker, ten_thousand_jobs_are_answered_once_each_in_flat_memory, .timeout =
            early_kb, late_kb);
 }
 
-static bool running(void *arg)
-{
-    return sp_stage_metric(s, 0, "sandpiper_jobs_running") >= *(double *)arg;
-}
-
-Test(worker, sigterm_finishes_what_runs_and_hands_the_rest_back)
-{
-    double two = 2;
-    int w =
-        sp_stage_worker(s, (const char *const[]){"worker.concurrency=2", "worker.drain=20s", NULL});
-    for (int i = 0; i < 6; i++) {
-        char id[16];
-        snprintf(id, sizeof(id), "d%d", i);
-        sp_stage_submit(s, id, "python", "import time\ntime.sleep(2)\nprint('done')", "");
-    }
-    sp_stage_flush(s);
-    sp_stage_until(running, &two, LIMIT_MS, "two jobs run");
-
-    int status = sp_stage_worker_end(s, w, SIGTERM);
-
-    cr_expect(status == 0, "wait status %x", (unsigned)status);
-    sp_stage_wait(s, 3, 1000);
-    cr_expect(eq(sz, s->n_answers, 2), "those that ran are answered");
-    sp_stage_worker(s, NULL);
-    cr_assert(sp_stage_wait(s, 6, LIMIT_MS), "the others run elsewhere: %zu", s->n_answers);
-    sp_stage_wait(s, 7, 500);
-    cr_expect(eq(sz, s->n_answers, 6), "nothing is answered twice");
-}
-
 /* A worker has at least so many jobs, by the name of the metric. */
 struct has_jobs {
     int worker;
@@ -124,6 +95,30 @@ static bool has_jobs(void *arg)
 {
     const struct has_jobs *has = arg;
     return sp_stage_metric(s, has->worker, has->metric) >= has->n;
+}
+
+Test(worker, sigterm_finishes_what_runs_and_hands_the_rest_back)
+{
+    int w =
+        sp_stage_worker(s, (const char *const[]){"worker.concurrency=2", "worker.drain=20s", NULL});
+    struct has_jobs two = {w, "sandpiper_jobs_running", 2};
+    for (int i = 0; i < 6; i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "d%d", i);
+        sp_stage_submit(s, id, "python", "import time\ntime.sleep(2)\nprint('done')", "");
+    }
+    sp_stage_flush(s);
+    sp_stage_until(has_jobs, &two, LIMIT_MS, "two jobs run");
+
+    int status = sp_stage_worker_end(s, w, SIGTERM);
+
+    cr_expect(status == 0, "wait status %x", (unsigned)status);
+    sp_stage_wait(s, 3, 1000);
+    cr_expect(eq(sz, s->n_answers, 2), "those that ran are answered");
+    sp_stage_worker(s, NULL);
+    cr_assert(sp_stage_wait(s, 6, LIMIT_MS), "the others run elsewhere: %zu", s->n_answers);
+    sp_stage_wait(s, 7, 500);
+    cr_expect(eq(sz, s->n_answers, 6), "nothing is answered twice");
 }
 
 /* How many records of a partition were still out when the worker let it go: the most of any; -1:
@@ -202,11 +197,11 @@ Test(worker, what_is_held_is_handed_back_when_its_partition_goes)
 
 Test(worker, a_job_past_the_drain_is_ended_and_handed_back_without_an_answer)
 {
-    double one = 1;
     int w = sp_stage_worker(s, (const char *const[]){"worker.drain=1s", NULL});
+    struct has_jobs one = {w, "sandpiper_jobs_running", 1};
     sp_stage_submit(s, "long", "python", "import time\ntime.sleep(300)", "\"timeout\":400");
     sp_stage_flush(s);
-    sp_stage_until(running, &one, LIMIT_MS, "the job runs");
+    sp_stage_until(has_jobs, &one, LIMIT_MS, "the job runs");
 
     int64_t from = sp_mono_ms();
     int status = sp_stage_worker_end(s, w, SIGTERM);
