@@ -17,7 +17,8 @@ struct attempt {
     struct sp_error *err;
     struct sp_buf blob;  /* the public key of an RSA key that we sign with */
     const char *methods; /* that the server offers; of the session */
-    bool begun, done;
+    uint64_t sent_before;
+    bool done;
 };
 
 static unsigned length(const char *text)
@@ -44,10 +45,9 @@ static int step_key(struct sp_ssh_conn *conn, void *ctx)
     int result = libssh2_userauth_publickey_frommemory(
         conn->session, a->options->username, strlen(a->options->username), NULL, 0, a->key->text,
         a->key->len, a->options->passphrase ?: "");
-    bool about_key = !a->begun && result && result != LIBSSH2_ERROR_EAGAIN;
+    bool nothing_sent = conn->sent == a->sent_before;
 
-    a->begun = true;
-    return about_key ? LIBSSH2_ERROR_FILE : result;
+    return nothing_sent && result && result != LIBSSH2_ERROR_EAGAIN ? LIBSSH2_ERROR_FILE : result;
 }
 
 static int step_rsa(struct sp_ssh_conn *conn, void *ctx)
@@ -122,6 +122,7 @@ static enum sp_code try_step(struct attempt *a, sp_ssh_step_fn step)
 
 static enum sp_code try_key(struct attempt *a)
 {
+    a->sent_before = a->conn->sent;
     if (!a->key->rsa)
         return try_step(a, step_key);
     a->blob = SP_BUF_INIT(BLOB_BYTES);

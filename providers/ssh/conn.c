@@ -64,6 +64,7 @@ static ssize_t on_send(libssh2_socket_t fd, const void *data, size_t len, int fl
     (void)flags;
     if (c->closing)
         return -EPIPE;
+    c->sent += len;
     if (c->lost)
         return (ssize_t)len;
     if (sp_buf_add(&c->out, data, len))

@@ -65,9 +65,9 @@ struct sp_ssh_conn {
     LIBSSH2_SESSION *session;
     struct sp_buf out; /* sent by libssh2, not yet taken by the socket: from out_at on */
     size_t out_at;
-    uint64_t received;    /* bytes; tells whether a step took any in */
-    int dry;              /* reads of one step that found nothing */
-    int64_t heard, asked; /* ms: last bytes came; keep-alive without an answer, 0 for none */
+    uint64_t sent, received; /* bytes; tell whether a step gave or took any */
+    int dry;                 /* reads of one step that found nothing */
+    int64_t heard, asked;    /* ms: last bytes came; keep-alive without an answer, 0 for none */
     int64_t keepalive_ms;
     struct sp_ssh_user *waiting, *driver;
     struct sp_ssh_leftover *leftovers;
