@@ -31,14 +31,14 @@ struct sp_watcher {
     struct sp_judge *judge;
 
     pthread_mutex_t lock; /* guards the next two lines */
-    bool stop, poked, resolve;
+    bool stop, poked, resolve_asked;
     struct sp_document offered; /* by the control topic */
 
     /* The thread's own. */
     struct sp_redis *poller, *subscriber;
     bool subscribed;
     bool deaf;                      /* logged already */
-    bool resolve_pending;           /* asked for while Redis was away */
+    bool resolve;                   /* asked for, and nothing has been judged since */
     unsigned failures_in_a_row;     /* of Redis */
     int64_t next_round, next_retry; /* monotonic ms; next_retry SP_NEVER: nothing waits */
 };
@@ -74,8 +74,16 @@ static void unsubscribe(struct sp_watcher *w)
     w->subscribed = false;
 }
 
+static void judge(struct sp_watcher *w, const struct sp_document *doc, bool due)
+{
+    bool resolve = w->resolve;
+
+    w->resolve = false;
+    sp_judge_compare(w->judge, doc, due, resolve);
+}
+
 /* Redis has not been readable since the start: then what the control topic offers will do. */
-static void look_at_offer(struct sp_watcher *w, bool due, bool resolve)
+static void look_at_offer(struct sp_watcher *w, bool due)
 {
     sp_auto(sp_document_clear) struct sp_document doc = {0};
 
@@ -83,11 +91,11 @@ static void look_at_offer(struct sp_watcher *w, bool due, bool resolve)
     bool offered = w->offered.present && !sp_document_copy(&w->offered, &doc, NULL);
     pthread_mutex_unlock(&w->lock);
     if (offered)
-        sp_judge_compare(w->judge, &doc, due, resolve);
+        judge(w, &doc, due);
 }
 
 /* Reads the hash and acts on it; false where Redis is away. */
-static bool look(struct sp_watcher *w, bool due, bool resolve)
+static bool look(struct sp_watcher *w, bool due)
 {
     sp_auto(sp_document_clear) struct sp_document doc = {0};
     struct sp_error err = {0};
@@ -96,14 +104,14 @@ static bool look(struct sp_watcher *w, bool due, bool resolve)
     if (rc && rc != SP_E_INVALID) {
         sp_judge_redis_away(w->judge, &err);
         if (!sp_judge_has_read(w->judge))
-            look_at_offer(w, due, resolve);
+            look_at_offer(w, due);
         return false;
     }
     sp_judge_redis_back(w->judge, sp_redis_name(w->poller));
     if (rc) {
         sp_judge_no_hash(w->judge, &err);
     } else {
-        sp_judge_compare(w->judge, &doc, due, resolve);
+        judge(w, &doc, due);
     }
     return true;
 }
@@ -128,16 +136,14 @@ static void schedule(struct sp_watcher *w, bool good, bool was_stable, bool due)
 }
 
 /* Subscribes before it reads, so that no change falls between the two. */
-static void do_round(struct sp_watcher *w, bool due, bool resolve)
+static void do_round(struct sp_watcher *w, bool due)
 {
     bool was_stable = w->subscribed;
 
     subscribe(w);
     if (due && sp_judge_is_down(w->judge))
         sp_judge_check_again(w->judge);
-    resolve = resolve || w->resolve_pending;
-    bool good = look(w, due, resolve);
-    w->resolve_pending = resolve && !good;
+    bool good = look(w, due);
     schedule(w, good, was_stable, due);
 }
 
@@ -176,7 +182,7 @@ static void wait_for_news(struct sp_watcher *w)
 }
 
 /* What other threads asked for since the last call; false: to stop. */
-static bool take_orders(struct sp_watcher *w, bool *poked, bool *resolve)
+static bool take_orders(struct sp_watcher *w, bool *poked)
 {
     eventfd_t count;
 
@@ -184,8 +190,8 @@ static bool take_orders(struct sp_watcher *w, bool *poked, bool *resolve)
     pthread_mutex_lock(&w->lock);
     bool stop = w->stop;
     *poked = w->poked;
-    *resolve = w->resolve;
-    w->poked = w->resolve = false;
+    w->resolve = w->resolve || w->resolve_asked;
+    w->poked = w->resolve_asked = false;
     pthread_mutex_unlock(&w->lock);
     int64_t checked = sp_judge_take_doubt(w->judge);
     if (checked != SP_NEVER)
@@ -196,13 +202,13 @@ static bool take_orders(struct sp_watcher *w, bool *poked, bool *resolve)
 static void *run(void *arg)
 {
     struct sp_watcher *w = arg;
-    bool poked, resolve;
+    bool poked;
 
-    while (take_orders(w, &poked, &resolve)) {
+    while (take_orders(w, &poked)) {
         int64_t now = sp_mono_ms();
         bool due = poked || now >= w->next_retry;
         if (due || now >= w->next_round) {
-            do_round(w, due, resolve);
+            do_round(w, due);
         } else {
             wait_for_news(w);
         }
@@ -266,7 +272,7 @@ static void order(struct sp_watcher *w, bool stop, bool resolve)
     pthread_mutex_lock(&w->lock);
     w->poked = true;
     w->stop = w->stop || stop;
-    w->resolve = w->resolve || resolve;
+    w->resolve_asked = w->resolve_asked || resolve;
     pthread_mutex_unlock(&w->lock);
     (void)eventfd_write(w->wake_fd, 1);
 }

@@ -689,6 +689,25 @@ Test(watcher_start, what_the_control_topic_offers_is_in_force_until_redis_answer
     expect_key("two");
 }
 
+Test(watcher_start, references_of_what_is_offered_are_resolved_again_once)
+{
+    signal(SIGPIPE, SIG_IGN);
+    cr_assert(sp_redis_server_start(&server, NULL));
+    sp_redis_server_kill(&server);
+    start_watcher();
+    offer("{\"api_key\":\"one\"}", 4);
+    wait_until((struct want){.state = SP_SETTINGS_IN_FORCE, .redis_down = true, .changes = 1});
+
+    sp_watcher_poke(watcher, true);
+    wait_until((struct want){.state = SP_SETTINGS_IN_FORCE, .redis_down = true, .changes = 2});
+    cr_assert(sp_redis_server_start(&server, NULL));
+    redis = new_redis();
+    set("{\"api_key\":\"one\"}");
+    wait_for_version(1);
+
+    cr_expect(eq(int, opened, 2), "once it was offered, once it was asked for");
+}
+
 Test(watcher, the_document_in_force_can_be_had)
 {
     sp_auto(sp_document_clear) struct sp_document doc = {0};
