@@ -116,12 +116,6 @@ rd_kafka_message_t *sp_partition_read(struct sp_partition *partition)
     return message;
 }
 
-static void take(struct sp_partition *partition, int64_t offset, int64_t timestamp)
-{
-    (void)sp_kafka_must(sp_tracker_has_room(&partition->tracker) ? partition : NULL);
-    sp_tracker_take(&partition->tracker, offset, timestamp);
-}
-
 enum sp_arrival sp_partition_arrive(struct sp_partition *partition, int64_t offset,
                                     int64_t timestamp)
 {
@@ -135,7 +129,7 @@ enum sp_arrival sp_partition_arrive(struct sp_partition *partition, int64_t offs
         return SP_ARRIVAL_WENT_BACK;
     sp_tracker_read(tracker, offset);
     if (known == SP_TRACKED_UNKNOWN) {
-        take(partition, offset, timestamp);
+        (void)sp_kafka_must(sp_tracker_take(tracker, offset, timestamp) ? partition : NULL);
     } else if (known == SP_TRACKED_BACK) {
         sp_tracker_retake(tracker, offset);
     } else {

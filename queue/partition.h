@@ -45,7 +45,8 @@ void sp_partition_replace(struct sp_partition *partition, struct sp_partition *o
 /* Others committed this offset, and reading begins there. */
 void sp_partition_begin(struct sp_partition *partition, int64_t offset);
 
-/* Whether a record may be read: what comes a second time needs no room in the window. */
+/* Whether a record may be read: what comes a second time needs no room in the window. A new one
+ * that comes in its place passes the window by one. */
 bool sp_partition_may_read(struct sp_partition *partition);
 /* A message or an error, the caller's; NULL: nothing for now, the waker will tell of more. */
 rd_kafka_message_t *sp_partition_read(struct sp_partition *partition);

@@ -47,28 +47,29 @@ static bool has_memory(struct sp_tracker *tracker)
     return true;
 }
 
-bool sp_tracker_has_room(struct sp_tracker *tracker)
+bool sp_tracker_has_room(const struct sp_tracker *tracker)
 {
-    if (tracker->count > tracker->kept && tracker->next - tracker->watermark >= tracker->window)
-        return false;
-    return has_memory(tracker);
+    return tracker->count == tracker->kept || tracker->next - tracker->watermark < tracker->window;
 }
 
-static void append(struct sp_tracker *tracker, int64_t offset, int64_t timestamp,
+static bool append(struct sp_tracker *tracker, int64_t offset, int64_t timestamp,
                    enum sp_tracked state)
 {
-    assert(offset >= tracker->next && tracker->count < tracker->capacity);
+    assert(offset >= tracker->next);
+    if (!has_memory(tracker))
+        return false;
     if (tracker->count == tracker->kept)
         tracker->watermark = offset; /* a gap before it needs no completion */
     *slot(tracker, tracker->count++) =
         (struct sp_tracker_entry){.timestamp = timestamp, .offset = offset, .state = state};
     tracker->next = offset + 1;
     tracker->in[state]++;
+    return true;
 }
 
-void sp_tracker_take(struct sp_tracker *tracker, int64_t offset, int64_t timestamp)
+bool sp_tracker_take(struct sp_tracker *tracker, int64_t offset, int64_t timestamp)
 {
-    append(tracker, offset, timestamp, SP_TRACKED_OUT);
+    return append(tracker, offset, timestamp, SP_TRACKED_OUT);
 }
 
 /* The first entry with this offset or a higher one. Offsets rise, so it is at most as many places
@@ -240,10 +241,9 @@ size_t sp_tracker_marks(const struct sp_tracker *tracker, struct sp_mark *marks,
 bool sp_tracker_restore(struct sp_tracker *tracker, const struct sp_mark *mark)
 {
     if (mark->offset >= tracker->next) {
-        if (!has_memory(tracker))
+        if (!append(tracker, mark->offset, mark->timestamp,
+                    mark->done ? SP_TRACKED_COMPLETE : SP_TRACKED_BACK))
             return false;
-        append(tracker, mark->offset, mark->timestamp,
-               mark->done ? SP_TRACKED_COMPLETE : SP_TRACKED_BACK);
     } else {
         struct sp_tracker_entry *entry = find(tracker, mark->offset);
         if (entry && entry->timestamp == mark->timestamp && entry->state == SP_TRACKED_BACK &&

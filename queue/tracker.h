@@ -46,10 +46,10 @@ struct sp_mark {
 };
 
 void sp_tracker_clear(struct sp_tracker *tracker);
-/* Whether another record may be taken: the window is not full, and there is memory for it. */
-bool sp_tracker_has_room(struct sp_tracker *tracker);
-/* Call after sp_tracker_has_room(), with offset >= next. */
-void sp_tracker_take(struct sp_tracker *tracker, int64_t offset, int64_t timestamp);
+/* Whether the window has room for another record. */
+bool sp_tracker_has_room(const struct sp_tracker *tracker);
+/* With offset >= next, also where the window is full. False without memory. */
+bool sp_tracker_take(struct sp_tracker *tracker, int64_t offset, int64_t timestamp);
 /* Marks an offset complete. False: it is not out, and the ticket, which may be NULL, stays the
  * caller's. */
 bool sp_tracker_complete(struct sp_tracker *tracker, int64_t offset, void *ticket);

@@ -10,7 +10,7 @@
 static void take(struct sp_tracker *tracker, int64_t offset)
 {
     cr_assert(sp_tracker_has_room(tracker));
-    sp_tracker_take(tracker, offset, 1000 + offset);
+    cr_assert(sp_tracker_take(tracker, offset, 1000 + offset));
 }
 
 Test(tracker, the_watermark_waits_for_the_first_incomplete_offset)
@@ -185,7 +185,7 @@ Test(tracker, any_order_of_completions_gives_the_watermark_of_the_model)
         while (tracker.next < MODEL_OFFSETS - 10) {
             if (rand_r(&random) % 3 != 0 && sp_tracker_has_room(&tracker)) {
                 int64_t offset = tracker.next + (rand_r(&random) % 8 == 0 ? 5 : 0);
-                sp_tracker_take(&tracker, offset, 0);
+                cr_assert(sp_tracker_take(&tracker, offset, 0));
                 model.taken[offset] = true;
             } else {
                 complete_any(&tracker, &model, &random);
@@ -429,7 +429,7 @@ static size_t live(struct sp_tracker *tracker, struct log *log, size_t *position
         } else {
             cr_assert(eq(int, known, SP_TRACKED_UNKNOWN));
             cr_assert(sp_tracker_has_room(tracker));
-            sp_tracker_take(tracker, offset, timestamp);
+            cr_assert(sp_tracker_take(tracker, offset, timestamp));
         }
         if (rand_r(seed) % 20) {
             cr_assert(sp_tracker_complete(tracker, offset, NULL));
