@@ -1,17 +1,11 @@
 #include "settings/judge.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "settings/snapshot.h"
 
 /* Tells two states of the hash apart. An empty digest is none. */
 struct mark {
@@ -22,20 +16,12 @@ struct mark {
 struct sp_judge {
     const struct sp_apply_ops *ops;
     void *ctx;
-    int status_fd;
-
-    pthread_mutex_t lock; /* guards the next four */
-    struct sp_entry *current;
-    struct sp_settings_status status;
-    struct sp_document document; /* in force */
-    bool doubted;
-
-    /* The settings thread's own. */
+    struct sp_in_force *shown;      /* borrowed */
     bool away, missing;             /* logged already */
     bool has_read;                  /* something from Redis */
     bool proven;                    /* the one in force has passed a check */
     int64_t checked;                /* monotonic ms; when a check last ended */
-    struct sp_settings_status view; /* becomes status by publish() */
+    struct sp_settings_status view; /* becomes what is shown by publish() */
     struct mark in_force, refused, waiting;
 };
 
@@ -49,40 +35,9 @@ static bool is_transient(enum sp_code rc)
     return rc == SP_E_UNAVAILABLE || rc == SP_E_BUSY || rc == SP_E_TIMEOUT || rc == SP_E_NOMEM;
 }
 
-static bool same_status(const struct sp_settings_status *a, const struct sp_settings_status *b)
+static void publish(struct sp_judge *j)
 {
-    return a->state == b->state && a->redis_up == b->redis_up && a->provider_up == b->provider_up &&
-           a->throttled == b->throttled && a->version == b->version &&
-           a->error_version == b->error_version && a->changes == b->changes &&
-           a->failures == b->failures && !strcmp(a->provider, b->provider) &&
-           !strcmp(a->message, b->message);
-}
-
-/* Under the lock. What is said about the control topic is another thread's. */
-static void show(struct sp_judge *j)
-{
-    memcpy(j->view.control_message, j->status.control_message, sizeof j->view.control_message);
-    j->view.control_offset = j->status.control_offset;
-    j->status = j->view;
-}
-
-/* Shows the thread's own view and puts e in force, which may be what is there already. */
-static void publish(struct sp_judge *j, struct sp_entry *e)
-{
-    pthread_mutex_lock(&j->lock);
-    struct sp_entry *old = j->current;
-    bool changed = old != e || !same_status(&j->status, &j->view);
-    j->doubted = j->doubted && old == e; /* it was about the old one */
-    j->current = e;
-    show(j);
-    if (!e)
-        sp_document_clear(&j->document);
-    pthread_mutex_unlock(&j->lock);
-
-    if (old && old != e)
-        sp_snapshot_unref(&old->snapshot);
-    if (changed)
-        (void)eventfd_write(j->status_fd, 1);
+    sp_in_force_show(j->shown, &j->view);
 }
 
 /* rc is its last check's. */
@@ -112,10 +67,10 @@ static void refuse(struct sp_judge *j, const struct mark *mark, const struct sp_
     j->refused = *mark;
     j->waiting = (struct mark){0};
     j->view.failures++;
-    if (!j->current)
+    if (!j->shown->current)
         j->view.state = SP_SETTINGS_INVALID;
     say(j, mark->version, err->msg);
-    publish(j, j->current);
+    publish(j);
     sp_log(SP_WARN, "settings_refused", sp_i("version", mark->version), sp_s("reason", err->msg),
            sp_i("in_force", j->view.version));
 }
@@ -128,38 +83,27 @@ static void hold_back(struct sp_judge *j, const struct mark *mark, const struct 
     j->waiting = *mark;
     j->refused = (struct mark){0};
     say(j, mark->version, err->msg);
-    publish(j, j->current);
+    publish(j);
     if (!again) {
         sp_log(SP_WARN, "settings_waiting", sp_i("version", mark->version),
                sp_s("reason", err->msg), sp_i("in_force", j->view.version));
     }
 }
 
-/* What an emptied Redis can be filled with. */
-static void keep_document(struct sp_judge *j, const struct sp_document *doc)
-{
-    struct sp_document copy = {0};
-
-    if (sp_document_copy(doc, &copy, NULL))
-        sp_log(SP_WARN, "settings_not_kept", sp_s("reason", "no memory"));
-    pthread_mutex_lock(&j->lock);
-    struct sp_document old = j->document;
-    j->document = copy;
-    pthread_mutex_unlock(&j->lock);
-    sp_document_clear(&old);
-}
-
 static void put_in_force(struct sp_judge *j, struct sp_entry *e, const struct mark *mark,
                          const struct sp_document *doc)
 {
+    struct sp_document copy = {0}; /* what an emptied Redis can be filled with */
+
+    if (sp_document_copy(doc, &copy, NULL))
+        sp_log(SP_WARN, "settings_not_kept", sp_s("reason", "no memory"));
     j->in_force = *mark;
     j->refused = j->waiting = (struct mark){0};
     j->view.state = SP_SETTINGS_IN_FORCE;
     j->view.version = mark->version;
     snprintf(j->view.provider, sizeof j->view.provider, "%s", e->snapshot.provider);
     j->view.changes++;
-    publish(j, e);
-    keep_document(j, doc);
+    sp_in_force_replace(j->shown, e, &copy, &j->view);
     sp_log(SP_INFO, "settings_applied", sp_i("version", mark->version),
            sp_s("provider", e->snapshot.provider), sp_i("provider_up", j->view.provider_up));
 }
@@ -176,7 +120,7 @@ struct candidate {
 static void conclude(struct sp_judge *j, const struct candidate *c, enum sp_code rc,
                      struct sp_error *err)
 {
-    bool old_works = j->current && j->proven;
+    bool old_works = j->shown->current && j->proven;
     struct sp_entry *e = NULL;
 
     if (rc && !is_transient(rc)) {
@@ -224,10 +168,10 @@ static void apply(struct sp_judge *j, const struct sp_document *doc, const struc
 /* The same settings under another version: the provider stays open. */
 static void renumber(struct sp_judge *j, const struct mark *mark, const struct sp_document *doc)
 {
-    struct sp_snapshot snapshot = j->current->snapshot;
+    struct sp_snapshot snapshot = j->shown->current->snapshot;
 
     snapshot.version = mark->version;
-    struct sp_entry *e = sp_entry_new(j->current->opened, &snapshot);
+    struct sp_entry *e = sp_entry_new(j->shown->current->opened, &snapshot);
     if (!e)
         return; /* the next round tries again */
     if (j->view.provider_up)
@@ -238,7 +182,7 @@ static void renumber(struct sp_judge *j, const struct mark *mark, const struct s
 static void missing(struct sp_judge *j)
 {
     j->refused = j->waiting = (struct mark){0};
-    if (!j->current) {
+    if (!j->shown->current) {
         j->view.state = SP_SETTINGS_ABSENT;
         say(j, 0, "");
     } else {
@@ -247,7 +191,7 @@ static void missing(struct sp_judge *j)
                  (long long)j->view.version);
         say(j, 0, text);
     }
-    publish(j, j->current);
+    publish(j);
     if (!j->missing)
         sp_log(SP_WARN, "settings_missing", sp_i("in_force", j->view.version));
     j->missing = true;
@@ -258,13 +202,13 @@ static void nothing_new(struct sp_judge *j)
     j->refused = j->waiting = (struct mark){0};
     if (j->view.provider_up)
         say(j, 0, "");
-    publish(j, j->current);
+    publish(j);
 }
 
 void sp_judge_compare(struct sp_judge *j, const struct sp_document *doc, bool due, bool resolve)
 {
     struct mark mark = {.version = doc->version};
-    bool known = j->current && !strcmp(j->in_force.digest, doc->digest);
+    bool known = j->shown->current && !strcmp(j->in_force.digest, doc->digest);
 
     memcpy(mark.digest, doc->digest, sizeof mark.digest);
     if (!doc->present) {
@@ -285,6 +229,17 @@ void sp_judge_compare(struct sp_judge *j, const struct sp_document *doc, bool du
     }
 }
 
+static void withdraw(struct sp_judge *j, const struct sp_error *err)
+{
+    struct mark mark = j->in_force;
+
+    j->in_force = (struct mark){0};
+    j->view.version = 0;
+    j->view.provider[0] = '\0';
+    sp_in_force_replace(j->shown, NULL, &(struct sp_document){0}, &j->view);
+    refuse(j, &mark, err);
+}
+
 /*
  * The one in force has not passed its check yet, or a job found it away. As long as it has never
  * passed one it may turn out to be a failed configuration; later its peer is there when it refuses,
@@ -293,7 +248,7 @@ void sp_judge_compare(struct sp_judge *j, const struct sp_document *doc, bool du
 void sp_judge_check_again(struct sp_judge *j)
 {
     struct sp_error err = {0};
-    enum sp_code rc = check(j, j->current->snapshot.value, &err);
+    enum sp_code rc = check(j, j->shown->current->snapshot.value, &err);
     /* Then the message is about that one. */
     bool other = j->refused.digest[0] || j->waiting.digest[0];
 
@@ -302,20 +257,15 @@ void sp_judge_check_again(struct sp_judge *j)
     if (rc && !is_transient(rc) && j->proven)
         rc = SP_OK;
     if (rc && !is_transient(rc)) {
-        struct mark mark = j->in_force;
-        j->in_force = (struct mark){0};
-        j->view.version = 0;
-        j->view.provider[0] = '\0';
-        publish(j, NULL);
-        refuse(j, &mark, &err);
+        withdraw(j, &err);
         return;
     }
     provider_is(j, rc);
     if (!other)
         say(j, j->in_force.version, rc ? err.msg : "");
-    publish(j, j->current);
+    publish(j);
     if (!rc)
-        sp_log(SP_INFO, "provider_up", sp_s("provider", j->current->snapshot.provider));
+        sp_log(SP_INFO, "provider_up", sp_s("provider", j->shown->current->snapshot.provider));
 }
 
 void sp_judge_no_hash(struct sp_judge *j, const struct sp_error *err)
@@ -332,7 +282,7 @@ void sp_judge_redis_away(struct sp_judge *j, const struct sp_error *err)
     j->view.redis_up = false;
     if (j->view.state == SP_SETTINGS_UNREAD)
         say(j, 0, err->msg);
-    publish(j, j->current);
+    publish(j);
     if (!j->away)
         sp_log(SP_WARN, "settings_redis_down", sp_s("reason", err->msg));
     j->away = true;
@@ -354,7 +304,7 @@ bool sp_judge_has_read(const struct sp_judge *j)
 
 bool sp_judge_is_down(const struct sp_judge *j)
 {
-    return j->current && !j->view.provider_up;
+    return j->shown->current && !j->view.provider_up;
 }
 
 bool sp_judge_waits(const struct sp_judge *j)
@@ -362,104 +312,31 @@ bool sp_judge_waits(const struct sp_judge *j)
     return j->waiting.digest[0] != '\0';
 }
 
-bool sp_judge_doubt(struct sp_judge *j, const struct sp_snapshot *snapshot)
-{
-    pthread_mutex_lock(&j->lock);
-    bool news = j->current && &j->current->snapshot == snapshot && j->status.provider_up;
-    j->doubted = j->doubted || news;
-    pthread_mutex_unlock(&j->lock);
-    return news;
-}
-
 int64_t sp_judge_take_doubt(struct sp_judge *j)
 {
-    pthread_mutex_lock(&j->lock);
-    bool doubted = j->doubted;
-    j->doubted = false;
-    pthread_mutex_unlock(&j->lock);
-    if (!doubted || !j->view.provider_up)
+    if (!sp_in_force_take_doubt(j->shown) || !j->view.provider_up)
         return SP_NEVER;
     j->view.provider_up = false;
     if (!j->view.message[0])
         say(j, j->in_force.version, "a job found it unavailable");
-    publish(j, j->current);
-    sp_log(SP_WARN, "provider_down", sp_s("provider", j->current->snapshot.provider));
+    publish(j);
+    sp_log(SP_WARN, "provider_down", sp_s("provider", j->shown->current->snapshot.provider));
     return j->checked;
 }
 
-struct sp_snapshot *sp_judge_get(struct sp_judge *j)
-{
-    pthread_mutex_lock(&j->lock);
-    struct sp_entry *e = j->current;
-    if (e)
-        atomic_fetch_add(&e->refs, 1);
-    pthread_mutex_unlock(&j->lock);
-    return e ? &e->snapshot : NULL;
-}
-
-void sp_judge_status(struct sp_judge *j, struct sp_settings_status *out)
-{
-    pthread_mutex_lock(&j->lock);
-    *out = j->status;
-    pthread_mutex_unlock(&j->lock);
-}
-
-bool sp_judge_document(struct sp_judge *j, struct sp_document *out)
-{
-    pthread_mutex_lock(&j->lock);
-    bool there = j->document.present && !sp_document_copy(&j->document, out, NULL);
-    pthread_mutex_unlock(&j->lock);
-    return there;
-}
-
-int sp_judge_fd(const struct sp_judge *j)
-{
-    return j->status_fd;
-}
-
-void sp_judge_control(struct sp_judge *j, int64_t offset, const char *message)
-{
-    struct sp_settings_status *status = &j->status;
-
-    pthread_mutex_lock(&j->lock);
-    bool changed =
-        status->control_offset != offset || strcmp(status->control_message, message) != 0;
-    status->control_offset = offset;
-    snprintf(status->control_message, sizeof status->control_message, "%s", message);
-    pthread_mutex_unlock(&j->lock);
-    if (changed)
-        (void)eventfd_write(j->status_fd, 1);
-}
-
-enum sp_code sp_judge_new(const struct sp_apply_ops *ops, void *ctx, struct sp_judge **out,
-                          struct sp_error *err)
+enum sp_code sp_judge_new(const struct sp_apply_ops *ops, void *ctx, struct sp_in_force *shown,
+                          struct sp_judge **out, struct sp_error *err)
 {
     struct sp_judge *j = calloc(1, sizeof *j);
 
     if (!j)
         return sp_error_set(err, SP_E_NOMEM, "out of memory");
-    pthread_mutex_init(&j->lock, NULL);
-    j->ops = ops;
-    j->ctx = ctx;
-    j->status_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (j->status_fd < 0) {
-        int failed = errno;
-        sp_judge_free(j);
-        return sp_error_errno(err, SP_E_NOMEM, failed, "no descriptor for the settings thread");
-    }
+    *j = (struct sp_judge){.ops = ops, .ctx = ctx, .shown = shown};
     *out = j;
     return SP_OK;
 }
 
 void sp_judge_free(struct sp_judge *j)
 {
-    if (!j)
-        return;
-    if (j->current)
-        sp_snapshot_unref(&j->current->snapshot);
-    if (j->status_fd >= 0)
-        close(j->status_fd);
-    sp_document_clear(&j->document);
-    pthread_mutex_destroy(&j->lock);
     free(j);
 }

@@ -1,18 +1,18 @@
 /*
  * What of the settings is in force: the judge is shown documents by the settings thread
- * (settings/watcher.c), opens and checks what is new in them, and keeps the snapshot for everybody
- * else. The rules are DESIGN.md 3. Thread: settings, save where noted.
+ * (settings/watcher.c), opens and checks what is new in them, and shows the rest what came of it
+ * (settings/in_force.h). The rules are DESIGN.md 3. Thread: settings.
  */
 #pragma once
 
-#include "settings/watcher.h"
+#include "settings/in_force.h"
 
 struct sp_judge;
 
-/* ops and ctx are borrowed. SP_E_NOMEM. */
+/* All but out and err are borrowed. SP_E_NOMEM. */
 SP_MUST_CHECK enum sp_code sp_judge_new(const struct sp_apply_ops *ops, void *ctx,
-                                        struct sp_judge **out, struct sp_error *err);
-/* Drops the snapshot in force. NULL is fine. */
+                                        struct sp_in_force *shown, struct sp_judge **out,
+                                        struct sp_error *err);
 void sp_judge_free(struct sp_judge *j);
 
 /* due: it is time to try again what waits for its peer; resolve: also where nothing changed. Calls
@@ -31,16 +31,6 @@ bool sp_judge_has_read(const struct sp_judge *j);
 /* The one in force is not up; something else waits for its peer. */
 bool sp_judge_is_down(const struct sp_judge *j);
 bool sp_judge_waits(const struct sp_judge *j);
-/* A job found the snapshot in force away: true when that is news. Thread: any. */
-bool sp_judge_doubt(struct sp_judge *j, const struct sp_snapshot *snapshot);
-/* Where there was such a doubt since the last call, the one in force is not up any more. Monotonic
- * ms of the last check's end then, else SP_NEVER. */
+/* Where a job has doubted the one in force since the last call, it is not up any more. Monotonic ms
+ * of the last check's end then, else SP_NEVER. */
 int64_t sp_judge_take_doubt(struct sp_judge *j);
-
-/* As sp_watcher_get(), sp_watcher_status(), sp_watcher_document(), sp_watcher_fd(),
- * sp_watcher_control(). Thread: any. */
-struct sp_snapshot *sp_judge_get(struct sp_judge *j);
-void sp_judge_status(struct sp_judge *j, struct sp_settings_status *out);
-bool sp_judge_document(struct sp_judge *j, struct sp_document *out);
-int sp_judge_fd(const struct sp_judge *j);
-void sp_judge_control(struct sp_judge *j, int64_t offset, const char *message);

