@@ -12,9 +12,6 @@
 #include "base/text.h"
 #include "queue/receipt.h"
 
-/* How long a topic may be unknown before we say so: one that the broker makes on demand takes this
- * long to appear. */
-#define TOPIC_GRACE_MS 3000
 #define RETRY_MS 100
 /* A broker that cannot search by time (librdkafka's mock) answers "no such record", so the end of
  * the topic is looked through as well. */
@@ -154,20 +151,23 @@ static enum sp_code topic_missing(const struct sp_client *client, const char *to
                         topic, client->servers, topic);
 }
 
-/* What Kafka said about a topic; SP_E_TIMEOUT: nothing final yet. */
+/* Kafka's last word about a topic. */
 static enum sp_code topic_refused(const struct sp_client *client, const char *topic,
-                                  rd_kafka_resp_err_t error, int64_t grace_until,
-                                  struct sp_error *err)
+                                  rd_kafka_resp_err_t error, struct sp_error *err)
 {
-    if (error == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+    if (error < 0)
+        return unreachable(client, err);
+    switch ((int)error) {
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+        return topic_missing(client, topic, err);
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
         return sp_error_set(err, SP_E_DENIED, "topic %s: Kafka does not allow us to use it", topic);
-    if (error == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION) {
+    case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
         return sp_error_set(err, SP_E_INVALID, "topic \"%s\": Kafka does not allow this name",
                             topic);
+    default:
+        return sp_error_set(err, SP_E_UNAVAILABLE, "topic %s: %s", topic, rd_kafka_err2str(error));
     }
-    if (error < 0 || sp_mono_ms() < grace_until)
-        return SP_E_TIMEOUT;
-    return topic_missing(client, topic, err);
 }
 
 /* Waits until the topic is there. */
@@ -175,20 +175,8 @@ static enum sp_code topic_partitions(struct sp_client *client, rd_kafka_t *rk,
                                      rd_kafka_topic_t *handle, int64_t deadline,
                                      int32_t *n_partitions, struct sp_error *err)
 {
-    const char *topic = rd_kafka_topic_name(handle);
-    int64_t grace_until = sp_deadline_min(sp_deadline_in(TOPIC_GRACE_MS), deadline);
-    for (;;) {
-        rd_kafka_resp_err_t error =
-            sp_kafka_partitions(rk, handle, sp_deadline_left(deadline), n_partitions);
-        if (!error)
-            return SP_OK;
-        enum sp_code rc = topic_refused(client, topic, error, grace_until, err);
-        if (rc != SP_E_TIMEOUT)
-            return rc;
-        rd_kafka_poll(rk, RETRY_MS);
-        if (sp_deadline_left(deadline) == 0)
-            return unreachable(client, err);
-    }
+    rd_kafka_resp_err_t error = sp_kafka_await_partitions(rk, handle, deadline, n_partitions);
+    return error ? topic_refused(client, rd_kafka_topic_name(handle), error, err) : SP_OK;
 }
 
 /* Where to start reading a partition for records of since_ms and later. */

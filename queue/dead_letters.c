@@ -11,7 +11,7 @@
 #include "base/text.h"
 #include "queue/receipt.h"
 
-enum { POLL_MS = 100, RETRY_MS = 200, GRACE_MS = 3000, DESTROY_MS = 1000 };
+enum { POLL_MS = 100, DESTROY_MS = 1000 };
 
 struct sp_dead_letters {
     const struct sp_queue_property *kafka;
@@ -129,19 +129,14 @@ static enum sp_code describe(const struct sp_dead_letters *letters, rd_kafka_res
     }
 }
 
-/* A topic that the broker makes on demand takes a moment to appear. */
 static enum sp_code start_reading(struct sp_dead_letters *letters, int64_t deadline,
                                   struct sp_error *err)
 {
     int32_t n = 0;
-    int64_t grace = sp_deadline_min(deadline, sp_deadline_in(GRACE_MS));
-    rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
-    while ((error = sp_kafka_partitions(letters->consumer, letters->topic,
-                                        sp_deadline_left(deadline), &n))) {
-        if (sp_deadline_left(grace) == 0)
-            return describe(letters, error, err);
-        (void)rd_kafka_poll(letters->consumer, RETRY_MS);
-    }
+    rd_kafka_resp_err_t error =
+        sp_kafka_await_partitions(letters->consumer, letters->topic, deadline, &n);
+    if (error)
+        return describe(letters, error, err);
     for (; letters->n_partitions < n; letters->n_partitions++) {
         if (rd_kafka_consume_start_queue(letters->topic, letters->n_partitions,
                                          RD_KAFKA_OFFSET_BEGINNING, letters->incoming))

@@ -9,8 +9,12 @@
 #include <syslog.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+
+#define UNKNOWN_MS 3000
+#define RETRY_MS 100
 
 static const struct sp_queue_property common_defaults[] = {
     {"client.software.name", "sandpiper"},
@@ -213,6 +217,28 @@ rd_kafka_resp_err_t sp_kafka_partitions(rd_kafka_t *rk, rd_kafka_topic_t *topic,
         return error ? error : RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
     *n = count;
     return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static bool is_final(rd_kafka_resp_err_t error)
+{
+    return !error || error == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ||
+           error == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION;
+}
+
+rd_kafka_resp_err_t sp_kafka_await_partitions(rd_kafka_t *rk, rd_kafka_topic_t *topic,
+                                              int64_t deadline, int32_t *n)
+{
+    int64_t known_until = sp_deadline_min(sp_deadline_in(UNKNOWN_MS), deadline);
+    rd_kafka_resp_err_t said = RD_KAFKA_RESP_ERR_NO_ERROR;
+    for (;;) {
+        rd_kafka_resp_err_t error = sp_kafka_partitions(rk, topic, sp_deadline_left(deadline), n);
+        bool unknown = error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+        if (error >= 0 || said <= 0) /* that the time is over says less than an answer before it */
+            said = error;
+        if (is_final(error) || sp_deadline_left(unknown ? known_until : deadline) == 0)
+            return said;
+        (void)rd_kafka_poll(rk, RETRY_MS);
+    }
 }
 
 static void *destroy(void *rk)

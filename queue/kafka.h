@@ -37,6 +37,13 @@ SP_MUST_CHECK enum sp_code sp_kafka_open(rd_kafka_type_t type, rd_kafka_conf_t *
 rd_kafka_resp_err_t sp_kafka_partitions(rd_kafka_t *rk, rd_kafka_topic_t *topic, int64_t timeout_ms,
                                         int32_t *n);
 /*
+ * The same, asked until the topic is there or Kafka refuses it for good, at the latest until the
+ * deadline (monotonic ms). One that Kafka does not know is waited for 3 s, since a broker that
+ * makes it on demand takes a moment.
+ */
+rd_kafka_resp_err_t sp_kafka_await_partitions(rd_kafka_t *rk, rd_kafka_topic_t *topic,
+                                              int64_t deadline, int32_t *n);
+/*
  * Destroys a handle without leaving a group. librdkafka waits there for whatever still refers to
  * the handle; after limit_ms the handle is left to a thread of its own, which is logged.
  */

@@ -8,6 +8,8 @@
 
 #include "tests/support.h"
 
+#define LIMIT_MS 30000
+
 static rd_kafka_t *holder;
 static rd_kafka_mock_cluster_t *cluster;
 static struct sp_queue_property kafka = {"bootstrap.servers", NULL};
@@ -83,7 +85,7 @@ Test(client, a_broker_that_is_away_is_named_with_what_to_do)
 
 Test(client, a_broker_that_goes_before_the_acknowledgement_is_an_error_and_no_hang)
 {
-    cr_assert(eq(int, post(&small, 5000), SP_OK), "%s", err.msg);
+    cr_assert(eq(int, post(&small, LIMIT_MS), SP_OK), "%s", err.msg);
     rd_kafka_mock_broker_push_request_error_rtts(cluster, 1, 0, 1, 0, 60000); /* Produce */
 
     cr_expect(eq(int, post(&small, 1000), SP_E_UNAVAILABLE));
@@ -93,17 +95,27 @@ Test(client, a_missing_topic_is_named_with_how_to_make_it)
 {
     rd_kafka_mock_topic_set_error(cluster, "t", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
 
-    cr_expect(eq(int, sp_client_listen(client, "t", SP_CLIENT_END, 10000, &err), SP_E_INVALID));
+    cr_expect(eq(int, sp_client_listen(client, "t", SP_CLIENT_END, LIMIT_MS, &err), SP_E_INVALID));
 
     cr_expect(eq(int, strncmp(err.msg, "there is no topic t: create it (kafka-topics.sh", 47), 0),
               "%s", err.msg);
+}
+
+/* As one that the broker has only just begun to make: that it is not there is no answer. */
+Test(client, a_topic_without_a_leader_is_waited_for_and_not_called_missing)
+{
+    rd_kafka_mock_topic_set_error(cluster, "t", RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE);
+
+    cr_expect(eq(int, sp_client_listen(client, "t", SP_CLIENT_END, 5000, &err), SP_E_UNAVAILABLE));
+
+    cr_expect(eq(str, err.msg, "topic t: Broker: Leader not available"));
 }
 
 Test(client, a_topic_that_we_may_not_use_is_a_refusal)
 {
     rd_kafka_mock_topic_set_error(cluster, "t", RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
 
-    cr_expect(eq(int, post(&small, 10000), SP_E_DENIED));
+    cr_expect(eq(int, post(&small, LIMIT_MS), SP_E_DENIED));
 
     cr_expect(eq(str, err.msg, "topic t: Kafka does not allow us to use it"));
 }
@@ -112,7 +124,7 @@ Test(client, a_request_that_is_too_large_says_which_limit)
 {
     rd_kafka_mock_push_request_errors(cluster, 0, 1, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
 
-    cr_expect(eq(int, post(&small, 10000), SP_E_LIMIT), "%s", err.msg);
+    cr_expect(eq(int, post(&small, LIMIT_MS), SP_E_LIMIT), "%s", err.msg);
 
     cr_expect(eq(int, strncmp(err.msg, "the request has 2 bytes, more than topic t takes", 48), 0),
               "%s", err.msg);
@@ -124,14 +136,14 @@ Test(client, a_request_of_the_largest_size_that_the_topic_takes_leaves_us)
     const struct sp_client_request request = {
         .topic = "t", .value = big, .len = sizeof(big), .correlation = correlation};
 
-    cr_expect(eq(int, post(&request, 10000), SP_OK), "%s", err.msg);
+    cr_expect(eq(int, post(&request, LIMIT_MS), SP_OK), "%s", err.msg);
 }
 
 Test(client, waiting_without_a_reply_is_a_time_out)
 {
     char *value = NULL;
     size_t len = 0;
-    cr_assert(eq(int, sp_client_listen(client, "t", SP_CLIENT_END, 5000, &err), SP_OK));
+    cr_assert(eq(int, sp_client_listen(client, "t", SP_CLIENT_END, LIMIT_MS, &err), SP_OK));
 
     cr_expect(eq(int, sp_client_wait(client, "id", NULL, 50, &value, &len, &err), SP_E_TIMEOUT));
 }
