@@ -88,13 +88,10 @@ enum sp_code sp_candidate_make(const struct sp_admin *admin, const struct sp_pro
     json_auto_t *object = NULL;
     enum sp_code rc = sp_document_provider(&admin->doc, ops->name, &stored, err);
     /* Stored settings that cannot be read are no hindrance to replacing them. */
-    if (rc == SP_E_INVALID && candidate->from)
+    if (rc == SP_E_INVALID && candidate->whole)
         rc = SP_OK;
-    if (!rc && candidate->from) {
-        rc = sp_candidate_read(candidate->from, &object, err);
-    } else if (!rc) {
-        object = json_deep_copy(stored);
-    }
+    if (!rc && !(object = json_deep_copy(candidate->whole ? candidate->whole : stored)))
+        rc = sp_error_set(err, SP_E_NOMEM, "no memory");
     for (size_t i = 0; !rc && i < candidate->n_assignments; i++)
         rc = assign(ops, candidate->assignments[i], object, err);
     if (!rc)

@@ -6,7 +6,7 @@
 
 /* Where a provider's new settings come from. */
 struct sp_candidate {
-    const char *from; /* a file (or "-") with the whole object; NULL: the stored one */
+    json_t *whole;                  /* borrowed; stands in for the stored object; NULL: does not */
     const char *const *assignments; /* "key=value" */
     size_t n_assignments;
     const struct sp_list *unset; /* keys to remove; NULL: none */

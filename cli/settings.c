@@ -11,15 +11,20 @@
 /* Longer than a connection test takes: nobody keeps them. */
 static const struct sp_lease_times lease_times = {.life_ms = 120000};
 
-struct sp_candidate sp_settings_candidate(const struct sp_call *call)
+enum sp_code sp_settings_candidate(const struct sp_call *call, json_t **keep,
+                                   struct sp_candidate *out, struct sp_error *err)
 {
     const struct sp_settings_options *options = call->options;
-    return (struct sp_candidate){
-        .from = options->from,
+    enum sp_code rc = options->from ? sp_candidate_read(options->from, keep, err) : SP_OK;
+    if (rc)
+        return rc;
+    *out = (struct sp_candidate){
+        .whole = *keep,
         .assignments = call->operands + 1,
         .n_assignments = call->n_operands > 0 ? call->n_operands - 1 : 0,
         .unset = &options->unset,
     };
+    return SP_OK;
 }
 
 /* The stored object of one provider, secrets masked. New reference; NULL where it cannot be shown.
@@ -198,14 +203,15 @@ static int run_test(const struct sp_call *call)
 {
     sp_auto(sp_admin_clear) struct sp_admin admin = {0};
     const struct sp_provider_ops *ops = NULL;
+    json_auto_t *whole = NULL;
     json_auto_t *settings = NULL;
+    struct sp_candidate candidate = {0};
     struct sp_error err = {0};
-    if (sp_admin_open(call, &admin, &err))
+    if (sp_settings_candidate(call, &whole, &candidate, &err) || sp_admin_open(call, &admin, &err))
         return sp_call_fail(call, &err);
     const char *name = call->n_operands > 0 ? call->operands[0] : sp_admin_active(&admin);
     if (sp_registry_get(name, &ops, &err))
         return sp_call_misuse(call, &err);
-    const struct sp_candidate candidate = sp_settings_candidate(call);
     if (sp_candidate_make(&admin, ops, &candidate, &settings, &err))
         return sp_call_fail(call, &err);
     return probe(call, &admin, ops, settings);

@@ -11,8 +11,12 @@ struct sp_settings_options {
     int64_t wait, during;
 };
 
-/* What --from, --unset and the words KEY=VALUE behind the first operand say; borrows from call. */
-struct sp_candidate sp_settings_candidate(const struct sp_call *call);
+/*
+ * What --from, --unset and the words KEY=VALUE behind the first operand say; borrows from call and
+ * from *keep, which is the caller's. Call once: standard input is read to its end.
+ */
+SP_MUST_CHECK enum sp_code sp_settings_candidate(const struct sp_call *call, json_t **keep,
+                                                 struct sp_candidate *out, struct sp_error *err);
 
 /* cli/settings_change.c */
 int sp_settings_set(const struct sp_call *call);

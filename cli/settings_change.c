@@ -13,6 +13,7 @@ struct edit {
     const struct sp_call *call;
     struct sp_admin *admin;
     const struct sp_provider_ops *ops; /* set, activate */
+    struct sp_candidate candidate;     /* set; empty for activate */
     json_t *file;                      /* import */
     /* Fills *change; what it borrows lives in *keep. */
     enum sp_code (*make)(const struct edit *edit, struct sp_change *change, json_t **keep,
@@ -151,15 +152,14 @@ static enum sp_code make_set(const struct edit *edit, struct sp_change *change, 
                              struct sp_error *err)
 {
     const struct sp_settings_options *options = edit->call->options;
-    const struct sp_candidate candidate = sp_settings_candidate(edit->call);
     const char *name = edit->ops->name;
     json_auto_t *settings = NULL;
-    enum sp_code rc = sp_candidate_make(edit->admin, edit->ops, &candidate, &settings, err);
+    enum sp_code rc = sp_candidate_make(edit->admin, edit->ops, &edit->candidate, &settings, err);
     if (rc)
         return rc;
     *keep = change->providers = json_pack("{s:O}", name, settings);
     change->provider_type = options->activate ? name : NULL;
-    change->base = options->from ? NULL : name;
+    change->base = edit->candidate.whole ? NULL : name;
     change->base_text = json_string_value(json_object_get(edit->admin->doc.providers, name));
     return SP_OK;
 }
@@ -168,6 +168,7 @@ int sp_settings_set(const struct sp_call *call)
 {
     const struct sp_settings_options *options = call->options;
     sp_auto(sp_admin_clear) struct sp_admin admin = {0};
+    json_auto_t *whole = NULL;
     struct edit edit = {.call = call, .admin = &admin, .make = make_set};
     struct sp_error err = {0};
     if (!options->from && call->n_operands < 2 && !options->unset.n) {
@@ -176,7 +177,10 @@ int sp_settings_set(const struct sp_call *call)
     }
     if (sp_registry_get(call->operands[0], &edit.ops, &err))
         return sp_call_misuse(call, &err);
-    return sp_admin_open(call, &admin, &err) ? sp_call_fail(call, &err) : perform(&edit);
+    if (sp_settings_candidate(call, &whole, &edit.candidate, &err) ||
+        sp_admin_open(call, &admin, &err))
+        return sp_call_fail(call, &err);
+    return perform(&edit);
 }
 
 static enum sp_code make_activate(const struct edit *edit, struct sp_change *change, json_t **keep,
@@ -185,7 +189,7 @@ static enum sp_code make_activate(const struct edit *edit, struct sp_change *cha
     (void)keep;
     json_auto_t *settings = NULL;
     change->provider_type = edit->ops->name;
-    return sp_candidate_make(edit->admin, edit->ops, &(struct sp_candidate){0}, &settings, err);
+    return sp_candidate_make(edit->admin, edit->ops, &edit->candidate, &settings, err);
 }
 
 int sp_settings_activate(const struct sp_call *call)

@@ -1,9 +1,11 @@
 /* settings, providers and workers against a private Redis. */
+#include <fcntl.h>
 #include <hiredis/hiredis.h>
 #include <jansson.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,6 +16,7 @@
 #include "tests/support.h"
 #include "tests/support/fake_provider.h"
 #include "tests/support/redis_server.h"
+#include "tests/support/until.h"
 
 static struct sp_redis_server server;
 static redisContext *redis;
@@ -461,6 +464,38 @@ Test(settings, administrators_who_set_different_keys_lose_nothing)
             cr_expect(stored("sandbox.local", expected), "%s was lost", expected);
         }
     }
+}
+
+/* Waits until the reader of a pipe has taken what is in it. */
+static bool taken(int fd)
+{
+    int left = 0;
+    return ioctl(fd, FIONREAD, &left) == 0 && left == 0;
+}
+
+Test(settings, what_comes_on_standard_input_survives_another_change_meanwhile)
+{
+    int ends[2], status = -1;
+    pid_t pid = 0;
+    const char *words[] = {SP_BINARY, "settings", "set", REDIS, "local", "--from", "-", NULL};
+    posix_spawn_file_actions_t actions;
+    cr_assert(eq(int, pipe2(ends, O_CLOEXEC), 0));
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, ends[0], STDIN_FILENO);
+    cr_assert(eq(int, posix_spawn(&pid, SP_BINARY, &actions, NULL, (char **)words, environ), 0));
+    posix_spawn_file_actions_destroy(&actions);
+
+    cr_assert(eq(i64, write(ends[1], "{\"isolation\":\"none\"", 19), 19));
+    cr_assert(SP_UNTIL(MOCK_LIMIT_MS, taken(ends[1])));
+    quiet(0, TOOL("settings", "set", REDIS, "e2b", "api_key=env:KEY"));
+    cr_assert(eq(i64, write(ends[1], "}", 1), 1));
+    close(ends[1]);
+    close(ends[0]);
+
+    cr_assert(eq(int, waitpid(pid, &status, 0), pid));
+    cr_expect(eq(int, status, 0));
+    cr_expect(stored("sandbox.local", "none"));
+    cr_expect(stored("sandbox.e2b", "env:KEY"));
 }
 
 Test(settings, a_test_goes_through_every_step_and_cleans_up)
