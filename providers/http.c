@@ -270,8 +270,7 @@ static CURLcode set_up(struct call *call, const struct curl_slist *headers)
         (rc = curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_head)) ||
         (rc = curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body)) ||
         (rc = curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, most)) ||
-        (rc = curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, time_left(connect_deadline))) ||
-        (rc = curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, time_left(request->deadline))))
+        (rc = curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, time_left(connect_deadline))))
         return rc;
     return set_body(easy, request);
 }
@@ -281,15 +280,18 @@ static bool is_cancelled(int fd)
     return poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 0) > 0;
 }
 
-/* Milliseconds until the moving deadline, at most WAIT_MS. */
+/* Milliseconds until the first of the two deadlines, at most WAIT_MS. */
 static int time_to_wait(const struct call *call)
 {
-    int left = call->request->moving ? sp_deadline_left(*call->request->moving) : WAIT_MS;
+    const int64_t *moving = call->request->moving;
+    int left =
+        sp_deadline_left(sp_deadline_min(call->request->deadline, moving ? *moving : SP_NEVER));
 
     return left < 0 || left > WAIT_MS ? WAIT_MS : left;
 }
 
-/* Until libcurl has a result. SP_E_CANCELLED, SP_E_TIMEOUT: it has none. */
+/* Until there is a result. What came in time counts, however late this thread gets to read it, so
+ * time is over only if it was before the last look; libcurl's own limit would be before it. */
 static enum sp_code drive(const struct call *call, CURLcode *result)
 {
     CURLM *multi = call->handle->multi;
@@ -300,13 +302,17 @@ static enum sp_code drive(const struct call *call, CURLcode *result)
     if (!rc && is_cancelled(fd))
         return fail(call, SP_E_CANCELLED, "cancelled");
     while (!rc && running) {
+        bool late = time_to_wait(call) == 0;
+        rc = curl_multi_perform(multi, &running);
+        if (rc || !running)
+            break;
         if (cancel.revents)
             return fail(call, SP_E_CANCELLED, "cancelled");
-        if (time_to_wait(call) == 0)
-            return fail(call, SP_E_TIMEOUT, "no whole answer in time");
-        rc = curl_multi_perform(multi, &running);
-        if (!rc && running)
-            rc = curl_multi_poll(multi, &cancel, fd >= 0, time_to_wait(call), NULL);
+        if (late) {
+            *result = CURLE_OPERATION_TIMEDOUT;
+            return SP_OK;
+        }
+        rc = curl_multi_poll(multi, &cancel, fd >= 0, time_to_wait(call), NULL);
     }
     const CURLMsg *message = rc ? NULL : curl_multi_info_read(multi, &left);
     if (!message)

@@ -1,4 +1,5 @@
 /* Connections: kept, replaced, given up; and that a request is sent once. */
+#include <curl/curl.h>
 #include <dlfcn.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -485,6 +486,40 @@ Test(http_connection, its_deadline_is_over_once_it_is_there)
     stage.request.connect_deadline = sp_deadline_in(ENOUGH_MS);
 
     cr_expect(eq(int, call(), SP_OK), "%s", stage.err.msg);
+}
+
+static int64_t moving = SP_NEVER;
+
+/* In place of libcurl's: the machine has no time for the thread that waits, until the answer has
+ * come and the deadline has passed. */
+CURLMcode curl_multi_poll(CURLM *multi, struct curl_waitfd *fds, unsigned n, int ms, int *ready)
+{
+    CURLMcode (*real)(CURLM *, struct curl_waitfd *, unsigned, int, int *) = NULL;
+    bool busy = stage.request.moving == &moving;
+
+    *(void **)&real = dlsym(RTLD_NEXT, "curl_multi_poll");
+    CURLMcode rc = real(multi, fds, n, busy ? 1 : ms, ready);
+    if (busy && sp_http_server_requests(&stage.server) > 0) {
+        sp_http_server_release(&stage.server);
+        cr_assert(sp_http_server_wait_ended(&stage.server, 1));
+        moving = sp_mono_ms();
+    }
+    return rc;
+}
+
+static bool hold_and_answer(void *ctx, struct sp_exchange *x)
+{
+    return sp_exchange_hold(x) && answer_ok(ctx, x) && false;
+}
+
+Test(http_connection, an_answer_that_came_in_time_counts_however_late_it_is_read)
+{
+    set_stage(hold_and_answer, NULL);
+    stage.request.moving = &moving;
+
+    cr_expect(eq(int, call(), SP_OK), "%s", stage.err.msg);
+
+    cr_expect(eq(str, (char *)body(), "{\"fine\":1}"));
 }
 
 Test(http_connection, a_call_without_time_or_already_cancelled_does_nothing)
