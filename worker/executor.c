@@ -188,8 +188,6 @@ static void put_aside(struct executor *e, struct sp_job *job, enum sp_fate fate)
     if (!job->answered && fate != SP_FATE_SKIP) {
         sp_claims_release(pool->with.finish.claims, SP_TAKE(job->claim));
         sp_result_clear(&job->result);
-        if (atomic_load(pool->with.stopping))
-            fate = SP_FATE_HAND_BACK;
     }
     job->has_slot = false;
     job->step = job->answered ? SP_STEP_SEND : SP_STEP_BEGIN;

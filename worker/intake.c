@@ -25,7 +25,7 @@ struct sp_intake {
     bool joined;
     bool opened;        /* records are taken */
     int64_t opens_at;   /* at the latest */
-    int64_t sweep_at;   /* not before, while partitions go */
+    int64_t sweep_at;   /* not before, while partitions go or the worker stops */
     int done_fd;        /* readable once the thread's work is over */
     atomic_bool ended;  /* go, whatever is out */
     struct sp_job *all; /* of the intake thread, then of sp_intake_free() */
@@ -49,6 +49,11 @@ static void forget(struct sp_intake *in, struct sp_job *job)
     if (job->next_all)
         job->next_all->prev_all = job->prev_all;
     sp_job_free(job);
+}
+
+static bool is_stopping(const struct sp_intake *in)
+{
+    return atomic_load_explicit(in->with.stopping, memory_order_relaxed);
 }
 
 static bool is_cancelled(void *cancels, const struct sp_job *job)
@@ -96,8 +101,8 @@ static void complete(struct sp_intake *in, struct sp_job *job)
 
 static void hand_back(struct sp_intake *in, struct sp_job *job)
 {
-    bool stopping = atomic_load_explicit(in->with.stopping, memory_order_relaxed);
-    if (!stopping && sp_record_is_ours(job->record)) { /* its partition has come back meanwhile */
+    if (!is_stopping(in) &&
+        sp_record_is_ours(job->record)) { /* its partition has come back meanwhile */
         dispatch(in, job);
         return;
     }
@@ -171,10 +176,9 @@ static void serve_cancels(struct sp_intake *in)
     sp_hold_cancel(in->with.hold);
 }
 
-static bool is_leaving(void *ctx, const struct sp_job *job)
+static bool goes_back(void *intake, const struct sp_job *job)
 {
-    (void)ctx;
-    return !job->answered && !sp_record_is_ours(job->record);
+    return !job->answered && (is_stopping(intake) || !sp_record_is_ours(job->record));
 }
 
 static void hand_all_back(struct sp_intake *in, struct sp_job *jobs)
@@ -186,19 +190,19 @@ static void hand_all_back(struct sp_intake *in, struct sp_job *jobs)
     }
 }
 
-/* What has not begun of the partitions that go. The followers first: then the first ones of their
- * keys have no heirs. */
+/* What has not begun of the partitions that go, and at a stop of all. The followers first: then the
+ * first ones of their keys have no heirs. */
 static void serve_leaving(struct sp_intake *in)
 {
-    bool leaving = sp_queue_is_leaving(in->with.queue);
+    bool leaving = is_stopping(in) || sp_queue_is_leaving(in->with.queue);
     if (!leaving)
         in->sweep_at = 0;
     if (!leaving || sp_deadline_left(in->sweep_at) > 0)
         return;
     in->sweep_at = sp_deadline_in(SWEEP_MS);
-    hand_all_back(in, sp_order_withdraw(in->with.order, is_leaving, NULL));
-    hand_all_back(in, sp_ready_withdraw(in->with.ready, is_leaving, NULL));
-    hand_all_back(in, sp_hold_withdraw(in->with.hold, is_leaving, NULL));
+    hand_all_back(in, sp_order_withdraw(in->with.order, goes_back, in));
+    hand_all_back(in, sp_ready_withdraw(in->with.ready, goes_back, in));
+    hand_all_back(in, sp_hold_withdraw(in->with.hold, goes_back, in));
 }
 
 /* The first records wait in Kafka for the cancellations, and for a moment for the settings: a
@@ -242,29 +246,27 @@ static bool serve_event(struct sp_intake *in, bool room, int64_t wait_ms)
     return true;
 }
 
-static void serve_queue(struct sp_intake *in, bool stopping)
+static void serve_queue(struct sp_intake *in)
 {
-    bool opened = has_opened(in);
+    bool opened = has_opened(in), stopping = is_stopping(in);
     bool room = opened && !stopping && sp_ready_room(in->with.ready) > 0;
     bool soon = !opened || stopping || sp_hold_len(in->with.hold) > 0;
     (void)serve_event(in, room, soon ? HELD_WAIT_MS : IDLE_WAIT_MS);
 }
 
+static bool is_over(const struct sp_intake *in)
+{
+    return atomic_load_explicit(&in->ended, memory_order_relaxed) || (is_stopping(in) && !in->all);
+}
+
 static void *intake_main(void *arg)
 {
     struct sp_intake *in = arg;
-    bool retried = false;
-    while (!atomic_load_explicit(&in->ended, memory_order_relaxed)) {
-        bool stopping = atomic_load_explicit(in->with.stopping, memory_order_relaxed);
-        if (stopping && !retried)
-            sp_hold_retry(in->with.hold); /* nothing waits for a provider any more */
-        retried = stopping;
-        if (stopping && !in->all)
-            break;
+    while (!is_over(in)) {
         serve_cancels(in);
         serve_leaving(in);
         serve_held(in);
-        serve_queue(in, stopping);
+        serve_queue(in);
     }
     (void)eventfd_write(in->done_fd, 1);
     return NULL;
