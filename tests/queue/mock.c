@@ -199,7 +199,8 @@ static void serve(struct rig *rig)
 {
     struct sp_record *record = NULL;
     void *ticket = NULL;
-    (void)sp_queue_next(rig->q, false, 50, &record, &ticket);
+    cr_assert(eq(int, sp_queue_next(rig->q, false, 50, &record, &ticket), SP_QUEUE_IDLE),
+              "a ticket came, which nobody asked for");
 }
 
 void rig_wait_committed(struct rig *rig, int32_t partition, int64_t offset)
