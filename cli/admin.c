@@ -84,17 +84,18 @@ static int by_id(const void *a, const void *b)
     return strcmp(id_of(*(json_t *const *)a), id_of(*(json_t *const *)b));
 }
 
-/* A sorted copy without doubles, which SCAN may give. */
+/* A sorted copy without doubles, which SCAN may give. NULL without memory. */
 static json_t *sorted(json_t *workers)
 {
     size_t n = json_array_size(workers);
     json_t **list = calloc(n + 1, sizeof(json_t *));
+    if (!list)
+        return NULL;
     json_t *copy = json_array();
-    for (size_t i = 0; list && i < n; i++)
+    for (size_t i = 0; i < n; i++)
         list[i] = json_array_get(workers, i);
-    if (list)
-        qsort(list, n, sizeof(json_t *), by_id);
-    for (size_t i = 0; list && i < n; i++) {
+    qsort(list, n, sizeof(json_t *), by_id);
+    for (size_t i = 0; i < n; i++) {
         if (i == 0 || by_id(&list[i - 1], &list[i]) != 0)
             (void)json_array_append(copy, list[i]);
     }
@@ -119,13 +120,16 @@ enum sp_code sp_admin_fleet(struct sp_admin *admin, json_t **workers, struct sp_
 /* SP_OK: it has it; SP_E_TIMEOUT: not yet; SP_E_INVALID: it refused it. */
 static enum sp_code worker_has(json_t *worker, int64_t version, struct sp_error *err)
 {
-    json_t *refused = json_object_get(worker, "settings_error");
-    const char *why = json_string_value(json_object_get(refused, "message"));
-    if (why && json_integer_value(json_object_get(refused, "version")) >= version) {
+    json_t *error = json_object_get(worker, "settings_error");
+    const char *why = json_string_value(json_object_get(error, "message"));
+    int64_t refused = json_integer_value(json_object_get(error, "version"));
+    bool has = json_integer_value(json_object_get(worker, "settings_version")) >= version;
+    /* A later version that is refused is another administrator's. */
+    if (why && (refused == version || (refused > version && !has))) {
         return sp_error_set(err, SP_E_INVALID, "worker %.60s did not apply it: %s", id_of(worker),
                             why);
     }
-    if (json_integer_value(json_object_get(worker, "settings_version")) >= version)
+    if (has)
         return SP_OK;
     return sp_error_set(err, SP_E_TIMEOUT, "worker %.60s has not applied version %lld yet",
                         id_of(worker), (long long)version);

@@ -104,10 +104,10 @@ int sp_settings_watch(const struct sp_call *call)
     const int64_t end = options->during ? sp_deadline_in(options->during) : SP_NEVER;
     if (sp_admin_open(call, &admin, &err))
         return sp_call_fail(call, &err);
-    while (sp_deadline_left(end) != 0 && !ferror(call->out)) {
+    do { /* once, however long it took to get here */
         if (look(&w, &err))
             return sp_call_fail(call, &err);
         (void)poll(NULL, 0, LOOK_EVERY_MS);
-    }
+    } while (sp_deadline_left(end) != 0 && !ferror(call->out));
     return SP_EXIT_OK;
 }

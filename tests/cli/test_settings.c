@@ -349,6 +349,17 @@ Test(settings, wait_names_a_worker_that_refuses_the_version)
     tool_clear(&t);
 }
 
+/* Which is another administrator's, made meanwhile. */
+Test(settings, wait_does_not_mind_a_later_version_that_is_refused)
+{
+    put("sandpiper:worker:a", WORKER("a", "1", "{\"version\":2,\"message\":\"no node\"}"));
+
+    struct tool t = CALL(0, "settings", "set", REDIS, "local", "isolation=none", "--wait", "5s");
+
+    cr_expect(eq(str, t.err, "1 worker has applied it.\n"));
+    tool_clear(&t);
+}
+
 Test(settings, wait_names_a_worker_that_is_late)
 {
     put("sandpiper:worker:a", WORKER("a", "null", "null"));
@@ -689,12 +700,12 @@ Test(settings, watch_shows_author_and_comment_and_the_fleet)
     put("sandpiper:worker:a", WORKER("a", "1", "null"));
     put("sandpiper:worker:b", WORKER("b", "0", "null"));
 
-    struct tool t = CALL(0, "settings", "watch", REDIS, "--for", "2s");
+    struct tool t = CALL(0, "settings", "watch", REDIS, "--for", "1ms");
     cr_expect(
         eq(str, t.out, "version 1: local, by ann (first)\n  1 of 2 workers have version 1\n"));
     tool_clear(&t);
 
-    t = CALL(0, "settings", "watch", REDIS, "--for", "2s", "--json");
+    t = CALL(0, "settings", "watch", REDIS, "--for", "1ms", "--json");
     cr_expect(eq(str, t.out,
                  "{\"event\":\"change\",\"version\":1,\"provider\":\"local\",\"author\":\"ann\","
                  "\"comment\":\"first\"}\n"
