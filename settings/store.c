@@ -156,6 +156,8 @@ static void add_change(struct arguments *a, const char *prefix, const struct sp_
     add_pair(a, "author", change->author);
     add_pair(a, "comment", change->comment);
     json_object_foreach (change->providers, name, settings) {
+        if (json_is_null(settings)) /* bytes that were no text: sp_document.providers */
+            continue;
         add_joined(a, FIELD_PREFIX, name);
         add_owned(a, settings_text(settings));
     }

@@ -396,6 +396,21 @@ Test(store, a_document_makes_the_hash_what_it_was)
     sp_document_clear(&copy);
 }
 
+/* Written by hand, and of no use to anybody. */
+Test(store, bytes_that_are_no_text_do_not_keep_a_document_from_being_stored_again)
+{
+    run("HSET sandpiper:settings sandbox.provider_type local sandbox.local {} sandbox.e2b \xff");
+    sp_auto(sp_document_clear) struct sp_document before = read_now();
+    struct sp_change c = sp_document_change(&before);
+    run("DEL sandpiper:settings");
+
+    cr_expect(eq(i64, change(&c), 1));
+
+    sp_auto(sp_document_clear) struct sp_document after = read_now();
+    cr_expect(eq(str, (char *)stored(&after, "local"), "{}"));
+    cr_expect(eq(ptr, json_object_get(after.providers, "e2b"), NULL));
+}
+
 Test(store, a_preview_is_what_redis_will_hold)
 {
     json_auto_t *providers = json_pack("{s:{s:i}, s:{}}", "local", "timeout", 5, "e2b");
