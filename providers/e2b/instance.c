@@ -2,12 +2,13 @@
 
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "providers/lease.h"
 
 enum {
     SPARE_MS = 60000,  /* least of a sandbox's life beside the program's time */
-    LATE_MS = 60000,   /* a making that was given up may go on at the service */
+    LATE_MS = 60000,   /* least until a sweep looks for what a failed making left */
     CANCELLED_MS = 500 /* a cancel does not wait for a service that is slow */
 };
 
@@ -51,21 +52,20 @@ static void put_lease(const struct sp_e2b *e, const struct sp_e2b_instance *i, i
     sp_lease_put(e->host, e->base.ops->name, &lease, ttl_ms);
 }
 
-/* One that nobody knows of may be there although making it failed. What cannot be looked after now
- * is left to the sweep, and to its own time. */
+/* One that nobody knows of may be there although making it failed, or come to be yet: the service
+ * may go on with what a gateway, the connection or we gave up. So the sweep looks once more. */
 static void end_leftover(struct sp_e2b *e, const struct sp_e2b_instance *i, enum sp_code why,
                          const struct sp_run *run)
 {
     int64_t ms =
         why == SP_E_CANCELLED && run->teardown_ms > CANCELLED_MS ? CANCELLED_MS : run->teardown_ms;
-    struct sp_error ignored;
+    struct sp_error error = {0};
 
-    enum sp_code rc = sp_e2b_end_labelled(e->control, i->base.id, sp_deadline_in(ms), &ignored);
-    if (why == SP_E_TIMEOUT || why == SP_E_CANCELLED) {
-        put_lease(e, i, LATE_MS); /* it may come to be later */
-    } else {
-        sp_lease_settle(e->host, e->base.ops->name, i->base.id, rc);
+    if (sp_e2b_end_labelled(e->control, i->base.id, sp_deadline_in(ms), &error)) {
+        sp_log(SP_WARN, "sandbox_left", sp_s("provider", e->base.ops->name),
+               sp_s("instance", i->base.id), sp_s("error", error.msg));
     }
+    put_lease(e, i, LATE_MS);
 }
 
 /* How long one lives: through all that this run may take. */

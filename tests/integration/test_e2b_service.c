@@ -100,41 +100,43 @@ Test(e2b_service, an_unknown_template_is_not_taken_for_a_missing_endpoint)
     cr_expect(zero(int, test_leases_count(&s.leases)));
 }
 
-/* A refusal of a create: what becomes of the job, after how many calls. */
+/* A refusal of a create: what becomes of the job, after how many calls. unsure: the service may go
+ * on with it. */
 static const struct {
     const char *fault;
     enum sp_code rc;
     const char *message;
     int creates;
+    bool unsure;
 } refusals[] = {
     {"\"times\":2,\"answer\":{\"status\":429,\"headers\":{\"Retry-After\":\"0\"},\"body\":"
      "{\"code\":429,\"message\":\"slow down\"}}",
-     SP_OK, "", 3},
+     SP_OK, "", 3, false},
     {"\"times\":0,\"answer\":{\"status\":429,\"body\":{\"code\":429,\"message\":\"the maximum of "
      "20 sandboxes\"}}",
-     SP_E_BUSY, "the maximum of 20 sandboxes", 4},
+     SP_E_BUSY, "the maximum of 20 sandboxes", 4, false},
     {"\"times\":0,\"answer\":{\"status\":429,\"headers\":{\"Retry-After\":\"60\"},\"body\":\"\"}",
-     SP_E_BUSY, "HTTP 429", 1},
-    {"\"answer\":{\"status\":503,\"body\":\"<html>no</html>\"}", SP_OK, "", 2},
+     SP_E_BUSY, "HTTP 429", 1, false},
+    {"\"answer\":{\"status\":503,\"body\":\"<html>no</html>\"}", SP_OK, "", 2, false},
     {"\"times\":0,\"answer\":{\"status\":503,\"headers\":{\"X-Request-Id\":\"r-17\"},"
      "\"body\":\"<html>no</html>\"}",
-     SP_E_UNAVAILABLE, "create: HTTP 503 (request r-17)", 4},
+     SP_E_UNAVAILABLE, "create: HTTP 503 (request r-17)", 4, true},
     {"\"answer\":{\"status\":503,\"headers\":{\"Should-Retry\":\"false\"},\"body\":\"\"}",
-     SP_E_UNAVAILABLE, "HTTP 503", 1},
+     SP_E_UNAVAILABLE, "HTTP 503", 1, true},
     {"\"answer\":{\"status\":500,\"body\":{\"code\":500,\"message\":\"Failed to place sandbox\"}}",
-     SP_E_INVALID, "Failed to place sandbox", 1},
+     SP_E_INVALID, "Failed to place sandbox", 1, true},
     {"\"answer\":{\"status\":500,\"headers\":{\"Should-Retry\":\"true\"},\"body\":\"\"}", SP_OK, "",
-     2},
+     2, false},
     {"\"answer\":{\"status\":500,\"body\":{\"code\":500,\"message\":\"x\",\"error_code\":"
      "\"sandbox_capacity_unavailable\"}}",
-     SP_E_UNAVAILABLE, "sandbox_capacity_unavailable", 1},
+     SP_E_UNAVAILABLE, "sandbox_capacity_unavailable", 1, true},
     {"\"answer\":{\"status\":401,\"body\":{\"code\":401,\"message\":\"Invalid API key\"}}",
-     SP_E_DENIED, "Invalid API key", 1},
+     SP_E_DENIED, "Invalid API key", 1, false},
     {"\"answer\":{\"status\":403,\"body\":{\"code\":403,\"message\":\"blocked\"}}", SP_E_DENIED,
-     "blocked", 1},
+     "blocked", 1, false},
     {"\"answer\":{\"status\":400,\"body\":{\"code\":400,\"message\":\"Timeout cannot be\"}}",
-     SP_E_INVALID, "Timeout cannot be", 1},
-    {"\"reset\":true", SP_E_UNAVAILABLE, "create", 1},
+     SP_E_INVALID, "Timeout cannot be", 1, false},
+    {"\"reset\":true", SP_E_UNAVAILABLE, "create", 1, true},
 };
 
 SP_TABLE_TEST(e2b_service, a_refused_create_is_repeated_where_that_helps, refusals, row)
@@ -148,7 +150,7 @@ SP_TABLE_TEST(e2b_service, a_refused_create_is_repeated_where_that_helps, refusa
     cr_expect(eq(int, (int)s.result.started, rc ? SP_STARTED_NO : SP_STARTED_YES));
     cr_expect(eq(int, e2b_stage_requests(&s, "create"), row->creates), "%s", row->fault);
     cr_expect(eq(int, e2b_stage_count(&s, "created"), rc ? 0 : 1), "%s", row->fault);
-    cr_expect(zero(int, test_leases_count(&s.leases)), "%s", row->fault);
+    cr_expect(eq(int, test_leases_count(&s.leases), row->unsure), "%s", row->fault);
     json_decref(e2b_stage_tell(&s, "DELETE", "faults", NULL));
 }
 
@@ -169,7 +171,7 @@ static const struct {
     enum sp_code rc;
 } losses[] = {
     {"\"cut_at\":\"body\"", SP_E_UNAVAILABLE},
-    {"\"late_ms\":5000", SP_E_TIMEOUT},
+    {"\"late_ms\":30000", SP_E_TIMEOUT},
     {"\"patch\":{\"sandboxID\":null}", SP_E_INVALID},
     {"\"patch\":{\"sandboxID\":\"../../x\"}", SP_E_INVALID},
     {"\"patch\":{\"domain\":\"evil/\"}", SP_E_INVALID},
@@ -183,7 +185,7 @@ SP_TABLE_TEST(e2b_service, a_sandbox_whose_making_failed_is_ended, losses, row)
 {
     fault("create", row->fault);
 
-    enum sp_code rc = e2b_stage_run(&s, &(struct sp_provider_job){.code = "1", .setup_ms = 3000});
+    enum sp_code rc = e2b_stage_run(&s, &(struct sp_provider_job){.code = "1", .setup_ms = 10000});
 
     cr_expect(eq(int, rc, row->rc), "%s: %s", row->fault, s.err.msg);
     cr_expect(eq(int, (int)s.result.started, SP_STARTED_NO));
@@ -360,7 +362,7 @@ static const struct {
 
 static void wait_for_alive(int n)
 {
-    int64_t limit = sp_deadline_in(20000);
+    int64_t limit = sp_deadline_in(60000);
 
     while (e2b_stage_alive(&s) != n)
         cr_assert(lt(int, 0, sp_deadline_left(limit)), "%d sandboxes", e2b_stage_alive(&s));
@@ -374,7 +376,7 @@ SP_TABLE_TEST(e2b_service, sandboxes_are_made_ahead_and_used_once, pools, row)
     fault("create", "\"times\":0,\"answer\":{\"status\":400,\"body\":\"\"}");
 
     /* No others can be made now, so each run that works has one of the two, once it is ready. */
-    int64_t limit = sp_deadline_in(20000);
+    int64_t limit = sp_deadline_in(60000);
     for (int used = 0; used < 2;) {
         cr_assert(lt(int, 0, sp_deadline_left(limit)), "%s", s.err.msg);
         if (e2b_stage_run_python(&s, "import os\nprint(os.path.exists('x'))"))
