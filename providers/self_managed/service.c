@@ -1,6 +1,5 @@
 #include "providers/self_managed/service.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include "base/text.h"
 #include "providers/ending.h"
 #include "providers/http.h"
+#include "providers/pause.h"
 #include "providers/self_managed/answer.h"
 #include "providers/self_managed/program.h"
 
@@ -127,21 +127,15 @@ static enum sp_code send_once(struct sending *s, struct sp_result *out, struct s
     return sp_service_answer_read(&answer, out, err);
 }
 
-/* Full jitter, and never less than the service asks for. SP_E_TIMEOUT: there is no time for it. */
+/* Never less than the service asks for. SP_E_TIMEOUT: there is no time for it. */
 static enum sp_code back_off(const struct sending *s, int64_t attempt)
 {
-    int64_t most = (int64_t)BACKOFF_MS << attempt;
-    int64_t bound = (most < BACKOFF_MAX_MS ? most : BACKOFF_MAX_MS) + 1;
-    int64_t delay = arc4random_uniform((uint32_t)bound);
+    int64_t delay = sp_backoff_ms((int)attempt, BACKOFF_MS, BACKOFF_MAX_MS);
     int64_t until = sp_deadline_in(delay > s->retry_after_ms ? delay : s->retry_after_ms);
+
     if (until >= s->call->send_deadline)
         return SP_E_TIMEOUT;
-    struct pollfd cancel = {.fd = s->call->cancel_fd, .events = POLLIN};
-    while (sp_mono_ms() < until) {
-        if (poll(&cancel, 1, sp_deadline_left(until)) > 0)
-            return SP_E_CANCELLED;
-    }
-    return SP_OK;
+    return sp_pause_until(until, s->call->cancel_fd);
 }
 
 static bool surely_did_not_run(enum sp_code rc, const struct sp_result *out)
