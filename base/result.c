@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/grow.h"
 #include "base/text.h"
 
 void sp_result_clear(struct sp_result *result)
@@ -49,20 +50,12 @@ void sp_result_warn(struct sp_result *result, const char *fmt, ...)
     result->warning = joined;
 }
 
-/* Room for one more element; the capacity is the next power of two, so it needs no member. */
-static void *grow(void *array, size_t n, size_t size)
-{
-    if (n > 0 && (n & (n - 1)) != 0)
-        return array;
-    return reallocarray(array, n > 0 ? 2 * n : 1, size);
-}
-
 enum sp_code sp_result_add_artifact(struct sp_result *result, const char *name,
                                     const char *mime_type, char *data, size_t len)
 {
     sp_auto(sp_free_str) char *copy = sp_strdup(name);
     struct sp_artifact *grown =
-        grow(result->artifacts, result->n_artifacts, sizeof(*result->artifacts));
+        sp_grow(result->artifacts, result->n_artifacts, sizeof(*result->artifacts));
 
     if (grown)
         result->artifacts = grown;
@@ -79,7 +72,7 @@ enum sp_code sp_result_refuse_artifact(struct sp_result *result, const char *nam
     sp_auto(sp_free_str) char *name_copy = sp_strdup(name);
     sp_auto(sp_free_str) char *reason_copy = sp_strdup(reason);
     struct sp_artifact_refused *grown =
-        grow(result->refused, result->n_refused, sizeof(*result->refused));
+        sp_grow(result->refused, result->n_refused, sizeof(*result->refused));
 
     if (grown)
         result->refused = grown;

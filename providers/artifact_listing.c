@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "base/text.h"
 
 enum sp_code sp_listed_name(const struct sp_json_value *entry, struct sp_buf *out, bool *usable)
@@ -42,15 +43,11 @@ enum sp_code sp_artifact_listing_add(struct sp_artifact_listing *listing, const 
                                      const char *name, int64_t size)
 {
     struct sp_listed_file file = {.size = size};
+    struct sp_listed_file *grown = sp_grow(listing->files, listing->n, sizeof(*grown));
 
-    if (listing->n == listing->cap) {
-        size_t cap = listing->cap > 0 ? 2 * listing->cap : 16;
-        struct sp_listed_file *grown = reallocarray(listing->files, cap, sizeof(*grown));
-        if (!grown)
-            return SP_E_NOMEM;
-        listing->files = grown;
-        listing->cap = cap;
-    }
+    if (!grown)
+        return SP_E_NOMEM;
+    listing->files = grown;
     if (asprintf(&file.path, "%s%s%s", folder, *folder ? "/" : "", name) < 0)
         return SP_E_NOMEM;
     listing->files[listing->n++] = file;

@@ -17,7 +17,7 @@ struct sp_listed_file {
 /* Zeroed before the first use. */
 struct sp_artifact_listing {
     struct sp_listed_file *files;
-    size_t n, cap;
+    size_t n;
     bool sorted;
 };
 /* folder: "" or a path, without a slash at its end. SP_E_NOMEM. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "base/text.h"
 #include "providers/artifact_intake.h"
 
@@ -27,18 +28,14 @@ struct sp_artifact_rules sp_artifact_rules_of(const struct sp_limits *limits)
 enum sp_code sp_artifact_names_add(struct sp_artifact_names *names, const char *name,
                                    enum sp_artifact_type type)
 {
-    if (names->n == names->cap) {
-        size_t cap = names->cap > 0 ? 2 * names->cap : 16;
-        struct sp_artifact_name *grown = reallocarray(names->names, cap, sizeof(*grown));
-        if (!grown)
-            return SP_E_NOMEM;
+    sp_auto(sp_free_str) char *copy = sp_strdup(name);
+    struct sp_artifact_name *grown = sp_grow(names->names, names->n, sizeof(*grown));
+
+    if (grown)
         names->names = grown;
-        names->cap = cap;
-    }
-    char *copy = sp_strdup(name);
-    if (!copy)
+    if (!grown || !copy)
         return SP_E_NOMEM;
-    names->names[names->n++] = (struct sp_artifact_name){.name = copy, .type = type};
+    names->names[names->n++] = (struct sp_artifact_name){.name = SP_TAKE(copy), .type = type};
     return SP_OK;
 }
 
@@ -60,8 +57,7 @@ struct walk {
     struct sp_artifact_source *source;
     struct sp_artifact_intake intake;
     struct entry *entries;
-    size_t n, cap;
-    size_t looked_at;
+    size_t n, looked_at;
     bool many;
     enum sp_code stopped; /* why the source gives no more; SP_OK: it does */
 };
@@ -114,14 +110,11 @@ static enum sp_code refuse_error(struct walk *w, const char *path, enum sp_code 
 
 static enum sp_code add_entry(struct walk *w, char *path, bool folder, int depth)
 {
-    if (w->n == w->cap) {
-        size_t cap = w->cap > 0 ? 2 * w->cap : 16;
-        struct entry *grown = reallocarray(w->entries, cap, sizeof(*grown));
-        if (!grown)
-            return SP_E_NOMEM;
-        w->entries = grown;
-        w->cap = cap;
-    }
+    struct entry *grown = sp_grow(w->entries, w->n, sizeof(*grown));
+
+    if (!grown)
+        return SP_E_NOMEM;
+    w->entries = grown;
     w->entries[w->n++] = (struct entry){.path = path, .folder = folder, .depth = depth};
     return SP_OK;
 }

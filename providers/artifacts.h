@@ -32,7 +32,7 @@ struct sp_artifact_names {
         char *name; /* no slash, neither "." nor ".." */
         enum sp_artifact_type type;
     } * names;
-    size_t n, cap;
+    size_t n;
     bool more; /* there were more than asked for */
 };
 /* Copies the name. SP_E_NOMEM. */
