@@ -12,7 +12,7 @@
 #include "tests/support/redis_server.h"
 #include "tests/support/stage.h"
 
-#define LIMIT_MS 30000
+#define LIMIT_MS 120000
 
 static struct sp_stage *s;
 
@@ -269,7 +269,7 @@ Test(contract, a_deadline_during_the_run_is_a_timeout)
     sp_stage_worker(s, NULL);
     sp_stage_submit(s, "first", "python", "print(1)", "");
     sp_stage_reply(s, "first", LIMIT_MS);
-    snprintf(member, sizeof(member), "\"deadline_ms\":%lld", (long long)sp_wall_ms() + 5000);
+    snprintf(member, sizeof(member), "\"deadline_ms\":%lld", (long long)sp_wall_ms() + 12000);
 
     sp_stage_submit(s, "due", "python", "import time\nprint('partial', flush=True)\ntime.sleep(60)",
                     member);
@@ -285,7 +285,7 @@ Test(contract, a_deadline_during_the_run_is_a_timeout)
     };
     struct sp_stage_answer *a = sp_stage_expect(s, &due, LIMIT_MS);
     double ran = json_number_value(sp_stage_answer_get(a, "execution_time"));
-    cr_expect(ran > 0 && ran < 6, "%s", a->value);
+    cr_expect(ran > 0 && ran < 30, "%s", a->value);
 }
 
 static bool two_dead_letters(void *arg)
@@ -381,16 +381,6 @@ Test(contract, without_redis_what_does_not_fit_is_cut_and_told)
     sp_redis_server_stop(&server);
 }
 
-static bool policy_is_told(void *arg)
-{
-    char *body = NULL;
-    int status = sp_stage_http(s, 0, "/readyz", &body);
-    bool told = status == 200 && strstr(body ? body : "", "allkeys-lru");
-    (void)arg;
-    free(body);
-    return told;
-}
-
 Test(contract, a_redis_that_evicts_is_a_warning)
 {
     struct sp_redis_server server = sp_stage_own_redis(
@@ -398,7 +388,7 @@ Test(contract, a_redis_that_evicts_is_a_warning)
     sp_stage_local(s, "");
     sp_stage_worker(s, NULL);
 
-    sp_stage_until(policy_is_told, NULL, LIMIT_MS, "/readyz warns of the policy");
+    sp_stage_until_readyz(s, 0, 200, "allkeys-lru", LIMIT_MS);
 
     sp_redis_server_stop(&server);
 }
@@ -415,13 +405,20 @@ static const struct {
     {"running", JSON_INTEGER},     {"partitions", JSON_ARRAY},
 };
 
+static bool record_has_provider(void *arg)
+{
+    sp_auto(sp_free_str) char *text = sp_stage_redis(s, "GET %s:worker:w1", s->prefix);
+    (void)arg;
+    return text && strstr(text, "\"local\"");
+}
+
 Test(contract, a_workers_record_has_the_types_of_the_contract_and_15_seconds_to_live)
 {
     char partition[112];
+    int64_t from = sp_wall_ms();
     sp_stage_local(s, "");
     sp_stage_worker(s, (const char *const[]){"worker.id=w1", NULL});
-    sp_stage_submit(s, "one", "python", "print(1)", "");
-    sp_stage_reply(s, "one", LIMIT_MS);
+    sp_stage_until(record_has_provider, NULL, LIMIT_MS, "the record names the provider in force");
 
     sp_auto(sp_free_str) char *text = sp_stage_redis(s, "GET %s:worker:w1", s->prefix);
     sp_auto(sp_free_str) char *ttl = sp_stage_redis(s, "PTTL %s:worker:w1", s->prefix);
@@ -435,7 +432,7 @@ Test(contract, a_workers_record_has_the_types_of_the_contract_and_15_seconds_to_
                   fleet_members[i].name, text);
     }
     long long started = json_integer_value(json_object_get(record, "started"));
-    cr_expect(started > sp_wall_ms() - 120000 && started <= sp_wall_ms(), "%s", text);
+    cr_expect(started >= from && started <= sp_wall_ms(), "%s", text);
     cr_expect(json_integer_value(json_object_get(record, "pid")) == s->workers[0].pid);
     json_t *partitions = json_object_get(record, "partitions");
     for (size_t i = 0; i < json_array_size(partitions); i++) {
@@ -443,22 +440,7 @@ Test(contract, a_workers_record_has_the_types_of_the_contract_and_15_seconds_to_
         snprintf(partition, sizeof(partition), "%s-", s->requests);
         cr_expect(name && strncmp(name, partition, strlen(partition)) == 0, "%s", text);
     }
-    cr_expect(strtoll(ttl, NULL, 10) > 5000 && strtoll(ttl, NULL, 10) <= 15000, "%s", ttl);
-}
-
-static bool dlq_refusal_is_told(void *arg)
-{
-    char *body = NULL;
-    int status = sp_stage_http(s, 0, "/readyz", &body);
-    bool told = status == 503 && strstr(body ? body : "", arg);
-    free(body);
-    return told;
-}
-
-static bool all_is_committed(void *arg)
-{
-    (void)arg;
-    return sp_stage_committed(s) == sp_stage_end_offsets(s);
+    cr_expect(strtoll(ttl, NULL, 10) > 0 && strtoll(ttl, NULL, 10) <= 15000, "%s", ttl);
 }
 
 Test(contract, a_refused_dead_letter_topic_holds_the_offset)
@@ -472,10 +454,10 @@ Test(contract, a_refused_dead_letter_topic_holds_the_offset)
 
     sp_stage_send(s, 0, NULL, "no json", &id, 1);
     struct sp_stage_answer *a = sp_stage_reply(s, "bad", LIMIT_MS);
-    sp_stage_until(dlq_refusal_is_told, missing, LIMIT_MS, "/readyz names the dead-letter topic");
+    sp_stage_until_readyz(s, 0, 503, missing, LIMIT_MS);
     int64_t held = sp_stage_committed(s);
     sp_stage_topic(s, missing, 1, NULL);
-    sp_stage_until(all_is_committed, NULL, 60000, "the offset is committed");
+    sp_stage_until_committed(s, LIMIT_MS);
 
     cr_expect(eq(str, (char *)sp_stage_answer_text(a, "status"), "rejected"));
     cr_expect(eq(i64, held, 0));

@@ -17,10 +17,9 @@
 enum {
     RUNNING = 4, /* worker.concurrency */
     POOL = 2,
-    LIMIT_MS = 120000,
-    SWEPT_MS = 120000, /* the lease's life, a round of the other worker, and a busy machine */
+    LIMIT_MS = 300000, /* a lease's life, a round of the other worker, and a busy machine */
     JOBS = 500,
-    JOBS_MS = 600000,
+    JOBS_MS = 1200000,
 };
 
 #define LONG_S "75" /* seconds: a lease's life, and some rounds of the workers */
@@ -121,6 +120,7 @@ static void stop_e2b(void)
 
 static const struct service {
     const char *provider;
+    int timeout_s; /* of a run */
     void (*start)(void);
     json_t *(*settings)(const char *more);
     int (*alive)(void);  /* sandboxes */
@@ -129,9 +129,10 @@ static const struct service {
     void (*mend)(void);
     void (*stop)(void); /* asserts that no sandbox lives */
 } services[] = {
-    {"aliyun_codeinterpreter", start_aliyun, settings_of_aliyun, alive_at_aliyun, begun_at_aliyun,
-     spoil_aliyun, mend_aliyun, stop_aliyun},
-    {"e2b", start_e2b, settings_of_e2b, alive_at_e2b, begun_at_e2b, spoil_e2b, mend_e2b, stop_e2b},
+    {"aliyun_codeinterpreter", 30, start_aliyun, settings_of_aliyun, alive_at_aliyun,
+     begun_at_aliyun, spoil_aliyun, mend_aliyun, stop_aliyun},
+    {"e2b", 120, start_e2b, settings_of_e2b, alive_at_e2b, begun_at_e2b, spoil_e2b, mend_e2b,
+     stop_e2b},
 };
 
 /* ---- workers and jobs ---- */
@@ -146,12 +147,12 @@ static void close_stage(void)
     sp_stage_free(s);
 }
 
-TestSuite(leases, .init = open_stage, .fini = close_stage, .timeout = 900);
+TestSuite(leases, .init = open_stage, .fini = close_stage);
 
 static void use_with_pool(const struct service *service, int size)
 {
-    char more[32];
-    snprintf(more, sizeof more, "\"pool_size\":%d", size);
+    char more[64];
+    snprintf(more, sizeof more, "\"pool_size\":%d,\"timeout\":%d", size, service->timeout_s);
     json_auto_t *settings = service->settings(more);
     sp_auto(sp_free_str) char *text = json_dumps(settings, 0);
     sp_stage_settings(s, service->provider, text);
@@ -168,15 +169,11 @@ static int start_worker(void)
         s, (const char *const[]){"worker.concurrency=4", "worker.drain=100ms", NULL});
 }
 
-static void submit(int first, int n, const char *seconds)
+static void submit_one(int number, const char *code)
 {
-    for (int i = first; i < first + n; i++) {
-        char id[16], code[96];
-        snprintf(id, sizeof id, "j%d", i);
-        snprintf(code, sizeof code, "import time\ntime.sleep(%s)\nprint(%d)", seconds, i);
-        sp_stage_submit(s, id, "python", code, "");
-    }
-    sp_stage_flush(s);
+    char id[16];
+    snprintf(id, sizeof id, "j%d", number);
+    sp_stage_submit(s, id, "python", code, "\"timeout\":120");
 }
 
 static void expect_answers(int first, int n)
@@ -206,15 +203,12 @@ static bool are_left(void *arg)
 /* How many sandboxes a worker's sweeps have ended, by its log. */
 static int swept_by(int worker)
 {
-    char line[4096];
+    json_auto_t *lines = sp_stage_log(s, worker, "swept");
+    json_t *line = NULL;
+    size_t i = 0;
     int n = 0;
-    FILE *log = fopen(s->workers[worker].log, "r");
-    cr_assert(log != NULL);
-    while (fgets(line, sizeof line, log)) {
-        const char *ended = strstr(line, "\"event\":\"swept\"") ? strstr(line, "\"ended\":") : NULL;
-        n += ended ? atoi(ended + strlen("\"ended\":")) : 0;
-    }
-    fclose(log);
+    json_array_foreach (lines, i, line)
+        n += (int)json_integer_value(json_object_get(line, "ended"));
     return n;
 }
 
@@ -238,10 +232,15 @@ static bool all_run(void *arg)
     return service->begun() == RUNNING && service->alive() == RUNNING + POOL;
 }
 
-/* The programs take so long that they do not end before all have begun, on a busy machine too. */
-static void start_running(const struct service *service, const char *seconds)
+/* Programs that do not end before the gate is opened. */
+static void start_running(const struct service *service)
 {
-    submit(0, RUNNING, seconds);
+    for (int i = 0; i < RUNNING; i++) {
+        char print[16];
+        snprintf(print, sizeof print, "print(%d)", i);
+        submit_one(i, sp_stage_behind_gate(s, print));
+    }
+    sp_stage_flush(s);
     sp_stage_until(all_run, (void *)(uintptr_t)service, LIMIT_MS, "four run and two wait");
 }
 
@@ -251,13 +250,14 @@ SP_TABLE_TEST(leases, a_killed_workers_sandboxes_are_swept_and_its_jobs_run_agai
     service->start();
     use(service);
     int first = start_worker();
-    start_running(service, "25");
+    start_running(service);
 
     sp_stage_worker_end(s, first, SIGKILL);
+    sp_stage_open_gate(s);
     int second = start_worker();
     expect_answers(0, RUNNING);
     struct swept all = {second, RUNNING + POOL};
-    sp_stage_until(has_swept, &all, SWEPT_MS, "the killed worker's sandboxes are ended");
+    sp_stage_until(has_swept, &all, LIMIT_MS, "the killed worker's sandboxes are ended");
 
     sp_stage_worker_end(s, second, SIGTERM);
     cr_expect(zero(int, service->alive()));
@@ -291,7 +291,7 @@ SP_TABLE_TEST(leases, a_worker_that_is_stopped_leaves_nothing_alive, services, s
     service->start();
     use(service);
     int worker = start_worker();
-    start_running(service, "25");
+    start_running(service);
 
     int status = sp_stage_worker_end(s, worker, SIGTERM);
 
@@ -305,30 +305,27 @@ SP_TABLE_TEST(leases, a_worker_that_is_stopped_leaves_nothing_alive, services, s
 
 Test(leases, settings_that_change_while_jobs_run_leave_nothing_at_the_old_service)
 {
-    const struct service *old = &services[0], *new = &services[1];
+    const struct service *old = &services[1], *new = &services[0];
     struct count none = {old, 0};
     old->start();
     new->start();
     use(old);
     int worker = start_worker();
-    start_running(old, "20");
+    start_running(old);
 
     use(new);
-    submit(RUNNING, RUNNING, "0");
-    expect_answers(0, 2 * RUNNING);
+    sp_stage_until_metric(s, worker, "sandpiper_settings_version", 2, LIMIT_MS);
+    sp_stage_open_gate(s);
+    submit_one(RUNNING, "print(4)");
+    expect_answers(0, RUNNING + 1);
     sp_stage_until(are_left, &none, LIMIT_MS, "the old provider is closed");
 
+    cr_expect(sp_stage_answer_is(sp_stage_reply(s, "j0", 0), "provider", "\"e2b\""));
     cr_expect(
-        sp_stage_answer_is(sp_stage_reply(s, "j0", 0), "provider", "\"aliyun_codeinterpreter\""));
+        sp_stage_answer_is(sp_stage_reply(s, "j4", 0), "provider", "\"aliyun_codeinterpreter\""));
     sp_stage_worker_end(s, worker, SIGTERM);
     old->stop();
     new->stop();
-}
-
-static bool is_ready(void *worker)
-{
-    sp_auto(sp_free_str) char *body = NULL;
-    return sp_stage_http(s, *(const int *)worker, "/readyz", &body) == 200;
 }
 
 static bool all_have_leases(void *arg)
@@ -347,19 +344,20 @@ Test(leases, sandboxes_of_an_outage_of_redis_have_leases_behind_it)
     struct sp_redis_server redis = sp_stage_own_redis(s, NULL);
     use(service);
     int first = start_worker();
-    sp_stage_until(is_ready, &first, LIMIT_MS, "it has its settings");
+    sp_stage_until_readyz(s, first, 200, "", LIMIT_MS); /* it has its settings */
     sp_redis_server_kill(&redis);
-    start_running(service, "25");
+    start_running(service);
 
     cr_assert(sp_redis_server_start(&redis, NULL)); /* it has lost all */
     use(service);
     sp_stage_until(all_have_leases, (void *)(uintptr_t)service, LIMIT_MS, "the leases are written");
     sp_stage_worker_end(s, first, SIGKILL);
+    sp_stage_open_gate(s);
     int second = start_worker();
     expect_answers(0, RUNNING);
     struct swept some = {second, 1};
-    sp_stage_until(has_swept, &some, SWEPT_MS, "the killed worker's sandboxes are found");
-    sp_stage_until(are_left, &pool, SWEPT_MS, "the killed worker's sandboxes are ended");
+    sp_stage_until(has_swept, &some, LIMIT_MS, "the killed worker's sandboxes are found");
+    sp_stage_until(are_left, &pool, LIMIT_MS, "the killed worker's sandboxes are ended");
 
     sp_stage_worker_end(s, second, SIGTERM);
     service->stop();
@@ -375,7 +373,8 @@ SP_TABLE_TEST(leases, whatever_happens_every_job_is_answered_and_no_sandbox_live
     use(service);
     service->spoil();
     int killed = start_worker(), stopped = start_worker();
-    submit(0, JOBS, "0.05");
+    for (int i = 0; i < JOBS; i++)
+        submit_one(i, "import time\ntime.sleep(0.05)");
 
     cr_assert(sp_stage_wait(s, JOBS / 5, JOBS_MS));
     sp_stage_worker_end(s, killed, SIGKILL);
@@ -390,7 +389,7 @@ SP_TABLE_TEST(leases, whatever_happens_every_job_is_answered_and_no_sandbox_live
     service->mend();
     use_with_pool(service, 0);
     struct count none = {service, 0};
-    sp_stage_until(are_left, &none, SWEPT_MS, "what was left is swept");
+    sp_stage_until(are_left, &none, LIMIT_MS, "what was left is swept");
     sp_stage_worker_end(s, last, SIGTERM);
 
     service->stop();

@@ -9,7 +9,7 @@
 #include "tests/support.h"
 #include "tests/support/stage.h"
 
-#define LIMIT_MS 30000
+#define LIMIT_MS 120000
 
 static struct sp_stage *s;
 

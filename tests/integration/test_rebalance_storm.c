@@ -16,7 +16,6 @@
 #define RECORDS 400 /* of each partition */
 #define JOBS (PARTITIONS * RECORDS)
 #define STORM_MS 25000
-#define LIMIT_MS 60000
 #define AT_ONCE 20 /* jobs that a member runs */
 
 struct job {
@@ -25,7 +24,7 @@ struct job {
     const struct sp_group_member *owner;
     int runs;
     bool done;
-    struct sp_ticket_seen tickets[16];
+    struct sp_ticket_seen tickets[64];
     size_t n_tickets;
 };
 
@@ -111,7 +110,7 @@ static void serve(struct storm *storm)
 static void leave(struct storm *storm, struct sp_group_member *m)
 {
     sp_queue_stop_intake(m->q);
-    int64_t until = sp_deadline_in(LIMIT_MS);
+    int64_t until = sp_deadline_in(SP_MEMBERS_LIMIT_MS);
     while (running(storm, m) > 0) {
         cr_assert(sp_deadline_left(until) > 0);
         for (size_t i = m->n_out; i-- > 0;) {
@@ -144,7 +143,7 @@ static void shake(struct storm *storm)
 
 static void finish(struct storm *storm)
 {
-    int64_t until = sp_deadline_in(LIMIT_MS);
+    int64_t until = sp_deadline_in(SP_MEMBERS_LIMIT_MS);
     if (!storm->members[0].q)
         sp_member_open(&storm->members[0], storm->stage);
     while (storm->done < JOBS) {

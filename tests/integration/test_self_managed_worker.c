@@ -11,7 +11,7 @@
 #include "tests/support/manager.h"
 #include "tests/support/stage.h"
 
-#define LIMIT_MS 30000
+#define LIMIT_MS 120000
 
 static struct sp_stage *s;
 static struct sp_manager manager;
@@ -211,12 +211,6 @@ Test(self_managed_worker, a_failure_of_the_service_has_its_code)
     }
 }
 
-static bool is_held(void *arg)
-{
-    (void)arg;
-    return sp_stage_metric(s, 0, "sandpiper_jobs_held") >= 1;
-}
-
 /* max_retries bounds one dispatch; then the job is held and no attempt is burnt. */
 static const struct {
     const char *name, *fault;
@@ -236,7 +230,7 @@ SP_TABLE_TEST(self_managed_worker, a_job_that_did_not_start_is_held_until_it_can
     snprintf(command, sizeof command, "{\"forget\":true,\"faults\":[%s]}", row->fault);
     tell(command);
     sp_stage_submit(s, "held", "python", "print(1)", "");
-    sp_stage_until(is_held, NULL, LIMIT_MS, "the job is held");
+    sp_stage_until_metric(s, 0, "sandpiper_jobs_held", 1, LIMIT_MS);
     tell("{\"faults\":[]}");
 
     struct sp_stage_answer *a = sp_stage_reply(s, "held", LIMIT_MS);
@@ -288,11 +282,6 @@ Test(self_managed_worker, rate_limits_that_last_are_sb008)
 
 /* Settings */
 
-static bool version_applied(void *arg)
-{
-    return sp_stage_metric(s, 0, "sandpiper_settings_version") == (double)*(int64_t *)arg;
-}
-
 enum { JOBS = 60 };
 
 static void submit_some(int from, int to)
@@ -317,11 +306,11 @@ Test(self_managed_worker, a_switch_to_self_managed_and_back_fails_no_job)
     submit_some(0, JOBS / 3);
     int64_t version = sp_stage_settings(s, "self_managed", settings);
     submit_some(JOBS / 3, 2 * JOBS / 3);
-    sp_stage_until(version_applied, &version, LIMIT_MS, "self_managed is in force");
+    sp_stage_until_metric(s, 0, "sandpiper_settings_version", (double)version, LIMIT_MS);
     sp_stage_reply(s, "j39", LIMIT_MS);
     version = sp_stage_local(s, "");
     submit_some(2 * JOBS / 3, JOBS);
-    sp_stage_until(version_applied, &version, LIMIT_MS, "local is in force");
+    sp_stage_until_metric(s, 0, "sandpiper_settings_version", (double)version, LIMIT_MS);
 
     for (int i = 0; i < JOBS; i++) {
         char id[16];
@@ -351,8 +340,7 @@ Test(self_managed_worker, refused_credentials_are_a_failed_configuration)
     cr_expect(strstr(a->value, "not-this-one") == NULL, "%s", a->value);
 
     activate(manager.url, "\"api_token\":\"right\"");
-    int64_t version = 2;
-    sp_stage_until(version_applied, &version, LIMIT_MS, "the right token is in force");
+    sp_stage_until_metric(s, 0, "sandpiper_settings_version", 2, LIMIT_MS);
     sp_stage_submit(s, "right", "python", "print(1)", "");
     cr_expect(strcmp(sp_stage_answer_text(sp_stage_reply(s, "right", LIMIT_MS), "status"), "ok") ==
               0);

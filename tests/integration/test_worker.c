@@ -1,6 +1,5 @@
 /* The worker as a process: many jobs, memory, an orderly stop, a kill, health and metrics, Redis
  * away. */
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +15,8 @@
 #include "tests/support/redis_server.h"
 #include "tests/support/stage.h"
 
-#define LIMIT_MS 30000
+#define LIMIT_MS 120000
+#define MANY_LIMIT_MS 1500000
 #define MANY 10000
 #define PARTITIONS 8
 
@@ -25,7 +25,7 @@ static struct sp_stage *s;
 static void open_stage(void)
 {
     s = sp_stage_new(PARTITIONS);
-    sp_stage_local(s, "");
+    sp_stage_local(s, "\"timeout\":300");
 }
 
 static void close_stage(void)
@@ -35,34 +35,11 @@ static void close_stage(void)
 
 TestSuite(worker, .init = open_stage, .fini = close_stage);
 
-static bool all_committed(void *arg)
-{
-    (void)arg;
-    return sp_stage_committed(s) == sp_stage_end_offsets(s);
-}
-
-/* Each id once: ids are "m<n>". */
-static void check_each_once(int n)
-{
-    char *seen = calloc((size_t)n, 1);
-    for (size_t i = 0; i < s->n_answers; i++) {
-        int id = -1;
-        cr_assert(sscanf(sp_stage_answer_text(s->answers[i], "request_id"), "m%d", &id) == 1 &&
-                  id >= 0 && id < n);
-        cr_assert(seen[id] == 0, "m%d is answered twice", id);
-        cr_assert(eq(str, (char *)sp_stage_answer_text(s->answers[i], "status"), "ok"), "%s",
-                  s->answers[i]->value);
-        seen[id] = 1;
-    }
-    free(seen);
-    cr_assert(eq(sz, s->n_answers, (size_t)n));
-}
-
-Test(worker, ten_thousand_jobs_are_answered_once_each_in_flat_memory, .timeout = 900)
+Test(worker, ten_thousand_jobs_are_answered_once_each_in_flat_memory)
 {
     int w =
         sp_stage_worker(s, (const char *const[]){"worker.concurrency=16", "log.level=warn", NULL});
-    long start_kb = sp_stage_resident_kb(s, w);
+    long start_kb = sp_stage_memory_kb(s, w, "VmRSS");
     cr_expect(start_kb <= 20 * 1024, "%ld kB before the first job", start_kb);
 
     for (int i = 0; i < MANY; i++) {
@@ -70,51 +47,49 @@ Test(worker, ten_thousand_jobs_are_answered_once_each_in_flat_memory, .timeout =
         snprintf(id, sizeof(id), "m%d", i);
         sp_stage_submit(s, id, "python", "pass", "");
     }
-    cr_assert(sp_stage_wait(s, 1000, 120000));
-    long early_kb = sp_stage_resident_kb(s, w);
-    cr_assert(sp_stage_wait(s, MANY, 780000), "%zu replies", s->n_answers);
-    long late_kb = sp_stage_resident_kb(s, w);
+    sp_stage_flush(s);
+    cr_assert(sp_stage_wait(s, 1000, MANY_LIMIT_MS));
+    long early_kb = sp_stage_memory_kb(s, w, "VmRSS");
+    cr_assert(sp_stage_wait(s, MANY, MANY_LIMIT_MS), "%zu replies", s->n_answers);
+    long late_kb = sp_stage_memory_kb(s, w, "VmRSS");
 
-    sp_stage_until(all_committed, NULL, 5000, "the watermark reaches the end of the topic");
+    sp_stage_until_committed(s, LIMIT_MS);
     sp_stage_wait(s, MANY + 1, 500);
-    check_each_once(MANY);
-    cr_expect(labs(late_kb - early_kb) <= 2048, "%ld kB after 1,000 jobs, %ld after 10,000",
-              early_kb, late_kb);
+    sp_stage_expect_each_once(s, "m", MANY);
+    cr_expect(late_kb - early_kb <= 2048, "%ld kB after 1,000 jobs, %ld after 10,000", early_kb,
+              late_kb);
     printf("resident: %ld kB before the first job, %ld after 1,000, %ld after 10,000\n", start_kb,
            early_kb, late_kb);
 }
 
-/* A worker has at least so many jobs, by the name of the metric. */
-struct has_jobs {
-    int worker;
-    const char *metric;
-    double n;
-};
-
-static bool has_jobs(void *arg)
+static void submit_behind_gate(const char *name, int n)
 {
-    const struct has_jobs *has = arg;
-    return sp_stage_metric(s, has->worker, has->metric) >= has->n;
+    for (int i = 0; i < n; i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "%s%d", name, i);
+        sp_stage_submit_to(s, i % PARTITIONS, id, "python", sp_stage_behind_gate(s, "print(1)"),
+                           "");
+    }
+    sp_stage_flush(s);
 }
 
 Test(worker, sigterm_finishes_what_runs_and_hands_the_rest_back)
 {
     int w =
-        sp_stage_worker(s, (const char *const[]){"worker.concurrency=2", "worker.drain=20s", NULL});
-    struct has_jobs two = {w, "sandpiper_jobs_running", 2};
-    for (int i = 0; i < 6; i++) {
-        char id[16];
-        snprintf(id, sizeof(id), "d%d", i);
-        sp_stage_submit(s, id, "python", "import time\ntime.sleep(2)\nprint('done')", "");
-    }
-    sp_stage_flush(s);
-    sp_stage_until(has_jobs, &two, LIMIT_MS, "two jobs run");
+        sp_stage_worker(s, (const char *const[]){"worker.concurrency=2", "worker.drain=60s", NULL});
+    submit_behind_gate("d", 6);
+    sp_stage_until_metric(s, w, "sandpiper_jobs_running", 2, LIMIT_MS);
+    sp_stage_until_metric(s, w, "sandpiper_jobs_ready", 4, LIMIT_MS);
 
-    int status = sp_stage_worker_end(s, w, SIGTERM);
+    cr_assert(kill(s->workers[w].pid, SIGTERM) == 0);
+    sp_stage_until_readyz(s, w, 200, "the worker is stopping", LIMIT_MS);
+    sp_stage_open_gate(s);
+    int status = sp_stage_worker_end(s, w, 0);
 
     cr_expect(status == 0, "wait status %x", (unsigned)status);
-    sp_stage_wait(s, 3, 1000);
-    cr_expect(eq(sz, s->n_answers, 2), "those that ran are answered");
+    cr_assert(sp_stage_wait(s, 2, LIMIT_MS), "those that ran are answered: %zu", s->n_answers);
+    sp_stage_wait(s, 3, 500);
+    cr_expect(eq(sz, s->n_answers, 2), "and no others");
     sp_stage_worker(s, NULL);
     cr_assert(sp_stage_wait(s, 6, LIMIT_MS), "the others run elsewhere: %zu", s->n_answers);
     sp_stage_wait(s, 7, 500);
@@ -125,16 +100,14 @@ Test(worker, sigterm_finishes_what_runs_and_hands_the_rest_back)
  * it has let none go. */
 static int out_at_revocation(int worker)
 {
-    char line[4096];
+    json_auto_t *lines = sp_stage_log(s, worker, "partition_revoked");
+    json_t *line = NULL;
+    size_t i = 0;
     int most = -1;
-    FILE *log = fopen(s->workers[worker].log, "r");
-    cr_assert(log != NULL);
-    while (fgets(line, sizeof line, log)) {
-        const char *out = strstr(line, "partition_revoked") ? strstr(line, "\"out\":") : NULL;
-        int n = out ? atoi(out + strlen("\"out\":")) : -1;
-        most = n > most ? n : most;
+    json_array_foreach (lines, i, line) {
+        int out = (int)json_integer_value(json_object_get(line, "out"));
+        most = out > most ? out : most;
     }
-    fclose(log);
     return most;
 }
 
@@ -143,33 +116,17 @@ static bool has_let_go(void *worker)
     return out_at_revocation(*(const int *)worker) >= 0;
 }
 
-/* To all partitions in turn. */
-static void submit_sleepers(const char *name, int n, const char *seconds)
-{
-    for (int i = 0; i < n; i++) {
-        char request[160];
-        snprintf(request, sizeof(request),
-                 "{\"request_id\":\"%s%d\",\"language\":\"python\",\"code\":\"import time\\n"
-                 "time.sleep(%s)\"}",
-                 name, i, seconds);
-        sp_stage_send(s, i % PARTITIONS, NULL, request, NULL, 0);
-    }
-    sp_stage_flush(s);
-}
-
 Test(worker, what_waits_for_an_executor_is_handed_back_when_its_partition_goes)
 {
     const char *const options[] = {"worker.concurrency=2", NULL};
     int first = sp_stage_worker(s, options);
-    struct has_jobs run = {first, "sandpiper_jobs_running", 2};
-    struct has_jobs wait = {first, "sandpiper_jobs_ready", 16};
-    submit_sleepers("long", 2, "12");
-    sp_stage_until(has_jobs, &run, LIMIT_MS, "two jobs run");
-    submit_sleepers("short", 40, "0");
-    sp_stage_until(has_jobs, &wait, LIMIT_MS, "others wait for them");
+    submit_behind_gate("j", 42);
+    sp_stage_until_metric(s, first, "sandpiper_jobs_running", 2, LIMIT_MS);
+    sp_stage_until_metric(s, first, "sandpiper_jobs_ready", 16, LIMIT_MS);
 
     sp_stage_worker(s, options);
     sp_stage_until(has_let_go, &first, LIMIT_MS, "partitions go to the other worker");
+    sp_stage_open_gate(s);
 
     cr_assert(sp_stage_wait(s, 42, LIMIT_MS));
     cr_expect(le(int, out_at_revocation(first), 2));
@@ -177,37 +134,39 @@ Test(worker, what_waits_for_an_executor_is_handed_back_when_its_partition_goes)
         cr_expect(sp_stage_answer_is(s->answers[i], "attempt", "1"));
 }
 
+/* But for the one that an executor may be trying at that moment. */
 Test(worker, what_is_held_is_handed_back_when_its_partition_goes)
 {
+    const char *const options[] = {"worker.concurrency=1", NULL};
     char settings[64];
     snprintf(settings, sizeof(settings), "{\"endpoint\":\"http://127.0.0.1:%d\"}", sp_free_port());
     sp_stage_settings(s, "self_managed", settings);
-    int first = sp_stage_worker(s, NULL);
-    struct has_jobs held = {first, "sandpiper_jobs_held", 10};
-    submit_sleepers("held", 40, "0");
-    sp_stage_until(has_jobs, &held, LIMIT_MS, "they are held");
+    sp_stage_open_gate(s);
+    int first = sp_stage_worker(s, options);
+    submit_behind_gate("held", 40);
+    sp_stage_until_metric(s, first, "sandpiper_jobs_held", 20, LIMIT_MS);
 
-    sp_stage_worker(s, NULL);
+    sp_stage_worker(s, options);
     sp_stage_until(has_let_go, &first, LIMIT_MS, "partitions go to the other worker");
     sp_stage_local(s, "");
 
     cr_assert(sp_stage_wait(s, 40, LIMIT_MS));
-    cr_expect(zero(int, out_at_revocation(first)));
+    cr_expect(le(int, out_at_revocation(first), 1));
 }
 
+/* Long before it would end by itself, or after the usual drain of 30 s. */
 Test(worker, a_job_past_the_drain_is_ended_and_handed_back_without_an_answer)
 {
     int w = sp_stage_worker(s, (const char *const[]){"worker.drain=1s", NULL});
-    struct has_jobs one = {w, "sandpiper_jobs_running", 1};
     sp_stage_submit(s, "long", "python", "import time\ntime.sleep(300)", "\"timeout\":400");
     sp_stage_flush(s);
-    sp_stage_until(has_jobs, &one, LIMIT_MS, "the job runs");
+    sp_stage_until_metric(s, w, "sandpiper_jobs_running", 1, LIMIT_MS);
 
     int64_t from = sp_mono_ms();
     int status = sp_stage_worker_end(s, w, SIGTERM);
 
     cr_expect(status == 0);
-    cr_expect(sp_mono_ms() - from < 8000);
+    cr_expect(sp_mono_ms() - from < 30000);
     cr_expect(eq(sz, sp_stage_count(s, "long"), 0));
     cr_expect(eq(int, (int)sp_stage_committed(s), 0));
 }
@@ -255,40 +214,37 @@ Test(worker, kill_9_leaves_no_process_of_a_job_behind)
 
     sp_stage_worker_end(s, w, SIGKILL);
 
-    sp_stage_until(daemon_is_gone, &pid, 2000, "the grandchild is gone");
+    sp_stage_until(daemon_is_gone, &pid, LIMIT_MS, "the grandchild is gone");
     char path[96];
     snprintf(path, sizeof(path), "/tmp/%s.pids", s->prefix);
     unlink(path);
 }
 
+static bool has_record(void *arg)
+{
+    sp_auto(sp_free_str) char *record = sp_stage_redis(s, "GET %s:worker:shown", s->prefix);
+    (void)arg;
+    return record != NULL;
+}
+
+#define JOBS_OK "sandpiper_jobs_total{status=\"ok\",provider=\"local\"}"
+
 Test(worker, health_readiness_and_metrics_are_served)
 {
     char *body = NULL;
-    int w = sp_stage_worker(s, NULL);
+    int w = sp_stage_worker(s, (const char *const[]){"worker.id=shown", NULL});
     sp_stage_submit(s, "one", "python", "print(1)", "");
     sp_stage_reply(s, "one", LIMIT_MS);
 
     cr_expect(eq(int, sp_stage_http(s, w, "/healthz", &body), 200));
     free(body);
-    cr_expect(eq(int, sp_stage_http(s, w, "/readyz", &body), 200), "%s", body);
-    free(body);
     cr_expect(eq(int, sp_stage_http(s, w, "/nothing", &body), 404));
     free(body);
-    cr_expect(sp_stage_metric(s, w, "sandpiper_jobs_total{status=\"ok\",provider=\"local\"}") == 1);
+    sp_stage_until_readyz(s, w, 200, "\"ready\":true", LIMIT_MS);
+    sp_stage_until_metric(s, w, JOBS_OK, 1, LIMIT_MS);
+    cr_expect(sp_stage_metric(s, w, JOBS_OK) == 1);
     cr_expect(sp_stage_metric(s, w, "sandpiper_settings_version") == 1);
-    sp_auto(sp_free_str) char *keys =
-        sp_stage_redis(s, "EVAL %s 0", "return #redis.call('KEYS', 't*:worker:*')");
-    cr_expect(atoi(keys) >= 1);
-}
-
-static bool redis_is_told(void *arg)
-{
-    char *body = NULL;
-    int status = sp_stage_http(s, 0, "/readyz", &body);
-    bool told = strstr(body ? body : "", "edis") != NULL;
-    (void)arg;
-    free(body);
-    return told && status != 0;
+    sp_stage_until(has_record, NULL, LIMIT_MS, "the worker's record is in Redis");
 }
 
 Test(worker, redis_going_away_leaves_the_settings_in_force)
@@ -301,7 +257,7 @@ Test(worker, redis_going_away_leaves_the_settings_in_force)
                  "ok"));
 
     sp_redis_server_kill(&server);
-    sp_stage_until(redis_is_told, NULL, LIMIT_MS, "/readyz tells of Redis");
+    sp_stage_until_readyz(s, 0, 200, "Redis is away", LIMIT_MS);
     sp_stage_submit(s, "after", "python", "print(2)", "");
 
     struct sp_stage_answer *a = sp_stage_reply(s, "after", LIMIT_MS);

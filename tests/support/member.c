@@ -7,8 +7,6 @@
 #include "base/clock.h"
 #include "tests/support.h"
 
-#define LIMIT_MS 60000
-
 void sp_member_property(struct sp_group_member *m, const char *key, const char *value)
 {
     cr_assert(m->n_properties < SP_MEMBER_PROPERTIES);
@@ -21,7 +19,7 @@ void sp_member_open(struct sp_group_member *m, struct sp_stage *s)
     struct sp_queue_property properties[SP_MEMBER_PROPERTIES + 4] = {
         {"bootstrap.servers", s->kafka},
         {"group.id", group},
-        {"session.timeout.ms", "6000"},
+        {"session.timeout.ms", "30000"},
         {"heartbeat.interval.ms", "200"},
     };
     struct sp_error err = {0};
@@ -91,7 +89,7 @@ void sp_members_serve(struct sp_group_member *members, size_t n, int64_t ms)
 void sp_members_until(struct sp_group_member *members, size_t n, bool (*condition)(void *arg),
                       void *arg, const char *what)
 {
-    int64_t until = sp_deadline_in(LIMIT_MS);
+    int64_t until = sp_deadline_in(SP_MEMBERS_LIMIT_MS);
     while (!condition(arg)) {
         cr_assert(sp_deadline_left(until) > 0, "%s", what);
         sp_members_serve(members, n, 0);

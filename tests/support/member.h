@@ -9,6 +9,7 @@
 #include "tests/support/stage.h"
 
 #define SP_MEMBERS_MAX 4
+#define SP_MEMBERS_LIMIT_MS 180000
 #define SP_MEMBER_PROPERTIES 8
 
 /* A completion that waits for what becomes of its offset. */
@@ -32,7 +33,7 @@ void sp_member_open(struct sp_group_member *m, struct sp_stage *s);
 void sp_member_property(struct sp_group_member *m, const char *key, const char *value);
 /* Serves all members that are open for about that long. */
 void sp_members_serve(struct sp_group_member *members, size_t n, int64_t ms);
-/* Serves until condition(arg); fails after 60 s with `what`. */
+/* Serves until condition(arg); fails after the limit with `what`. */
 void sp_members_until(struct sp_group_member *members, size_t n, bool (*condition)(void *arg),
                       void *arg, const char *what);
 /* Completes out[i]; the ticket may be NULL. */

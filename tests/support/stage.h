@@ -19,6 +19,7 @@ struct sp_stage {
     char prefix[64];           /* of Redis keys, topics and the group */
     const char *program;       /* of the workers started from now on; NULL: sandpiper */
     char requests[96], results[96], dlq[112], control[96];
+    char gate[80]; /* a file that is not there before sp_stage_open_gate() */
     rd_kafka_t *producer, *reader;
     struct sp_stage_answer *
         *answers; /* as they came in, on results and dlq and whatever was watched */
@@ -27,7 +28,6 @@ struct sp_stage {
     struct sp_stage_worker {
         pid_t pid; /* 0: ended */
         char http[64];
-        int log_fd;
         char log[128]; /* path of its log */
     } workers[8];
 };
@@ -56,8 +56,13 @@ struct sp_stage *sp_stage_new(int partitions);
 void sp_stage_environment(const struct sp_stage *s);
 /* Ends the workers (SIGTERM, then SIGKILL) and frees everything. */
 void sp_stage_free(struct sp_stage *s);
+/* A client of its broker with the properties of options: name, value, ..., NULL. The caller
+ * destroys it. */
+rd_kafka_t *sp_stage_client(const struct sp_stage *s, rd_kafka_type_t type,
+                            const char *const *options);
 /* One more topic, there when it returns. config: "key=value" or NULL. */
 void sp_stage_topic(struct sp_stage *s, const char *name, int partitions, const char *config);
+void sp_stage_delete_topic(struct sp_stage *s, const char *name);
 void sp_stage_watch(struct sp_stage *s, const char *topic);
 
 /* Sets the settings as an administrator would: provider's settings as JSON text, made active.
@@ -79,15 +84,25 @@ int sp_stage_worker(struct sp_stage *s, const char *const *options);
 int sp_stage_worker_start(struct sp_stage *s, const char *const *options);
 /* The same in the place of a worker that has ended; its log is carried on. */
 void sp_stage_worker_again(struct sp_stage *s, int index, const char *const *options);
-/* Sends the signal and waits (20 s) for the end; the wait status. */
+/* Sends the signal (0: none) and waits for the end; the wait status. */
 int sp_stage_worker_end(struct sp_stage *s, int index, int signal);
 /* GET of the worker's endpoint: status code, body (the caller frees). */
 int sp_stage_http(struct sp_stage *s, int index, const char *path, char **body);
 /* One value of /metrics by its name with labels, as it stands in the text; NAN when it is not
  * there. */
 double sp_stage_metric(struct sp_stage *s, int index, const char *name);
-/* Resident memory, as the kernel has it. */
-long sp_stage_resident_kb(struct sp_stage *s, int index);
+/* Waits until it is at least so much; fails the test after limit_ms, as all sp_stage_until_*. */
+void sp_stage_until_metric(struct sp_stage *s, int index, const char *name, double least,
+                           int64_t limit_ms);
+/* Waits until /readyz answers with this status and has this text in its body. */
+void sp_stage_until_readyz(struct sp_stage *s, int index, int status, const char *text,
+                           int64_t limit_ms);
+/* A worker's memory as the kernel has it: "VmRSS", or "VmHWM" for the most it ever was. */
+long sp_stage_memory_kb(struct sp_stage *s, int index, const char *what);
+/* The lines of a worker's log that tell of an event, as objects; new reference. */
+json_t *sp_stage_log(const struct sp_stage *s, int index, const char *event);
+/* Shows the end of every worker's log, where a test fails. */
+void sp_stage_show_logs(const struct sp_stage *s);
 
 /* Publishes a request to the stage's request topic; partition -1: by key. headers: n of them. */
 void sp_stage_send(struct sp_stage *s, int32_t partition, const char *key, const char *value,
@@ -98,6 +113,12 @@ void sp_stage_send_bytes(struct sp_stage *s, int32_t partition, const char *key,
  * text, "" for none. */
 void sp_stage_submit(struct sp_stage *s, const char *id, const char *language, const char *code,
                      const char *members);
+void sp_stage_submit_to(struct sp_stage *s, int32_t partition, const char *id, const char *language,
+                        const char *code, const char *members);
+/* A Python program that waits until the gate is open before it does the rest: so a test decides
+ * how long a job runs, however fast the machine is. Good until the next call. */
+const char *sp_stage_behind_gate(const struct sp_stage *s, const char *rest);
+void sp_stage_open_gate(const struct sp_stage *s);
 /* All that was sent is in Kafka. */
 void sp_stage_flush(struct sp_stage *s);
 
@@ -128,9 +149,13 @@ struct sp_stage_case {
 /* Waits for the reply and expects it to be as the case says. Borrowed. */
 struct sp_stage_answer *sp_stage_expect(struct sp_stage *s, const struct sp_stage_case *c,
                                         int64_t limit_ms);
+/* The replies to <prefix>0 to <prefix>n-1 are there once each, all of them ok, and no others. */
+void sp_stage_expect_each_once(struct sp_stage *s, const char *prefix, int n);
 /* The group's committed offsets summed up over the request topic's partitions. */
 int64_t sp_stage_committed(struct sp_stage *s);
 /* The request topic's end offsets summed up. */
 int64_t sp_stage_end_offsets(struct sp_stage *s);
+/* Waits until they are the same. */
+void sp_stage_until_committed(struct sp_stage *s, int64_t limit_ms);
 /* Waits until cond(arg) holds, asking every 20 ms; fails the test after limit_ms with `what`. */
 void sp_stage_until(bool (*cond)(void *arg), void *arg, int64_t limit_ms, const char *what);
