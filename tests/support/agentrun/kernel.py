@@ -46,10 +46,16 @@ class Output:
         """(text that is the cell's, whether this was all)"""
         self.data += data
         at = self.data.find(self.mark)
-        end = at if at >= 0 else max(0, len(self.data) - len(self.mark) + 1)
+        end = at if at >= 0 else len(self.data) - self.begun()
         text = self.decoder.decode(bytes(self.data[:end]), at >= 0)
         del self.data[:end]
         return text, at >= 0
+
+    def begun(self):
+        """How many bytes at the end may be the mark's first ones. No others wait for more: what was
+        written at once comes in one piece, whatever the other pipe brings meanwhile."""
+        lengths = range(len(self.mark) - 1, 0, -1)
+        return next((n for n in lengths if self.data.endswith(self.mark[:n])), 0)
 
 
 class Cell:
