@@ -15,7 +15,7 @@
 #include "base/clock.h"
 #include "tests/support.h"
 
-enum { STOP_MS = 5000, POLL_MS = 5, LINE_BYTES_MAX = 64 << 20, DESCRIPTORS = 256 };
+enum { STOP_MS = 30000, POLL_MS = 5, LINE_BYTES_MAX = 64 << 20, DESCRIPTORS = 256 };
 
 /* Only async-signal-safe calls: other threads may exist when the test forks. */
 static void become(const char *const *argv, int in, int out, pid_t parent)

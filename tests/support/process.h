@@ -25,7 +25,7 @@ char *sp_process_line(struct sp_process *p, int64_t limit_ms);
 void sp_process_say(struct sp_process *p, const char *line);
 /* Sends a line and reads the next one, which is JSON; the caller's reference. */
 json_t *sp_process_ask(struct sp_process *p, const char *line, int64_t limit_ms);
-/* SIGTERM, after 5 s SIGKILL; waits for the end. Does nothing when it is not running. */
+/* SIGTERM, after 30 s SIGKILL; waits for the end. Does nothing when it is not running. */
 void sp_process_stop(struct sp_process *p);
 
 /* Whether something accepts connections on this loopback port within the limit. */

@@ -11,7 +11,7 @@
 
 #include "tests/support/port.h"
 
-enum { MAX_ARGS = 32, TRIES = 500, TRY_US = 20000 };
+enum { MAX_ARGS = 32, TRIES = 6000, TRY_US = 20000 };
 
 static bool find_place(struct sp_redis_server *server)
 {
