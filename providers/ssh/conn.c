@@ -294,6 +294,7 @@ enum sp_code sp_ssh_run(struct sp_ssh_conn *conn, struct sp_ssh_user *user, cons
                         struct sp_error *err)
 {
     enum sp_code rc;
+    uint64_t before;
 
     pthread_mutex_lock(&conn->lock);
     for (;;) {
@@ -302,6 +303,7 @@ enum sp_code sp_ssh_run(struct sp_ssh_conn *conn, struct sp_ssh_user *user, cons
             sp_ssh_gave_up(conn->name, what, rc, err);
             break;
         }
+        before = conn->received;
         *result = take_step(conn, step, ctx);
         if (*result != LIBSSH2_ERROR_EAGAIN)
             break;
@@ -309,6 +311,9 @@ enum sp_code sp_ssh_run(struct sp_ssh_conn *conn, struct sp_ssh_user *user, cons
             rc = sp_ssh_say_lost(conn, what, err);
             break;
         }
+        /* What came after the step had looked may be for it. */
+        if (conn->received != before)
+            continue;
         user->step = step;
         user->ctx = ctx;
         user->done = false;

@@ -1,7 +1,10 @@
 #include "tests/providers/ssh_stage.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static void set_up(void)
@@ -25,6 +28,39 @@ Test(ssh_exec, both_streams_and_the_exit_status_arrive)
     cr_expect(eq(str, (char *)sp_buf_str(&errors), "err\n"));
     cr_expect(eq(int, end.status, 7));
     cr_expect(eq(str, end.signal, ""));
+}
+
+/* In place of the C library's: bytes that come right after a look found none. */
+static bool comes_late;
+
+ssize_t recv(int fd, void *data, size_t len, int flags)
+{
+    ssize_t n = syscall(SYS_recvfrom, fd, data, len, flags, NULL, NULL);
+    int failure = errno;
+    struct pollfd pfd = {.fd = fd, .events = POLLIN};
+
+    if (comes_late && n < 0 && failure == EAGAIN)
+        poll(&pfd, 1, 500);
+    errno = failure;
+    return n;
+}
+
+Test(ssh_exec, what_comes_between_two_looks_is_not_overlooked)
+{
+    sp_auto(sp_ssh_give) struct sp_ssh_link *link = take();
+    const struct sp_ssh_wait wait = within(5000); /* less than until the next keep-alive */
+    struct sp_ssh_part part = {0};
+    struct sp_error err = {0};
+    char bytes[16];
+
+    start(link, "sleep 0.2; echo out; sleep 100");
+    comes_late = true;
+    enum sp_code rc = sp_ssh_read(link, bytes, sizeof bytes, &wait, &part, &err);
+    comes_late = false;
+
+    cr_expect(eq(int, rc, SP_OK), "%s", err.msg);
+    cr_expect(eq(int, part.stream, SP_SSH_STDOUT));
+    cr_expect(eq(sz, part.len, 4));
 }
 
 Test(ssh_exec, a_signal_that_ended_the_command_is_named)
