@@ -337,21 +337,36 @@ static enum sp_code run_program(struct ssh_instance *i, const struct sp_request 
     return rc;
 }
 
+/* What an earlier run left is not this one's. The home has a new name, because the supervisor of
+ * the old one may be about to remove it. */
+static enum sp_code move_on(struct ssh_instance *i, const struct sp_request *req,
+                            const struct sp_run *run, struct sp_error *err)
+{
+    const struct ssh *s = (const struct ssh *)i->base.provider;
+    const struct sp_ssh_wait wait = setup_wait(run);
+    char id[64];
+    enum sp_code rc = leave_home(i, &wait, err);
+
+    if (rc)
+        return rc;
+    sp_random_uuid(id);
+    sp_ssh_home_clear(&i->home);
+    rc = sp_ssh_home_init(&i->home, s->settings->work_dir, id, err);
+    return rc ? rc : prepare(i, req, run, err);
+}
+
 static enum sp_code ssh_execute(struct sp_instance *instance, const struct sp_request *req,
                                 const struct sp_run *run, struct sp_result *out,
                                 struct sp_error *err)
 {
     struct ssh_instance *i = (struct ssh_instance *)instance;
     sp_auto(sp_buf_clear) struct sp_buf command = SP_BUF_INIT(SP_BUF_UNBOUNDED);
-    const struct sp_ssh_wait wait = setup_wait(run);
     enum sp_code rc = SP_OK;
 
     out->language = languages[req->language].name;
     out->limits_of_provider = limits_of_provider;
-    if (i->used) { /* what an earlier run left is not this one's */
-        rc = leave_home(i, &wait, err);
-        rc = rc ? rc : prepare(i, req, run, err);
-    }
+    if (i->used)
+        rc = move_on(i, req, run, err);
     i->used = true;
     if (!rc && write_command(i, req, run, &command))
         rc = sp_error_set(err, SP_E_NOMEM, "out of memory");

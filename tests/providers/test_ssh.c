@@ -259,3 +259,23 @@ Test(ssh, an_instance_can_run_again_and_finds_nothing_of_before)
     }
     sp_provider_destroy(instance, &run);
 }
+
+/* The supervisor of one run is still about to clear up while the next one is made. */
+Test(ssh, an_instance_that_leaves_nothing_can_run_again_at_once)
+{
+    const struct sp_provider_job job = {.code = "def main():\n  return 1\n"};
+    struct sp_run run = sp_provider_job_limits(&job);
+    struct sp_request req = sp_provider_job_request(&job);
+    struct sp_instance *instance = NULL;
+    struct sp_error err = {0};
+
+    cr_assert(eq(int, sp_provider_create(far.provider, &req, &run, &instance, &err), SP_OK));
+    for (int i = 0; i < 10; i++) {
+        sp_auto(sp_result_clear) struct sp_result r = {0};
+
+        cr_assert(eq(int, sp_provider_execute(instance, &req, &run, &r, &err), SP_OK), "%s",
+                  err.msg);
+        cr_expect(eq(str, r.result_value, "1"));
+    }
+    sp_provider_destroy(instance, &run);
+}
