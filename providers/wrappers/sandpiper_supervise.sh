@@ -137,7 +137,7 @@ conclude() {
     if [ -h "$home/result" ] || [ ! -f "$home/result" ]; then
         remove "$home/result"
     fi
-    if [ "$1" -eq 130 ] || [ "$1" -eq 141 ] || { [ "$1" -gt 128 ] && [ -s "$home/said" ]; }; then
+    if [ "$1" -eq 130 ] || [ "$1" -eq 141 ] || { [ "$1" -gt 128 ] && [ "$told" ]; }; then
         record signal $(($1 - 128))
     else
         record exit "$1"
@@ -179,6 +179,7 @@ supervise() {
         [ "$command" = once ] || watch
         (start "$@")
         code=$?
+        [ ! -s "$home/said" ] || told=yes # now: bash will tell of the watcher's end, too
         [ "$command" = once ] || kill -KILL "$watcher"
         end_all
         conclude $code
@@ -227,6 +228,7 @@ sweep() {
 }
 
 began= # when the program was started
+told=  # that a signal ended it
 home=${0%/*}
 case $home in /*) ;; *) home=$PWD/$home ;; esac # to stay right after a change of folder
 set_tag "$home"

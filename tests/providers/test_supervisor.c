@@ -285,6 +285,23 @@ SP_TABLE_TEST(supervisor, tells_how_a_program_ended, ends, row)
     }
 }
 
+/* bash tells of every process of its own that a signal ended, when it comes to it: here at once. */
+Test(supervisor, the_watchers_end_is_not_taken_for_the_programs)
+{
+    const struct shell bash = {"bash", "--posix"};
+    struct run r;
+    char document[64];
+
+    setenv("BASH_FUNC_kill%%", "() { command kill \"$@\"; command -p sleep 0.2; }", 1);
+    start_script(&bash, &r, "exit 137");
+    read_out(&r);
+    struct sp_supervisor_end end = read_end(&r, document, sizeof document);
+
+    cr_expect(eq(int, (int)end.how, SP_FAR_EXIT));
+    cr_expect(eq(int, end.number, 137));
+    cr_expect(zero(int, finish(&r)));
+}
+
 SP_TABLE_TEST(supervisor, keeps_streams_arguments_and_document_apart, shells, shell)
 {
     struct run r;
