@@ -125,7 +125,9 @@ static void read_report(struct running *r)
     struct guardian_report report;
     ssize_t n = recv(r->slot->control, &report, sizeof report, MSG_DONTWAIT);
 
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+    /* A keeper that has gone without reading what we told it: first we hear of that, then its
+     * reports. */
+    if (n < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNRESET))
         return;
     if (n != (ssize_t)sizeof report) {
         r->lost = !r->clean;

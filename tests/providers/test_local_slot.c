@@ -1,7 +1,9 @@
-/* A slot on its own: what becomes of a started process that is never given its job. */
+/* A slot on its own: a process that is never given its job, a keeper that is gone early. */
 #include <fcntl.h>
+#include <sys/socket.h>
 
-#include "providers/local/slot.h"
+#include "providers/local/fd.h"
+#include "providers/local/run.h"
 #include "providers/protocol.h"
 #include "tests/providers/local_stage.h"
 
@@ -98,4 +100,35 @@ SP_TABLE_TEST(local_slot, a_program_without_its_job_never_runs, programs, row)
     sp_launcher_close(launcher);
     close(folder);
     stage_close(&s);
+}
+
+/* It does not read what it is told while it ends a run. */
+Test(local_slot, what_a_keeper_reported_counts_although_it_went_without_reading)
+{
+    const struct guardian_report reports[] = {
+        {.kind = GUARDIAN_EXITED, .wait_status = 7 << 8, .by_itself = true, .at_us = sp_mono_us()},
+        {.kind = GUARDIAN_CLEAN},
+    };
+    const struct sp_slot_job job = {.max_output = 1024, .max_result = 1024};
+    const struct sp_run run = {.timeout_ms = 20000, .deadline = SP_NEVER, .cancel_fd = -1};
+    sp_auto(sp_slot_clear) struct sp_slot slot = SP_SLOT_INIT;
+    sp_auto(sp_result_clear) struct sp_result r = {0};
+    struct sp_error err = {0};
+    int out, errors, result, program, keeper;
+
+    slot.started_us = sp_mono_us();
+    cr_assert(zero(int, sp_fd_pipe(&slot.out, &out, &err) || sp_fd_pipe(&slot.err, &errors, &err) ||
+                            sp_fd_pipe(&slot.result, &result, &err)));
+    cr_assert(zero(int, sp_fd_sockets(SOCK_STREAM, &slot.job, &program, &err) ||
+                            sp_fd_sockets(SOCK_SEQPACKET, &slot.control, &keeper, &err)));
+    cr_assert(eq(int, (int)send(slot.control, "k", 1, 0), 1));
+    for (size_t i = 0; i < SP_COUNT(reports); i++)
+        cr_assert(send(keeper, &reports[i], sizeof reports[i], 0) > 0);
+    for (size_t i = 0; i < 5; i++)
+        close((const int[]){out, errors, result, program, keeper}[i]);
+    enum sp_code rc = sp_slot_run(NULL, &slot, &job, &run, &r, &err);
+
+    cr_expect(eq(int, rc, SP_OK), "%s", err.msg);
+    cr_expect(eq(int, (int)r.outcome, SP_OUTCOME_EXITED));
+    cr_expect(eq(int, r.exit_code, 7));
 }
