@@ -378,6 +378,24 @@ Test(producer, a_batch_refused_for_its_size_is_sent_one_by_one)
     end(&mock, &rig, record);
 }
 
+/* Here nothing leaves unless two share a batch, as others do where there is much to send. */
+Test(producer, what_was_refused_in_a_batch_does_not_share_another_one)
+{
+    struct mock mock;
+    struct rig rig = {.extra = {{"linger.ms", "900000"}, {"batch.num.messages", "2"}},
+                      .n_extra = 2};
+    struct sp_record *record = request(&mock, &rig);
+    rd_kafka_mock_push_request_errors(mock.cluster, PRODUCE, 1,
+                                      RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+
+    rig_reply(&rig, record, MOCK_RESULTS, &first_ticket);
+    rig_reply(&rig, record, MOCK_RESULTS, &second_ticket);
+
+    cr_assert(rig_ticket(&rig, SP_QUEUE_DELIVERED) == &first_ticket);
+    cr_assert(rig_ticket(&rig, SP_QUEUE_DELIVERED) == &second_ticket);
+    end(&mock, &rig, record);
+}
+
 Test(producer, a_message_over_our_own_limit_is_refused_the_same_way)
 {
     static char big[600000];
