@@ -1,6 +1,7 @@
 /* Reads the configuration file and what overrides it, by the tables of settings/config_fields.c. */
 #include "settings/config.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <ini.h>
@@ -386,6 +387,7 @@ static enum sp_code load_all(struct sp_config *config, const char *path,
         rc = load_environment(config, err);
     for (size_t i = 0; !rc && i < n; i++)
         rc = set_override(config, overrides[i], err);
+    assert(rc || (config->redis.url && config->redis.password && config->worker.id)); /* fields.h */
     if (!rc)
         rc = resolve(&config->redis.url, "redis.url", err);
     if (!rc)
