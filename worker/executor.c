@@ -314,8 +314,7 @@ enum sp_code sp_executors_start(const struct sp_executors_options *options,
     return SP_OK;
 }
 
-void sp_executors_cancel(struct sp_executors *executors,
-                         bool (*wanted)(void *ctx, const struct sp_job *job), void *ctx)
+void sp_executors_cancel(struct sp_executors *executors, sp_job_wanted_fn wanted, void *ctx)
 {
     pthread_mutex_lock(&executors->lock);
     for (size_t i = 0; i < executors->n; i++) {

@@ -31,8 +31,7 @@ SP_MUST_CHECK enum sp_code sp_executors_start(const struct sp_executors_options 
                                               struct sp_executors **out, struct sp_error *err);
 /* Ends the running programs for which `wanted` says so; their jobs are answered `cancelled`.
  * Thread: any. */
-void sp_executors_cancel(struct sp_executors *executors,
-                         bool (*wanted)(void *ctx, const struct sp_job *job), void *ctx);
+void sp_executors_cancel(struct sp_executors *executors, sp_job_wanted_fn wanted, void *ctx);
 /* Ends the running programs; their jobs are handed back. For good. Thread: any. */
 void sp_executors_end(struct sp_executors *executors);
 /* How many jobs are being run. Thread: any. */

@@ -21,7 +21,7 @@ enum {
 struct sp_hold {
     struct sp_cancels *cancels;
     pthread_mutex_t lock; /* guards all below */
-    struct sp_job *head;
+    struct sp_job_list jobs;
     atomic_size_t len; /* changed under the lock, read without it */
     int64_t due_at;    /* of the earliest; SP_NEVER when empty */
     int64_t looked_at;
@@ -94,8 +94,7 @@ void sp_hold_put(struct sp_hold *hold, struct sp_job *job)
     int64_t retry_at = may_wait(job) ? sp_deadline_in(pause_ms(job)) : 0;
 
     pthread_mutex_lock(&hold->lock);
-    job->next = hold->head;
-    hold->head = job;
+    sp_jobs_add(&hold->jobs, job);
     atomic_fetch_add_explicit(&hold->len, 1, memory_order_relaxed);
     /* Asked under the lock: a cancellation that comes later finds the job here. */
     set_due(hold, job, is_cancelled(hold, job) ? 0 : sp_deadline_min(retry_at, until(job)));
@@ -105,7 +104,7 @@ void sp_hold_put(struct sp_hold *hold, struct sp_job *job)
 void sp_hold_cancel(struct sp_hold *hold)
 {
     pthread_mutex_lock(&hold->lock);
-    for (struct sp_job *job = hold->head; job; job = job->next) {
+    for (struct sp_job *job = hold->jobs.first; job; job = job->next) {
         if (is_cancelled(hold, job))
             set_due(hold, job, 0);
     }
@@ -115,79 +114,71 @@ void sp_hold_cancel(struct sp_hold *hold)
 void sp_hold_retry(struct sp_hold *hold)
 {
     pthread_mutex_lock(&hold->lock);
-    for (struct sp_job *job = hold->head; job; job = job->next)
+    for (struct sp_job *job = hold->jobs.first; job; job = job->next)
         job->retry_at = 0;
-    hold->due_at = hold->head ? 0 : SP_NEVER;
+    hold->due_at = hold->jobs.first ? 0 : SP_NEVER;
     hold->looked_at = 0;
     pthread_mutex_unlock(&hold->lock);
 }
 
+/* One look at all of them. */
+struct look {
+    struct sp_hold *hold;
+    int64_t now;
+    size_t room;
+};
+
 /* Those that run no more need no executor that is free for long. */
-static bool may_leave(const struct sp_hold *hold, const struct sp_job *job, int64_t now,
-                      size_t *room)
+static bool may_leave(struct look *look, const struct sp_job *job)
 {
-    if (job->retry_at > now)
+    if (job->retry_at > look->now)
         return false;
-    if (!may_wait(job) || job->answered || is_cancelled(hold, job) || until(job) <= now)
+    if (!may_wait(job) || job->answered || is_cancelled(look->hold, job) || until(job) <= look->now)
         return true;
-    if (*room == 0)
+    if (look->room == 0)
         return false;
-    (*room)--;
+    look->room--;
     return true;
 }
 
-/* Under the lock: to a list. */
-static void move(struct sp_hold *hold, struct sp_job **from, struct sp_job **to)
+static bool leaves(void *ctx, const struct sp_job *job)
 {
-    struct sp_job *job = *from;
-    *from = job->next;
-    job->next = *to;
-    *to = job;
-    atomic_fetch_sub_explicit(&hold->len, 1, memory_order_relaxed);
+    struct look *look = ctx;
+    bool now = may_leave(look, job);
+    if (!now)
+        look->hold->due_at = sp_deadline_min(look->hold->due_at, job->retry_at);
+    return now;
 }
 
-struct sp_job *sp_hold_withdraw(struct sp_hold *hold,
-                                bool (*wanted)(void *ctx, const struct sp_job *job), void *ctx)
+/* Under the lock. */
+static struct sp_job_list take_out(struct sp_hold *hold, sp_job_wanted_fn wanted, void *ctx)
 {
-    struct sp_job *out = NULL, **at = &hold->head;
+    struct sp_job_list out = {0};
+    size_t n = sp_jobs_move(&hold->jobs, wanted, ctx, &out);
+    atomic_fetch_sub_explicit(&hold->len, n, memory_order_relaxed);
+    return out;
+}
+
+struct sp_job_list sp_hold_withdraw(struct sp_hold *hold, sp_job_wanted_fn wanted, void *ctx)
+{
     pthread_mutex_lock(&hold->lock);
-    while (*at) {
-        if (may_wait(*at) && !(*at)->answered && wanted(ctx, *at)) {
-            move(hold, at, &out);
-        } else {
-            at = &(*at)->next;
-        }
-    }
+    struct sp_job_list out = take_out(hold, wanted, ctx);
     pthread_mutex_unlock(&hold->lock);
     return out;
 }
 
-/* Under the lock. */
-static struct sp_job *take_due(struct sp_hold *hold, int64_t now, size_t room)
+struct sp_job_list sp_hold_take(struct sp_hold *hold, size_t room)
 {
-    struct sp_job *due = NULL, **at = &hold->head;
-    hold->due_at = SP_NEVER;
-    hold->looked_at = now;
-    while (*at) {
-        if (may_leave(hold, *at, now, &room)) {
-            move(hold, at, &due);
-        } else {
-            hold->due_at = sp_deadline_min(hold->due_at, (*at)->retry_at);
-            at = &(*at)->next;
-        }
-    }
-    return due;
-}
-
-struct sp_job *sp_hold_take(struct sp_hold *hold, size_t room)
-{
+    struct sp_job_list due = {0};
     if (sp_hold_len(hold) == 0)
-        return NULL;
-    int64_t now = sp_mono_ms();
-    struct sp_job *due = NULL;
+        return due;
+    struct look look = {hold, sp_mono_ms(), room};
     pthread_mutex_lock(&hold->lock);
-    if (hold->due_at <= now && now - hold->looked_at >= LOOK_MS)
-        due = take_due(hold, now, room);
+    if (hold->due_at <= look.now && look.now - hold->looked_at >= LOOK_MS) {
+        hold->due_at = SP_NEVER;
+        hold->looked_at = look.now;
+        due = take_out(hold, leaves, &look);
+    }
     pthread_mutex_unlock(&hold->lock);
     return due;
 }

@@ -5,12 +5,9 @@
  */
 #pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "worker/job_list.h"
 
 struct sp_cancels;
-struct sp_job;
 struct sp_hold;
 
 /* cancels is borrowed; NULL: nothing is ever cancelled. NULL without memory. */
@@ -27,14 +24,10 @@ void sp_hold_put(struct sp_hold *hold, struct sp_job *job);
 void sp_hold_cancel(struct sp_hold *hold);
 /* All of them are due now: the settings or the provider's state changed. Thread: any. */
 void sp_hold_retry(struct sp_hold *hold);
-/* Takes out those that wait for another try without an answer and that are wanted, as a list linked
- * by `next`; NULL: none. Thread: intake. */
-struct sp_job *sp_hold_withdraw(struct sp_hold *hold,
-                                bool (*wanted)(void *ctx, const struct sp_job *job), void *ctx);
-/*
- * Takes out those that are due, as a list linked by `next`; at most `room` of those that may wait
- * longer. NULL: none. Thread: intake. Costs nothing while nothing is due.
- */
-struct sp_job *sp_hold_take(struct sp_hold *hold, size_t room);
+/* Takes out those that are wanted, due or not; that is asked under the lock. Thread: intake. */
+struct sp_job_list sp_hold_withdraw(struct sp_hold *hold, sp_job_wanted_fn wanted, void *ctx);
+/* Takes out those that are due; at most `room` of those that may wait longer. Thread: intake. Costs
+ * nothing while nothing is due. */
+struct sp_job_list sp_hold_take(struct sp_hold *hold, size_t room);
 /* Thread: any. */
 size_t sp_hold_len(const struct sp_hold *hold);

@@ -140,10 +140,9 @@ static void serve_held(struct sp_intake *in)
 {
     if (sp_hold_len(in->with.hold) == 0)
         return;
-    struct sp_job *due = sp_hold_take(in->with.hold, sp_ready_room(in->with.ready));
-    while (due) {
-        struct sp_job *job = due;
-        due = due->next;
+    struct sp_job_list due = sp_hold_take(in->with.hold, sp_ready_room(in->with.ready));
+    struct sp_job *job = NULL;
+    while ((job = sp_jobs_take(&due))) {
         if (job->fate == SP_FATE_HAND_BACK) {
             hand_back(in, job);
         } else if (job->fate == SP_FATE_SKIP) {
@@ -154,13 +153,11 @@ static void serve_held(struct sp_intake *in)
     }
 }
 
-static void push_urgent(struct sp_intake *in, struct sp_job *jobs)
+static void push_urgent(struct sp_intake *in, struct sp_job_list jobs)
 {
-    while (jobs) {
-        struct sp_job *job = jobs;
-        jobs = jobs->next;
+    struct sp_job *job = NULL;
+    while ((job = sp_jobs_take(&jobs)))
         sp_ready_push(in->with.urgent, job);
-    }
 }
 
 /* The jobs of this worker that are cancelled now, wherever they are. Those that are in nobody's
@@ -176,18 +173,18 @@ static void serve_cancels(struct sp_intake *in)
     sp_hold_cancel(in->with.hold);
 }
 
+/* One to be skipped is done, wherever its partition is. */
 static bool goes_back(void *intake, const struct sp_job *job)
 {
-    return !job->answered && (is_stopping(intake) || !sp_record_is_ours(job->record));
+    return !job->answered && job->fate != SP_FATE_SKIP &&
+           (is_stopping(intake) || !sp_record_is_ours(job->record));
 }
 
-static void hand_all_back(struct sp_intake *in, struct sp_job *jobs)
+static void hand_all_back(struct sp_intake *in, struct sp_job_list jobs)
 {
-    while (jobs) {
-        struct sp_job *job = jobs;
-        jobs = jobs->next;
+    struct sp_job *job = NULL;
+    while ((job = sp_jobs_take(&jobs)))
         hand_back(in, job);
-    }
 }
 
 /* What has not begun of the partitions that go, and at a stop of all. The followers first: then the

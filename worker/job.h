@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "providers/provider.h"
 #include "queue/message.h"
+#include "worker/job_list.h"
 
 /* What is next for a job. */
 enum sp_fate {
@@ -48,10 +49,11 @@ struct sp_ready;
 /* There are thousands, made and freed on one thread: kept under the 1032 bytes up to which glibc's
  * malloc() has a list of its own for each thread. */
 struct sp_job {
-    struct sp_job *next;     /* in the ready queue or among the held; theirs */
+    struct sp_job *next;     /* in a struct sp_job_list */
     struct sp_job *prev_all; /* of all jobs in this worker; the intake's, as are next_all and */
     struct sp_job *next_all; /* deliveries */
-    struct sp_job *next_key, *followers, *last_follower; /* worker/order.c's */
+    struct sp_job *next_key; /* worker/order.c's, as is the next */
+    struct sp_job_list followers;
     int deliveries;           /* still to come: the reply's and, for unparseable ones, the DLQ's */
     struct sp_record *record; /* owned until it is completed or abandoned */
     struct sp_request req;

@@ -1,5 +1,5 @@
-/* A table of the keys at work. The job that may go stands in the table, those that wait hang on it;
- * `next` links them, since they are in no other list meanwhile. */
+/* A table of the keys at work. The job that may go stands in the table, those that wait hang on it.
+ */
 #include "worker/order.h"
 
 #include <stdlib.h>
@@ -46,8 +46,7 @@ bool sp_order_enter(struct sp_order *order, struct sp_job *job)
     for (struct sp_job *first = *bucket; first; first = first->next_key) {
         if (!same_key(first->record, job->record))
             continue;
-        *(first->followers ? &first->last_follower->next : &first->followers) = job;
-        first->last_follower = job;
+        sp_jobs_add(&first->followers, job);
         return false;
     }
     job->next_key = *bucket;
@@ -55,33 +54,12 @@ bool sp_order_enter(struct sp_order *order, struct sp_job *job)
     return true;
 }
 
-/* Of those behind one that may go. */
-static struct sp_job *withdraw(struct sp_job *first, struct sp_job *out,
-                               bool (*wanted)(void *ctx, const struct sp_job *job), void *ctx)
+struct sp_job_list sp_order_withdraw(struct sp_order *order, sp_job_wanted_fn wanted, void *ctx)
 {
-    struct sp_job **at = &first->followers;
-    first->last_follower = NULL;
-    while (*at) {
-        struct sp_job *job = *at;
-        if (wanted(ctx, job)) {
-            *at = job->next;
-            job->next = out;
-            out = job;
-        } else {
-            first->last_follower = job;
-            at = &job->next;
-        }
-    }
-    return out;
-}
-
-struct sp_job *sp_order_withdraw(struct sp_order *order,
-                                 bool (*wanted)(void *ctx, const struct sp_job *job), void *ctx)
-{
-    struct sp_job *out = NULL;
+    struct sp_job_list out = {0};
     for (size_t i = 0; order && i < BUCKETS; i++) {
         for (struct sp_job *first = order->buckets[i]; first; first = first->next_key)
-            out = withdraw(first, out, wanted, ctx);
+            (void)sp_jobs_move(&first->followers, wanted, ctx, &out);
     }
     return out;
 }
@@ -90,17 +68,16 @@ struct sp_job *sp_order_leave(struct sp_order *order, struct sp_job *job)
 {
     if (!order || !job->record->key)
         return NULL;
-    struct sp_job **at = &order->buckets[bucket_of(job->record)], *heir = job->followers;
+    struct sp_job **at = &order->buckets[bucket_of(job->record)];
     while (*at && *at != job)
         at = &(*at)->next_key;
     if (!*at) /* withdrawn */
         return NULL;
     *at = job->next_key;
+    struct sp_job *heir = sp_jobs_take(&job->followers);
     if (!heir)
         return NULL;
-    heir->followers = heir->next;
-    heir->last_follower = job->last_follower;
-    heir->next = NULL;
+    heir->followers = job->followers;
     heir->next_key = *at;
     *at = heir;
     return heir;

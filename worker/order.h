@@ -5,9 +5,8 @@
  */
 #pragma once
 
-#include <stdbool.h>
+#include "worker/job_list.h"
 
-struct sp_job;
 struct sp_order;
 
 /* NULL without memory. */
@@ -16,11 +15,8 @@ void sp_order_free(struct sp_order *order);
 /* A new job. True: it may go; false: it waits, and sp_order_leave() of the one before it gives it
  * back. A NULL order lets everything go. */
 bool sp_order_enter(struct sp_order *order, struct sp_job *job);
-/*
- * Takes the waiting jobs out for which `wanted` says so, in any order, linked by `next`: they need
- * not wait any more. sp_order_leave() of one of them is nothing.
- */
-struct sp_job *sp_order_withdraw(struct sp_order *order,
-                                 bool (*wanted)(void *ctx, const struct sp_job *job), void *ctx);
+/* Takes out the waiting jobs that are wanted: they need not wait any more. sp_order_leave() of one
+ * of them is nothing. */
+struct sp_job_list sp_order_withdraw(struct sp_order *order, sp_job_wanted_fn wanted, void *ctx);
 /* The job is over. Returns the one that waited behind it and may go now; NULL: none. */
 struct sp_job *sp_order_leave(struct sp_order *order, struct sp_job *job);

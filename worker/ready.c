@@ -13,16 +13,12 @@
 
 enum { AT_HAND = 2 };
 
-struct lane {
-    struct sp_job *head, **tail;
-};
-
 struct sp_ready {
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t filled;
-    struct lane fresh, next; /* new jobs; those whose next step can be made */
-    atomic_size_t len;       /* of new jobs; changed under the lock, read without it */
-    size_t slots;            /* free ones */
+    struct sp_job_list fresh, next; /* new jobs; those whose next step can be made */
+    atomic_size_t len;              /* of new jobs; changed under the lock, read without it */
+    size_t slots;                   /* free ones */
     size_t capacity;
     int hands, sleepers, away; /* who takes jobs; of them asleep; and long about one */
     bool waking;               /* a sleeper is being woken and has not looked yet */
@@ -37,8 +33,6 @@ struct sp_ready *sp_ready_new(size_t capacity, size_t slots)
         return NULL;
     pthread_mutex_init(&ready->lock, NULL);
     pthread_cond_init(&ready->filled, NULL);
-    ready->fresh.tail = &ready->fresh.head;
-    ready->next.tail = &ready->next.head;
     ready->capacity = capacity;
     ready->slots = slots;
     return ready;
@@ -55,7 +49,7 @@ void sp_ready_free(struct sp_ready *ready)
 
 static bool has_work(const struct sp_ready *ready)
 {
-    return ready->next.head || (ready->fresh.head && ready->slots > 0);
+    return ready->next.first || (ready->fresh.first && ready->slots > 0);
 }
 
 /* Under the lock: whether the caller is to signal after it let go. */
@@ -75,28 +69,11 @@ static void unlock_and_wake(struct sp_ready *ready, bool wake)
         pthread_cond_signal(&ready->filled);
 }
 
-static void append(struct lane *lane, struct sp_job *job)
-{
-    job->next = NULL;
-    *lane->tail = job;
-    lane->tail = &job->next;
-}
-
-static struct sp_job *remove_first(struct lane *lane)
-{
-    struct sp_job *job = lane->head;
-    lane->head = job->next;
-    if (!lane->head)
-        lane->tail = &lane->head;
-    job->next = NULL;
-    return job;
-}
-
 static struct sp_job *pop(struct sp_ready *ready, bool *room)
 {
-    if (ready->next.head)
-        return remove_first(&ready->next);
-    struct sp_job *job = remove_first(&ready->fresh);
+    if (ready->next.first)
+        return sp_jobs_take(&ready->next);
+    struct sp_job *job = sp_jobs_take(&ready->fresh);
     job->has_slot = true;
     ready->slots--;
     size_t left = atomic_fetch_sub_explicit(&ready->len, 1, memory_order_relaxed) - 1;
@@ -110,7 +87,7 @@ static struct sp_job *pop(struct sp_ready *ready, bool *room)
 void sp_ready_push(struct sp_ready *ready, struct sp_job *job)
 {
     pthread_mutex_lock(&ready->lock);
-    append(&ready->fresh, job);
+    sp_jobs_add(&ready->fresh, job);
     atomic_fetch_add_explicit(&ready->len, 1, memory_order_relaxed);
     unlock_and_wake(ready, must_wake(ready));
 }
@@ -118,7 +95,7 @@ void sp_ready_push(struct sp_ready *ready, struct sp_job *job)
 void sp_ready_push_next(struct sp_ready *ready, struct sp_job *job)
 {
     pthread_mutex_lock(&ready->lock);
-    append(&ready->next, job);
+    sp_jobs_add(&ready->next, job);
     unlock_and_wake(ready, must_wake(ready));
 }
 
@@ -165,23 +142,12 @@ struct sp_job *sp_ready_take(struct sp_ready *ready, bool *room)
     return job;
 }
 
-struct sp_job *sp_ready_withdraw(struct sp_ready *ready,
-                                 bool (*wanted)(void *ctx, const struct sp_job *job), void *ctx)
+struct sp_job_list sp_ready_withdraw(struct sp_ready *ready, sp_job_wanted_fn wanted, void *ctx)
 {
-    struct sp_job *out = NULL, **at = &ready->fresh.head;
+    struct sp_job_list out = {0};
     pthread_mutex_lock(&ready->lock);
-    while (*at) {
-        struct sp_job *job = *at;
-        if (wanted(ctx, job)) {
-            *at = job->next;
-            job->next = out;
-            out = job;
-            atomic_fetch_sub_explicit(&ready->len, 1, memory_order_relaxed);
-        } else {
-            at = &job->next;
-        }
-    }
-    ready->fresh.tail = at;
+    size_t n = sp_jobs_move(&ready->fresh, wanted, ctx, &out);
+    atomic_fetch_sub_explicit(&ready->len, n, memory_order_relaxed);
     pthread_mutex_unlock(&ready->lock);
     return out;
 }

@@ -8,10 +8,8 @@
  */
 #pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "worker/job_list.h"
 
-struct sp_job;
 struct sp_ready;
 
 /* capacity: of new jobs; slots: those that may be under way. NULL without memory. */
@@ -39,10 +37,8 @@ void sp_ready_come_back(struct sp_ready *ready);
  * Thread: any.
  */
 struct sp_job *sp_ready_take(struct sp_ready *ready, bool *room);
-/* Takes out the new jobs for which `wanted` says so, linked by `next`. It is asked under the
- * queue's lock. Thread: any. */
-struct sp_job *sp_ready_withdraw(struct sp_ready *ready,
-                                 bool (*wanted)(void *ctx, const struct sp_job *job), void *ctx);
+/* Takes out the new jobs that are wanted, which is asked under the queue's lock. Thread: any. */
+struct sp_job_list sp_ready_withdraw(struct sp_ready *ready, sp_job_wanted_fn wanted, void *ctx);
 /* How many new jobs have room. After a 0, one sp_ready_take() reports room. Thread: intake. */
 size_t sp_ready_room(struct sp_ready *ready);
 /* Thread: any. */

@@ -43,11 +43,10 @@ static void *execute(void *arg)
 
 static void serve_held(void)
 {
-    for (struct sp_job *due = sp_hold_take(hold, SIZE_MAX); due;) {
-        struct sp_job *job = due;
-        due = due->next;
+    struct sp_job_list due = sp_hold_take(hold, SIZE_MAX);
+    struct sp_job *job = NULL;
+    while ((job = sp_jobs_take(&due)))
         sp_ready_push(ready, job);
-    }
 }
 
 static void feed(void)

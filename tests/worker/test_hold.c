@@ -19,7 +19,7 @@ Test(hold, a_held_job_is_not_due_before_its_pause_and_due_when_told_to_retry)
     job.retry_at = SP_NEVER;
     sp_hold_retry(hold);
 
-    cr_expect(eq(ptr, sp_hold_take(hold, SIZE_MAX), &job));
+    cr_expect(eq(ptr, sp_hold_take(hold, SIZE_MAX).first, &job));
     cr_expect(eq(sz, sp_hold_len(hold), 0));
 }
 
@@ -33,7 +33,7 @@ Test(hold, pauses_grow_with_each_try_up_to_five_seconds)
         sp_hold_put(hold, &job);
         cr_expect(le(i64, job.retry_at, sp_mono_ms() + ceilings[i]), "try %zu", i);
         sp_hold_retry(hold);
-        cr_assert(eq(ptr, sp_hold_take(hold, SIZE_MAX), &job));
+        cr_assert(eq(ptr, sp_hold_take(hold, SIZE_MAX).first, &job));
     }
 }
 
@@ -47,10 +47,10 @@ Test(hold, a_job_that_expires_leaves_even_without_room)
     sp_hold_put(hold, &expired);
     sp_hold_retry(hold);
 
-    struct sp_job *due = sp_hold_take(hold, 0);
+    struct sp_job_list due = sp_hold_take(hold, 0);
 
-    cr_expect(eq(ptr, due, &expired));
-    cr_expect(eq(ptr, due->next, NULL));
+    cr_expect(eq(ptr, sp_jobs_take(&due), &expired));
+    cr_expect(eq(ptr, due.first, NULL));
     cr_expect(eq(sz, sp_hold_len(hold), 1));
 }
 
@@ -66,7 +66,7 @@ Test(hold, what_runs_no_more_leaves_even_without_room)
     sp_hold_put(hold, &cancelled);
     sp_hold_retry(hold);
 
-    cr_expect(ne(ptr, sp_hold_take(hold, 0), NULL));
+    cr_expect(ne(ptr, sp_hold_take(hold, 0).first, NULL));
 
     cr_expect(eq(sz, sp_hold_len(hold), 0));
 }
@@ -83,7 +83,7 @@ Test(hold, a_cancelled_job_that_is_parked_again_and_again_does_not_spin)
 
     sp_hold_put(hold, &job);
     while (sp_deadline_left(until) > 0) {
-        if (!sp_hold_take(hold, SIZE_MAX))
+        if (!sp_hold_take(hold, SIZE_MAX).first)
             continue;
         n++;
         sp_hold_put(hold, &job);
@@ -101,10 +101,10 @@ Test(hold, a_job_to_be_handed_back_leaves_at_once)
     waiting.retry_at = SP_NEVER;
     sp_hold_put(hold, &back);
 
-    struct sp_job *due = sp_hold_take(hold, 0);
+    struct sp_job_list due = sp_hold_take(hold, 0);
 
-    cr_expect(eq(ptr, due, &back));
-    cr_expect(eq(ptr, due->next, NULL));
+    cr_expect(eq(ptr, sp_jobs_take(&due), &back));
+    cr_expect(eq(ptr, due.first, NULL));
 }
 
 static bool has_tries(void *ctx, const struct sp_job *job)
@@ -112,24 +112,22 @@ static bool has_tries(void *ctx, const struct sp_job *job)
     return job->tries == *(const int *)ctx;
 }
 
-Test(hold, what_waits_unanswered_can_be_withdrawn)
+Test(hold, what_is_wanted_is_withdrawn_before_it_is_due)
 {
     sp_auto(sp_hold_free) struct sp_hold *hold = sp_hold_new(NULL);
     int tries = 4;
     struct sp_job held = {.fate = SP_FATE_HOLD, .tries = 3}, other = {.fate = SP_FATE_HOLD};
     struct sp_job parked = {.fate = SP_FATE_PARK, .tries = 4};
-    struct sp_job answered = {.fate = SP_FATE_HOLD, .tries = 3, .answered = true};
-    struct sp_job skipped = {.fate = SP_FATE_SKIP, .tries = 4};
-    struct sp_job *all[] = {&held, &other, &parked, &answered, &skipped};
+    struct sp_job *all[] = {&held, &other, &parked};
     for (size_t i = 0; i < SP_COUNT(all); i++)
         sp_hold_put(hold, all[i]);
 
-    struct sp_job *out = sp_hold_withdraw(hold, has_tries, &tries);
+    struct sp_job_list out = sp_hold_withdraw(hold, has_tries, &tries);
 
-    cr_expect(eq(ptr, out, &held));
-    cr_expect(eq(ptr, out->next, &parked));
-    cr_expect(eq(ptr, parked.next, NULL));
-    cr_expect(eq(sz, sp_hold_len(hold), 3));
+    cr_expect(eq(ptr, sp_jobs_take(&out), &held));
+    cr_expect(eq(ptr, sp_jobs_take(&out), &parked));
+    cr_expect(eq(ptr, sp_jobs_take(&out), NULL));
+    cr_expect(eq(sz, sp_hold_len(hold), 1));
 }
 
 Test(hold, a_parked_job_is_looked_at_again_within_a_second)

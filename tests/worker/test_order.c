@@ -89,10 +89,11 @@ Test(order, who_is_withdrawn_waits_no_longer_and_the_others_keep_their_order)
     for (size_t i = 0; i < SP_COUNT(waiting); i++)
         sp_order_enter(order, waiting[i]);
 
-    struct sp_job *out = sp_order_withdraw(order, is_one_of, wanted);
+    struct sp_job_list out = sp_order_withdraw(order, is_one_of, wanted);
 
-    cr_assert(out != NULL && out->next != NULL);
-    cr_expect(eq(ptr, out->next->next, NULL));
+    cr_expect(eq(ptr, sp_jobs_take(&out), &b));
+    cr_expect(eq(ptr, sp_jobs_take(&out), &d));
+    cr_expect(eq(ptr, sp_jobs_take(&out), NULL));
     cr_expect(eq(ptr, sp_order_leave(order, &b), NULL));
     cr_expect(not(sp_order_enter(order, &e)), "the key is taken still");
     cr_expect(eq(ptr, sp_order_leave(order, &a), &c));

@@ -103,9 +103,9 @@ Test(ready, a_job_is_withdrawn_from_the_middle_and_from_the_end)
     for (size_t i = 0; i < 3; i++)
         sp_ready_push(ready, &jobs[i]);
 
-    cr_expect(eq(ptr, sp_ready_withdraw(ready, is_this, &jobs[1]), &jobs[1]));
-    cr_expect(eq(ptr, sp_ready_withdraw(ready, is_this, &jobs[2]), &jobs[2]));
-    cr_expect(eq(ptr, sp_ready_withdraw(ready, is_this, &jobs[2]), NULL));
+    cr_expect(eq(ptr, sp_ready_withdraw(ready, is_this, &jobs[1]).first, &jobs[1]));
+    cr_expect(eq(ptr, sp_ready_withdraw(ready, is_this, &jobs[2]).first, &jobs[2]));
+    cr_expect(eq(ptr, sp_ready_withdraw(ready, is_this, &jobs[2]).first, NULL));
     sp_ready_push(ready, &jobs[3]);
 
     cr_expect(eq(sz, sp_ready_len(ready), 2));
