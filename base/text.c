@@ -351,6 +351,11 @@ enum sp_code sp_url_encode(const char *text, const char *also, struct sp_buf *ou
     return rc;
 }
 
+bool sp_bytes_are(struct sp_bytes bytes, const char *text)
+{
+    return bytes.len == strlen(text) && memcmp(bytes.data, text, bytes.len) == 0;
+}
+
 char *sp_strdup(const char *text)
 {
     return sp_memdup(text, strlen(text));

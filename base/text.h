@@ -36,6 +36,8 @@ void sp_random_hex(char *out, size_t n_bytes);
 /* A random UUID (version 4) in text; out holds 37. */
 void sp_random_uuid(char *out);
 
+/* Whether the bytes are those of the text. */
+bool sp_bytes_are(struct sp_bytes bytes, const char *text);
 /* malloc'ed copies, NUL-terminated; NULL without memory. */
 char *sp_strdup(const char *text);
 char *sp_memdup(const void *data, size_t len);

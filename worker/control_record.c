@@ -1,10 +1,10 @@
 #include "worker/control_record.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/json_slice.h"
+#include "base/text.h"
 #include "settings/secret.h"
 
 enum { DEPTH_MAX = 64 };
@@ -15,7 +15,7 @@ enum sp_control_kind sp_control_kind(const char *key, size_t len, struct sp_byte
     static const size_t prefix = sizeof(SP_CONTROL_CANCEL_KEY) - 1;
     if (!key)
         return SP_CONTROL_OTHER;
-    if (len == strlen(SP_CONTROL_SETTINGS_KEY) && memcmp(key, SP_CONTROL_SETTINGS_KEY, len) == 0)
+    if (sp_bytes_are((struct sp_bytes){key, len}, SP_CONTROL_SETTINGS_KEY))
         return SP_CONTROL_SETTINGS;
     if (len <= prefix || memcmp(key, SP_CONTROL_CANCEL_KEY, prefix) != 0)
         return SP_CONTROL_OTHER;

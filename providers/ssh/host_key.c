@@ -6,6 +6,7 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -106,7 +107,7 @@ static bool is_known_type(const struct sp_host_keys *keys, const char *type)
         struct sp_bytes rest = keys->known.keys[i].blob, name;
 
         if (!keys->known.keys[i].revoked && sp_ssh_take_string(&rest, &name) &&
-            sp_ssh_same(name, type))
+            sp_bytes_are(name, type))
             return true;
     }
     return false;

@@ -5,6 +5,7 @@
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/text.h"
 #include "providers/ssh/wire.h"
@@ -143,7 +144,7 @@ static enum sp_code add_line(struct sp_known_hosts *known, struct sp_bytes line,
 {
     sp_auto(sp_buf_clear) struct sp_buf blob = SP_BUF_INIT(line.len);
     struct sp_bytes word = take_word(&line), type, text, rest;
-    bool revoked = sp_ssh_same(word, "@revoked");
+    bool revoked = sp_bytes_are(word, "@revoked");
 
     if (revoked)
         word = take_word(&line);

@@ -53,10 +53,10 @@ static bool read_rsa(struct sp_bytes secret, struct sp_openssh_key *out)
     struct sp_bytes type;
 
     return sp_ssh_take_u32(&secret, &check1) && sp_ssh_take_u32(&secret, &check2) &&
-           check1 == check2 && sp_ssh_take_string(&secret, &type) && sp_ssh_same(type, "ssh-rsa") &&
-           sp_ssh_take_string(&secret, &out->n) && sp_ssh_take_string(&secret, &out->e) &&
-           sp_ssh_take_string(&secret, &out->d) && out->n.len > 0 && out->e.len > 0 &&
-           out->d.len > 0;
+           check1 == check2 && sp_ssh_take_string(&secret, &type) &&
+           sp_bytes_are(type, "ssh-rsa") && sp_ssh_take_string(&secret, &out->n) &&
+           sp_ssh_take_string(&secret, &out->e) && sp_ssh_take_string(&secret, &out->d) &&
+           out->n.len > 0 && out->e.len > 0 && out->d.len > 0;
 }
 
 bool sp_openssh_key_parse(const char *text, struct sp_openssh_key *out)
@@ -76,6 +76,6 @@ bool sp_openssh_key_parse(const char *text, struct sp_openssh_key *out)
         type.len >= sizeof out->type)
         return false;
     memcpy(out->type, type.data, type.len);
-    out->encrypted = !sp_ssh_same(cipher, "none");
+    out->encrypted = !sp_bytes_are(cipher, "none");
     return out->encrypted || strcmp(out->type, "ssh-rsa") != 0 || read_rsa(secret, out);
 }

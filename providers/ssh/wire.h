@@ -2,7 +2,6 @@
 #pragma once
 
 #include <stdbool.h>
-#include <string.h>
 
 #include "base/defs.h"
 
@@ -30,9 +29,4 @@ static inline bool sp_ssh_take_string(struct sp_bytes *from, struct sp_bytes *ou
     from->data += len;
     from->len -= len;
     return true;
-}
-
-static inline bool sp_ssh_same(struct sp_bytes bytes, const char *text)
-{
-    return bytes.len == strlen(text) && memcmp(bytes.data, text, bytes.len) == 0;
 }

@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-#include "base/text.h"
 #include "worker/claims/inside.h"
 
 enum {
@@ -183,7 +182,7 @@ struct items {
         const char *action;
     } all[2 * BATCH];
     size_t n;
-    char claim_ttl[24], results_ttl[24];
+    char claim_ttl[SP_MS_SIZE], results_ttl[SP_MS_SIZE];
 };
 
 static void add_item(struct items *items, char *key, const struct sp_buf *stem, const char *action,
@@ -245,10 +244,8 @@ static enum sp_code add_closed(const struct sp_claims *claims, struct sp_claim_e
 static void items_init(const struct sp_claims *claims, struct items *items)
 {
     items->n = 0;
-    (void)snprintf(items->claim_ttl, sizeof items->claim_ttl, "%lld",
-                   (long long)claims->claim_ttl_ms);
-    (void)snprintf(items->results_ttl, sizeof items->results_ttl, "%lld",
-                   (long long)claims->results_ttl_ms);
+    (void)sp_claims_ms(claims->claim_ttl_ms, items->claim_ttl);
+    (void)sp_claims_ms(claims->results_ttl_ms, items->results_ttl);
 }
 
 static void items_clear(struct items *items)

@@ -1,4 +1,5 @@
 /* The memory of one claim. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,11 @@ char *sp_claims_key(const struct sp_claims *claims, const char *kind, const char
     if (sp_buf_addf(&key, "%s:%s:%s", claims->prefix, kind, id))
         return NULL;
     return sp_buf_take(&key, NULL);
+}
+
+size_t sp_claims_ms(int64_t ms, char *out)
+{
+    return (size_t)snprintf(out, SP_MS_SIZE, "%lld", (long long)ms);
 }
 
 /* The key, and behind its NUL the record. */

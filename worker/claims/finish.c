@@ -1,5 +1,4 @@
 /* Storing the reply under its claim. */
-#include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -20,8 +19,7 @@ static enum sp_code format(struct sp_claims *claims, const struct sp_claim_entry
                            const struct sp_buf *value, const char *blob_key,
                            const struct sp_stored_reply *stored, struct sp_pipe_call *call)
 {
-    char ttl[24];
-    int ttl_len = snprintf(ttl, sizeof ttl, "%lld", (long long)claims->claim_ttl_ms);
+    char ttl[SP_MS_SIZE];
     const char *sha = claims->scripts.sha[SP_SCRIPT_STORE];
     const char *argv[] = {"EVALSHA",   sha, "1",      entry->key,   entry->expected.data,
                           value->data, ttl, blob_key, stored->bytes};
@@ -31,7 +29,7 @@ static enum sp_code format(struct sp_claims *claims, const struct sp_claim_entry
                           strlen(entry->key),
                           entry->expected.len,
                           value->len,
-                          (size_t)ttl_len,
+                          sp_claims_ms(claims->claim_ttl_ms, ttl),
                           blob_key ? strlen(blob_key) : 0,
                           stored->len};
     return sp_pipe_call_format(call, (int)SP_COUNT(argv) - (blob_key ? 0 : 2), argv, len);

@@ -9,7 +9,10 @@
 #include "worker/claims/scripts.h"
 #include "worker/claims/value.h"
 
-enum { SP_FLUSH_MS = 5 }; /* what is to be written waits so long for more */
+enum {
+    SP_FLUSH_MS = 5, /* what is to be written waits so long for more */
+    SP_MS_SIZE = 24,
+};
 
 /* What is still to be written about a claim. */
 enum sp_closing {
@@ -111,6 +114,8 @@ SP_MUST_CHECK enum sp_code sp_claim_entry_found(struct sp_claim_entry *entry,
                                                 const struct sp_claim_value *found);
 /* "<prefix>:<kind>:<id>"; NULL without memory. */
 char *sp_claims_key(const struct sp_claims *claims, const char *kind, const char *id);
+/* Milliseconds as commands have them; out holds SP_MS_SIZE. Its length. */
+size_t sp_claims_ms(int64_t ms, char *out);
 
 /* take.c. Counts a verdict, and its claim, which is open from now on; NULL: none. */
 void sp_claims_note(struct sp_claims *claims, enum sp_claim_verdict verdict,

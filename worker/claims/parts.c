@@ -1,6 +1,5 @@
 /* Parts of a reply that were moved to the result store live on when the reply is repeated
  * (CONTRACT.md 3.3). The reply comes from Redis: outside bytes. */
-#include <stdio.h>
 #include <string.h>
 
 #include "base/json_slice.h"
@@ -11,10 +10,9 @@
 /* A part that is gone already, and a Redis that is away, change nothing about the reply. */
 static void renew(struct sp_claims *claims, const char *key)
 {
-    char ttl[24];
-    int ttl_len = snprintf(ttl, sizeof ttl, "%lld", (long long)claims->results_ttl_ms);
+    char ttl[SP_MS_SIZE];
     const char *argv[] = {"PEXPIRE", key, ttl};
-    const size_t len[] = {7, strlen(key), (size_t)ttl_len};
+    const size_t len[] = {7, strlen(key), sp_claims_ms(claims->results_ttl_ms, ttl)};
     sp_auto(freeReplyObject) redisReply *reply = NULL;
     (void)!sp_claims_ask(claims, SP_COUNT(argv), argv, len, &reply);
 }

@@ -18,7 +18,6 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/text.h"
 #include "worker/claims/inside.h"
 
 enum {
@@ -221,11 +220,10 @@ static void free_call(struct sp_pipe_call *call)
 /* The liveness key again, and claims that are open for long. Without memory: at the next look. */
 static void renew(struct sp_claims *claims, int64_t now, struct sp_pipe_calls *out)
 {
-    char ttl[24];
-    int ttl_len = snprintf(ttl, sizeof ttl, "%lld", (long long)claims->liveness_ms);
+    char ttl[SP_MS_SIZE];
     const char *argv[] = {"SET", claims->alive_key, claims->worker_id, "PX", ttl};
     const size_t len[] = {3, strlen(claims->alive_key), strlen(claims->worker_id), 2,
-                          (size_t)ttl_len};
+                          sp_claims_ms(claims->liveness_ms, ttl)};
     if (now < claims->renew_at)
         return;
     struct sp_pipe_call *call = calloc(1, sizeof *call);

@@ -2,7 +2,6 @@
  * Taking a claim. The common path is one native command; a claim that is there already costs two or
  * three round trips more.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -11,19 +10,18 @@
 
 enum { TRIES = 4 }; /* where others change the claim at the same time */
 
-static size_t put_ttl(const struct sp_claims *claims, char out[24])
-{
-    int n = snprintf(out, 24, "%lld", (long long)claims->claim_ttl_ms);
-    return (size_t)n;
-}
-
 enum sp_code sp_claims_format_set(const struct sp_claims *claims,
                                   const struct sp_claim_entry *entry, struct sp_pipe_call *call)
 {
-    char ttl[24];
+    char ttl[SP_MS_SIZE];
     const char *argv[] = {"SET", entry->key, entry->expected.data, "NX", "GET", "PX", ttl};
-    const size_t len[] = {3, strlen(entry->key),  entry->expected.len, 2, 3,
-                          2, put_ttl(claims, ttl)};
+    const size_t len[] = {3,
+                          strlen(entry->key),
+                          entry->expected.len,
+                          2,
+                          3,
+                          2,
+                          sp_claims_ms(claims->claim_ttl_ms, ttl)};
     return sp_pipe_call_format(call, SP_COUNT(argv), argv, len);
 }
 
@@ -41,7 +39,7 @@ static enum sp_code replace(struct sp_claims *claims, struct sp_claim_entry *ent
                             const redisReply *found, bool *replaced)
 {
     struct sp_pipe_call call = {.next = NULL};
-    char ttl[24];
+    char ttl[SP_MS_SIZE];
     const char *argv[] = {"EVALSHA",  claims->scripts.sha[SP_SCRIPT_REPLACE],
                           "1",        entry->key,
                           found->str, entry->expected.data,
@@ -52,7 +50,7 @@ static enum sp_code replace(struct sp_claims *claims, struct sp_claim_entry *ent
                           strlen(entry->key),
                           found->len,
                           entry->expected.len,
-                          put_ttl(claims, ttl)};
+                          sp_claims_ms(claims->claim_ttl_ms, ttl)};
     sp_auto(freeReplyObject) redisReply *reply = NULL;
     enum sp_code rc = sp_pipe_call_format(&call, SP_COUNT(argv), argv, len);
     if (!rc)
@@ -80,11 +78,6 @@ static bool may_judge(struct sp_claims *claims)
     return may;
 }
 
-static bool bytes_are(struct sp_bytes bytes, const char *text)
-{
-    return bytes.len == strlen(text) && memcmp(bytes.data, text, bytes.len) == 0;
-}
-
 /* Another job of this worker holds it: the record came again while it was being run. */
 static bool is_open(struct sp_claims *claims, const char *key)
 {
@@ -99,7 +92,7 @@ static bool is_open(struct sp_claims *claims, const char *key)
 static enum sp_code judge_owner(struct sp_claims *claims, const struct sp_claim_value *found,
                                 const char *key, enum sp_claim_owner *out)
 {
-    bool ours = bytes_are(found->owner, claims->incarnation);
+    bool ours = sp_bytes_are(found->owner, claims->incarnation);
     *out = SP_OWNER_ALIVE;
     if (ours && !is_open(claims, key))
         *out = SP_OWNER_OURS;
@@ -132,8 +125,8 @@ static enum sp_code decide(struct taking *t, const struct sp_claim_value *found)
 {
     struct sp_claim_case c = {
         .found = *found,
-        .same_record = bytes_are(found->record, t->entry->record),
-        .same_digest = bytes_are(found->digest, *t->request->digest ? t->request->digest : "-"),
+        .same_record = sp_bytes_are(found->record, t->entry->record),
+        .same_digest = sp_bytes_are(found->digest, *t->request->digest ? t->request->digest : "-"),
         .at_most_once = t->request->at_most_once,
         .replay = t->request->replay,
         .nothing_runs = t->nothing_runs,

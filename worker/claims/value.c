@@ -20,11 +20,6 @@ static struct sp_bytes next_word(struct sp_bytes *rest)
     return word;
 }
 
-static bool word_is(struct sp_bytes word, const char *text)
-{
-    return word.len == strlen(text) && memcmp(word.data, text, word.len) == 0;
-}
-
 /* In one spelling only, so that what is read is what would be written. */
 static bool read_number(struct sp_bytes word, int64_t min, int64_t *out)
 {
@@ -54,7 +49,7 @@ static bool is_hex(struct sp_bytes word, size_t len)
 static bool read_stem(struct sp_bytes *line, struct sp_claim_value *v)
 {
     const char *begin = line->data;
-    bool ok = word_is(next_word(line), VERSION);
+    bool ok = sp_bytes_are(next_word(line), VERSION);
     ok = ok && read_number(next_word(line), 1, &v->attempt);
     ok = ok && read_number(next_word(line), 0, &v->died) && v->died <= v->attempt;
     v->record = next_word(line);
@@ -62,7 +57,7 @@ static bool read_stem(struct sp_bytes *line, struct sp_claim_value *v)
     v->owner = next_word(line);
     if (!ok || v->record.len == 0 || !is_hex(v->owner, SP_INCARNATION_SIZE - 1))
         return false;
-    if (!is_hex(v->digest, SP_DIGEST_SIZE - 1) && !word_is(v->digest, NO_DIGEST))
+    if (!is_hex(v->digest, SP_DIGEST_SIZE - 1) && !sp_bytes_are(v->digest, NO_DIGEST))
         return false;
     v->stem = (struct sp_bytes){begin, (size_t)(v->owner.data + v->owner.len - begin)};
     return true;
@@ -77,7 +72,7 @@ static bool read_flags(struct sp_bytes word, struct sp_claim_value *v)
         {"-", false, false}, {"r", true, false}, {"b", false, true}, {"rb", true, true}};
 
     for (size_t i = 0; i < SP_COUNT(spellings); i++) {
-        if (word_is(word, spellings[i].text)) {
+        if (sp_bytes_are(word, spellings[i].text)) {
             v->result.remembered = spellings[i].remembered;
             v->is_blob = spellings[i].is_blob;
             return true;
@@ -89,7 +84,7 @@ static bool read_flags(struct sp_bytes word, struct sp_claim_value *v)
 static bool read_status(struct sp_bytes word, enum sp_status *out)
 {
     for (int i = 0; i < SP_STATUS_COUNT; i++) {
-        if (word_is(word, sp_status_name((enum sp_status)i))) {
+        if (sp_bytes_are(word, sp_status_name((enum sp_status)i))) {
             *out = (enum sp_status)i;
             return true;
         }
