@@ -6,7 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/probe.h"
-#include "worker/host.h"
+#include "worker/leases.h"
 
 /* Longer than a connection test takes: nobody keeps them. */
 static const struct sp_lease_times lease_times = {.life_ms = 120000};
@@ -190,7 +190,7 @@ static int probe(const struct sp_call *call, struct sp_admin *admin,
     sp_auto(sp_leases_free) struct sp_leases *leases = NULL;
     if (sp_leases_new(link, admin->config->redis.prefix, &lease_times, &leases, &err))
         return sp_call_fail(call, &err);
-    const struct sp_host host = sp_host_make(leases, "settings-test", &admin->config->limits);
+    const struct sp_host host = sp_leases_host(leases, "settings-test", &admin->config->limits);
     const struct sp_probe_watch watch = {call, show_step};
     struct sp_probe found = {0};
     (void)sp_probe_run(ops, settings, &host, &watch, &found);

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "settings/watcher.h"
-#include "worker/host.h"
+#include "worker/leases.h"
 
 struct sp_keeper;
 

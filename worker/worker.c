@@ -17,9 +17,9 @@
 #include "worker/endpoints.h"
 #include "worker/executor.h"
 #include "worker/fleet.h"
-#include "worker/host.h"
 #include "worker/intake.h"
 #include "worker/keeper.h"
+#include "worker/leases.h"
 #include "worker/queue_config.h"
 #include "worker/result_store.h"
 
@@ -95,7 +95,7 @@ static enum sp_code start_link(struct sp_worker *w, struct sp_error *err)
     rc = sp_leases_new(w->link, prefix, &lease_times, &w->leases, err);
     if (rc)
         return rc;
-    w->host = sp_host_make(w->leases, w->config->worker.id, &w->config->limits);
+    w->host = sp_leases_host(w->leases, w->config->worker.id, &w->config->limits);
     w->apply.host = &w->host;
     return SP_OK;
 }

@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "providers/lease.h"
 #include "tests/support/redis_server.h"
-#include "worker/host.h"
+#include "worker/leases.h"
 
 enum { THREADS = 6, ROUNDS = 200, OUTAGE_AT = 300, PATIENCE_MS = 60000 };
 #define PROVIDER "race"
@@ -84,7 +84,7 @@ static bool start_host(const struct sp_config *config, struct sp_redis_link **li
     redis = NULL; /* the link's now */
     if (sp_leases_new(*link, "race", &times, &leases, NULL))
         return false;
-    host = sp_host_make(leases, "w", NULL);
+    host = sp_leases_host(leases, "w", NULL);
     return true;
 }
 

@@ -66,7 +66,7 @@ static void setup(void)
     redis_rig_open(&rig);
     const struct sp_lease_times times = {.life_ms = LIFE_MS};
     cr_assert(not(sp_leases_new(rig.link, "sp", &times, &leases, NULL)));
-    host = sp_host_make(leases, "w1", &rig.config->limits);
+    host = sp_leases_host(leases, "w1", &rig.config->limits);
     sp_auto(freeReplyObject) redisReply *reply = NULL;
     cr_assert(not(sp_redis_command(rig.redis, &reply, NULL,
                                    "HSET sp:settings version 1 sandbox.provider_type counting")));

@@ -1,4 +1,4 @@
-#include "worker/host.h"
+#include "worker/leases.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@ static struct sp_host host;
 static void open_leases(const struct sp_lease_times *times)
 {
     cr_assert(not(sp_leases_new(rig.link, "sp", times, &leases, NULL)));
-    host = sp_host_make(leases, "w1", &rig.config->limits);
+    host = sp_leases_host(leases, "w1", &rig.config->limits);
 }
 
 static void setup(void)
@@ -35,7 +35,7 @@ static void teardown(void)
     redis_rig_close(&rig);
 }
 
-TestSuite(host, .init = setup, .fini = teardown);
+TestSuite(leases, .init = setup, .fini = teardown);
 
 static void put(const char *id, int64_t ttl_ms)
 {
@@ -86,7 +86,7 @@ static int64_t life_left(const char *id)
            (atoll(now->element[0]->str) * 1000 + atoll(now->element[1]->str) / 1000);
 }
 
-Test(host, a_lease_is_listed_once_it_has_run_out)
+Test(leases, a_lease_is_listed_once_it_has_run_out)
 {
     put("box-1", LONG_MS);
     put("box-2", 0);
@@ -96,7 +96,7 @@ Test(host, a_lease_is_listed_once_it_has_run_out)
     cr_expect(eq(str, list, "[{\"id\":\"box-2\",\"data\":\"{\\\"a\\\":1}\"}]"));
 }
 
-Test(host, a_dropped_lease_is_not_listed)
+Test(leases, a_dropped_lease_is_not_listed)
 {
     put("box-1", 0);
 
@@ -107,7 +107,7 @@ Test(host, a_dropped_lease_is_not_listed)
     cr_expect(zero(i64, asked("EXISTS sp:lease:e2b:until", NULL)));
 }
 
-Test(host, the_lease_of_a_worker_that_does_not_keep_it_runs_out_soon)
+Test(leases, the_lease_of_a_worker_that_does_not_keep_it_runs_out_soon)
 {
     put("box-1", LONG_MS);
     cr_expect(not(is_listed("box-1")));
@@ -115,7 +115,7 @@ Test(host, the_lease_of_a_worker_that_does_not_keep_it_runs_out_soon)
     cr_expect(SP_UNTIL(PATIENCE_MS, is_listed("box-1")));
 }
 
-Test(host, a_kept_lease_begins_its_life_anew)
+Test(leases, a_kept_lease_begins_its_life_anew)
 {
     put("box-1", LONG_MS);
     tell("ZADD sp:lease:e2b:until 5 box-1");
@@ -126,7 +126,7 @@ Test(host, a_kept_lease_begins_its_life_anew)
     cr_expect(life_left("box-1") <= LIFE_MS);
 }
 
-Test(host, a_lease_is_kept_for_its_own_time_only)
+Test(leases, a_lease_is_kept_for_its_own_time_only)
 {
     put("box-1", 1);
     cr_assert(SP_UNTIL(PATIENCE_MS, is_listed("box-1")));
@@ -136,7 +136,7 @@ Test(host, a_lease_is_kept_for_its_own_time_only)
     cr_expect(is_listed("box-1"));
 }
 
-Test(host, a_dropped_lease_is_not_kept)
+Test(leases, a_dropped_lease_is_not_kept)
 {
     put("box-1", LONG_MS);
     cr_assert(not(host.lease_drop(host.ctx, "e2b", "box-1", NULL)));
@@ -146,7 +146,7 @@ Test(host, a_dropped_lease_is_not_kept)
     cr_expect(zero(i64, asked("EXISTS sp:lease:e2b", NULL)));
 }
 
-Test(host, putting_it_again_replaces_what_it_says)
+Test(leases, putting_it_again_replaces_what_it_says)
 {
     put("box-1", LONG_MS);
     cr_assert(not(host.lease_put(host.ctx, "e2b", "box-1", "new", 0, NULL)));
@@ -156,7 +156,7 @@ Test(host, putting_it_again_replaces_what_it_says)
     cr_expect(eq(str, list, "[{\"id\":\"box-1\",\"data\":\"new\"}]"));
 }
 
-Test(host, renewing_sets_the_time)
+Test(leases, renewing_sets_the_time)
 {
     put("box-1", 0);
 
@@ -168,7 +168,7 @@ Test(host, renewing_sets_the_time)
     cr_expect(is_listed("box-1"), "it was let go");
 }
 
-Test(host, somebody_elses_lease_can_be_renewed)
+Test(leases, somebody_elses_lease_can_be_renewed)
 {
     struct sp_error err = {0};
     put("box-1", 0);
@@ -180,7 +180,7 @@ Test(host, somebody_elses_lease_can_be_renewed)
     cr_expect(not(is_listed("box-1")));
 }
 
-Test(host, a_lease_that_is_not_there_cannot_be_renewed)
+Test(leases, a_lease_that_is_not_there_cannot_be_renewed)
 {
     struct sp_error err = {0};
 
@@ -191,7 +191,7 @@ Test(host, a_lease_that_is_not_there_cannot_be_renewed)
     cr_expect(zero(i64, asked("EXISTS sp:lease:e2b:until", NULL)));
 }
 
-Test(host, providers_do_not_see_each_others_leases)
+Test(leases, providers_do_not_see_each_others_leases)
 {
     put("box-1", 0);
 
@@ -202,7 +202,7 @@ Test(host, providers_do_not_see_each_others_leases)
     cr_expect(not(sp_leases_have_expired(leases, "ssh")));
 }
 
-Test(host, what_ran_out_a_day_ago_is_forgotten)
+Test(leases, what_ran_out_a_day_ago_is_forgotten)
 {
     put("box-1", 0);
     put("box-2", 0);
@@ -222,7 +222,7 @@ static bool can_keep(void)
     return sp_leases_keep(leases, NULL) == SP_OK;
 }
 
-Test(host, what_could_not_be_written_is_written_when_redis_is_back)
+Test(leases, what_could_not_be_written_is_written_when_redis_is_back)
 {
     struct sp_error err = {0};
     sp_redis_server_kill(&rig.server);
@@ -238,7 +238,7 @@ Test(host, what_could_not_be_written_is_written_when_redis_is_back)
     cr_expect(lt(i64, 0, life_left("box-1")));
 }
 
-Test(host, what_redis_lost_is_written_again)
+Test(leases, what_redis_lost_is_written_again)
 {
     put("box-1", LONG_MS);
     put("box-2", LONG_MS);
@@ -258,7 +258,7 @@ static void open_anew(int64_t settle_ms)
     open_leases(&times);
 }
 
-Test(host, at_the_start_nothing_is_listed_for_a_while)
+Test(leases, at_the_start_nothing_is_listed_for_a_while)
 {
     open_anew(LONG_MS);
     put("box-1", 0);
@@ -268,7 +268,7 @@ Test(host, at_the_start_nothing_is_listed_for_a_while)
 }
 
 /* Their holders may live, and had no time to keep them. */
-Test(host, after_an_outage_nothing_is_listed_for_a_while)
+Test(leases, after_an_outage_nothing_is_listed_for_a_while)
 {
     open_anew(SETTLE_MS);
     put("box-1", 0);

@@ -1,6 +1,6 @@
 /* The leases of a worker. One script for each step, so that a record and its time are never apart,
  * and the time is Redis's, since the clocks of workers differ. */
-#include "worker/host.h"
+#include "worker/leases.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -373,8 +373,8 @@ void sp_leases_free(struct sp_leases *leases)
     free(leases);
 }
 
-struct sp_host sp_host_make(struct sp_leases *leases, const char *worker_id,
-                            const struct sp_limits *limits)
+struct sp_host sp_leases_host(struct sp_leases *leases, const char *worker_id,
+                              const struct sp_limits *limits)
 {
     return (struct sp_host){
         .worker_id = worker_id,

@@ -36,5 +36,5 @@ SP_MUST_CHECK enum sp_code sp_leases_keep(struct sp_leases *leases, struct sp_er
 bool sp_leases_have_expired(struct sp_leases *leases, const char *provider);
 
 /* All borrowed for as long as the host table is used. */
-struct sp_host sp_host_make(struct sp_leases *leases, const char *worker_id,
-                            const struct sp_limits *limits);
+struct sp_host sp_leases_host(struct sp_leases *leases, const char *worker_id,
+                              const struct sp_limits *limits);
