@@ -1,6 +1,6 @@
 /*
  * The worker: takes requests from Kafka, runs them, answers. worker.c starts and stops the parts in
- * order: main (signals) · consumer (intake.c) · executors (executor.c) · settings
+ * order: main (signals: process.c) · consumer (intake.c) · executors (executor.c) · settings
  * (settings/watcher) · control topic (control.c) · fleet record (fleet.c) · http (endpoints.c). The
  * way of one job is in job.h.
  */
