@@ -17,6 +17,7 @@ struct fake {
 };
 
 struct fake_counts fake_counts;
+int fake_gate = -1;
 
 static const struct sp_field fields[] = {
     SP_ROW_STR(struct fake_settings, fails, .help = "The step that fails"),
@@ -62,9 +63,10 @@ static enum sp_code fake_check(struct sp_provider *p, const struct sp_run *run,
         return sp_error_set(err, SP_E_BUSY, "too many requests");
     if (!fails(p, "hang"))
         return SP_OK;
-    return wait_for_cancel(run, sp_deadline_left(run->setup_deadline))
-               ? sp_error_set(err, SP_E_CANCELLED, "cancelled")
-               : sp_error_set(err, SP_E_TIMEOUT, "no answer");
+    if (!wait_for_cancel(run, sp_deadline_left(run->setup_deadline)))
+        return sp_error_set(err, SP_E_TIMEOUT, "no answer");
+    atomic_fetch_add(&fake_counts.checks_cancelled, 1);
+    return sp_error_set(err, SP_E_CANCELLED, "cancelled");
 }
 
 static const struct {
@@ -123,6 +125,17 @@ static void do_big(struct sp_instance *i, const struct sp_run *run, struct sp_re
     snprintf(out->out.text, FAKE_BIG_BYTES + 1, "%0*d", FAKE_BIG_BYTES, 0);
 }
 
+static void do_gate(struct sp_instance *i, const struct sp_run *run, struct sp_result *out)
+{
+    (void)i;
+    struct pollfd fds[] = {{.fd = run->cancel_fd, .events = POLLIN},
+                           {.fd = fake_gate, .events = POLLIN}};
+    int n = poll(fds, SP_COUNT(fds), (int)run->timeout_ms);
+    out->outcome = n <= 0           ? SP_OUTCOME_TIMEOUT
+                   : fds[0].revents ? SP_OUTCOME_CANCELLED
+                                    : SP_OUTCOME_EXITED;
+}
+
 static void do_wait(struct sp_instance *i, const struct sp_run *run, struct sp_result *out)
 {
     (void)i;
@@ -146,10 +159,7 @@ static const struct {
     const char *code;
     void (*run)(struct sp_instance *i, const struct sp_run *run, struct sp_result *out);
 } programs[] = {
-    {"ok", do_ok},
-    {"exit 3", do_exit},
-    {"big", do_big},
-    {"wait", do_wait},
+    {"ok", do_ok}, {"exit 3", do_exit}, {"big", do_big}, {"wait", do_wait}, {"gate", do_gate},
 };
 
 static enum sp_code fake_execute(struct sp_instance *i, const struct sp_request *req,

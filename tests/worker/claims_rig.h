@@ -11,7 +11,7 @@
 #include "tests/support/until.h"
 #include "worker/claims/claims.h"
 
-enum { LIVENESS_MS = 400, LONG_MS = 60000, PATIENCE_MS = 10000, STOP_MS = 5000 };
+enum { LIVENESS_MS = 400, LONG_MS = 60000, PATIENCE_MS = 60000, STOP_MS = 5000 };
 
 #define DIGEST_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define DIGEST_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"

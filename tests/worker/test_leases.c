@@ -10,7 +10,7 @@
 #include "tests/support/until.h"
 #include "tests/worker/fixture.h"
 
-enum { LIFE_MS = 1000, SETTLE_MS = 1500, LONG_MS = 60000, PATIENCE_MS = 60000 };
+enum { LIFE_MS = 30000, SHORT_MS = 200, SETTLE_MS = 1500, LONG_MS = 60000, PATIENCE_MS = 60000 };
 
 static struct redis_rig rig;
 static struct sp_leases *leases;
@@ -33,6 +33,13 @@ static void teardown(void)
 {
     sp_leases_free(leases);
     redis_rig_close(&rig);
+}
+
+static void open_anew(int64_t life_ms, int64_t settle_ms)
+{
+    const struct sp_lease_times times = {.life_ms = life_ms, .settle_ms = settle_ms};
+    sp_leases_free(leases);
+    open_leases(&times);
 }
 
 TestSuite(leases, .init = setup, .fini = teardown);
@@ -111,8 +118,11 @@ Test(leases, the_lease_of_a_worker_that_does_not_keep_it_runs_out_soon)
 {
     put("box-1", LONG_MS);
     cr_expect(not(is_listed("box-1")));
+    open_anew(SHORT_MS, 0);
 
-    cr_expect(SP_UNTIL(PATIENCE_MS, is_listed("box-1")));
+    put("box-2", LONG_MS);
+
+    cr_expect(SP_UNTIL(LIFE_MS, is_listed("box-2")));
 }
 
 Test(leases, a_kept_lease_begins_its_life_anew)
@@ -172,8 +182,7 @@ Test(leases, somebody_elses_lease_can_be_renewed)
 {
     struct sp_error err = {0};
     put("box-1", 0);
-    sp_leases_free(leases);
-    open_leases(&(struct sp_lease_times){.life_ms = LIFE_MS});
+    open_anew(LIFE_MS, 0);
 
     cr_expect(not(host.lease_renew(host.ctx, "e2b", "box-1", LONG_MS, &err)), "%s", err.msg);
 
@@ -251,16 +260,9 @@ Test(leases, what_redis_lost_is_written_again)
     cr_expect(eq(i64, asked("HLEN sp:lease:e2b", NULL), 1));
 }
 
-static void open_anew(int64_t settle_ms)
-{
-    const struct sp_lease_times times = {.life_ms = LIFE_MS, .settle_ms = settle_ms};
-    sp_leases_free(leases);
-    open_leases(&times);
-}
-
 Test(leases, at_the_start_nothing_is_listed_for_a_while)
 {
-    open_anew(LONG_MS);
+    open_anew(LIFE_MS, LONG_MS);
     put("box-1", 0);
 
     cr_expect(not(is_listed("box-1")));
@@ -270,7 +272,7 @@ Test(leases, at_the_start_nothing_is_listed_for_a_while)
 /* Their holders may live, and had no time to keep them. */
 Test(leases, after_an_outage_nothing_is_listed_for_a_while)
 {
-    open_anew(SETTLE_MS);
+    open_anew(LIFE_MS, SETTLE_MS);
     put("box-1", 0);
     cr_assert(SP_UNTIL(PATIENCE_MS, is_listed("box-1")));
     sp_redis_server_kill(&rig.server);
