@@ -1,8 +1,4 @@
-/*
- * The asking side of CONTRACT.md 2 to 4. librdkafka's simple consumer
- * (rd_kafka_consume_start_queue) reads the replies, because it needs no group and so no rights on
- * one.
- */
+/* The asking side of CONTRACT.md 2 to 4. */
 #include "queue/client.h"
 
 #include <stdlib.h>
@@ -11,27 +7,14 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "queue/receipt.h"
-
-#define RETRY_MS 100
-/* A broker that cannot search by time (librdkafka's mock) answers "no such record", so the end of
- * the topic is looked through as well. */
-#define LOOK_BACK 1000
-
-struct reader {
-    rd_kafka_topic_t *topic;
-    int64_t *offsets; /* where to begin in each partition */
-    int32_t n_partitions;
-    bool started; /* they are being read */
-};
+#include "queue/reply_reader.h"
 
 struct sp_client {
     const struct sp_queue_property *kafka;
     size_t n_kafka;
     const char *servers;
     rd_kafka_t *producer, *consumer; /* made when first needed */
-    rd_kafka_queue_t *incoming;
-    struct reader *readers;
-    size_t n_readers;
+    struct sp_reply_reader reader;
     char trouble[256]; /* what librdkafka last complained about */
 };
 
@@ -67,8 +50,6 @@ static void on_error(rd_kafka_t *rk, int error, const char *reason, void *opaque
         return;
     (void)snprintf(client->trouble, sizeof(client->trouble), "%s", reason);
 }
-
-SP_AUTO(rd_kafka_topic_partition_list_t *, rd_kafka_topic_partition_list_destroy)
 
 static const char *property(const struct sp_queue_property *list, size_t n, const char *key)
 {
@@ -129,8 +110,8 @@ static enum sp_code need_consumer(struct sp_client *client, struct sp_error *err
 {
     enum sp_code rc = open_handle(client, RD_KAFKA_CONSUMER, consumer_defaults,
                                   SP_COUNT(consumer_defaults), &client->consumer, err);
-    if (!rc && !client->incoming)
-        client->incoming = rd_kafka_queue_new(client->consumer);
+    if (!rc && !client->reader.rk)
+        sp_reply_reader_init(&client->reader, client->consumer);
     return rc;
 }
 
@@ -155,9 +136,9 @@ static enum sp_code topic_missing(const struct sp_client *client, const char *to
 static enum sp_code topic_refused(const struct sp_client *client, const char *topic,
                                   rd_kafka_resp_err_t error, struct sp_error *err)
 {
-    if (error < 0)
-        return unreachable(client, err);
     switch ((int)error) {
+    case RD_KAFKA_RESP_ERR__INVALID_ARG:
+        return sp_error_set(err, SP_E_INVALID, "topic \"%s\": %s", topic, rd_kafka_err2str(error));
     case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
         return topic_missing(client, topic, err);
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
@@ -166,96 +147,21 @@ static enum sp_code topic_refused(const struct sp_client *client, const char *to
         return sp_error_set(err, SP_E_INVALID, "topic \"%s\": Kafka does not allow this name",
                             topic);
     default:
+        if (error < 0)
+            return unreachable(client, err);
         return sp_error_set(err, SP_E_UNAVAILABLE, "topic %s: %s", topic, rd_kafka_err2str(error));
     }
-}
-
-/* Waits until the topic is there. */
-static enum sp_code topic_partitions(struct sp_client *client, rd_kafka_t *rk,
-                                     rd_kafka_topic_t *handle, int64_t deadline,
-                                     int32_t *n_partitions, struct sp_error *err)
-{
-    rd_kafka_resp_err_t error = sp_kafka_await_partitions(rk, handle, deadline, n_partitions);
-    return error ? topic_refused(client, rd_kafka_topic_name(handle), error, err) : SP_OK;
-}
-
-/* Where to start reading a partition for records of since_ms and later. */
-static rd_kafka_resp_err_t offset_since(rd_kafka_t *rk, const char *topic, int32_t partition,
-                                        int64_t since_ms, int64_t deadline, int64_t *offset)
-{
-    int64_t low = 0;
-    int64_t high = 0;
-    rd_kafka_resp_err_t error = rd_kafka_query_watermark_offsets(rk, topic, partition, &low, &high,
-                                                                 sp_deadline_left(deadline));
-    *offset = high;
-    if (error || since_ms == SP_CLIENT_END)
-        return error;
-    sp_auto(rd_kafka_topic_partition_list_destroy) rd_kafka_topic_partition_list_t *list =
-        rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = since_ms;
-    error = rd_kafka_offsets_for_times(rk, list, sp_deadline_left(deadline));
-    if (error)
-        return error;
-    *offset = list->elems[0].offset;
-    if (*offset < 0)
-        *offset = high - low > LOOK_BACK ? high - LOOK_BACK : low;
-    return RD_KAFKA_RESP_ERR_NO_ERROR;
-}
-
-static enum sp_code find_offsets(struct sp_client *client, struct reader *reader, int64_t since_ms,
-                                 int64_t deadline, struct sp_error *err)
-{
-    const char *topic = rd_kafka_topic_name(reader->topic);
-    for (int32_t p = 0; p < reader->n_partitions; p++) {
-        /* A partition of a new topic may be without a leader for a moment. */
-        while (offset_since(client->consumer, topic, p, since_ms, deadline, &reader->offsets[p])) {
-            rd_kafka_poll(client->consumer, RETRY_MS);
-            if (sp_deadline_left(deadline) == 0)
-                return unreachable(client, err);
-        }
-    }
-    return SP_OK;
-}
-
-/* NULL: err says why. */
-static struct reader *add_reader(struct sp_client *client, const char *topic, struct sp_error *err)
-{
-    struct reader *more =
-        reallocarray(client->readers, client->n_readers + 1, sizeof(*client->readers));
-    if (!more) {
-        (void)sp_error_set(err, SP_E_NOMEM, "no memory");
-        return NULL;
-    }
-    client->readers = more;
-    rd_kafka_topic_t *handle = rd_kafka_topic_new(client->consumer, topic, NULL);
-    if (!handle) {
-        (void)sp_error_set(err, SP_E_INVALID, "topic \"%s\": %s", topic,
-                           rd_kafka_err2str(rd_kafka_last_error()));
-        return NULL;
-    }
-    more[client->n_readers] = (struct reader){.topic = handle};
-    return &more[client->n_readers++];
 }
 
 enum sp_code sp_client_listen(struct sp_client *client, const char *topic, int64_t since_ms,
                               int64_t timeout_ms, struct sp_error *err)
 {
     int64_t deadline = sp_deadline_in(timeout_ms);
-    int32_t n_partitions = 0;
     enum sp_code rc = need_consumer(client, err);
     if (rc)
         return rc;
-    struct reader *reader = add_reader(client, topic, err);
-    if (!reader)
-        return SP_E_INVALID;
-    rc = topic_partitions(client, client->consumer, reader->topic, deadline, &n_partitions, err);
-    if (rc)
-        return rc;
-    reader->offsets = calloc((size_t)n_partitions, sizeof(*reader->offsets));
-    if (!reader->offsets)
-        return sp_error_set(err, SP_E_NOMEM, "no memory");
-    reader->n_partitions = n_partitions;
-    return find_offsets(client, reader, since_ms, deadline, err);
+    rd_kafka_resp_err_t error = sp_reply_reader_add(&client->reader, topic, since_ms, deadline);
+    return error ? topic_refused(client, topic, error, err) : SP_OK;
 }
 
 static enum sp_code send_failure(const struct sp_client *client,
@@ -301,6 +207,18 @@ static enum sp_code deliver(struct sp_client *client, const struct sp_client_req
     return receipt->error ? send_failure(client, request, receipt->error, err) : SP_OK;
 }
 
+/* A record to a topic that is not there would wait for it to appear. */
+static rd_kafka_resp_err_t await_topic(rd_kafka_t *rk, const char *topic, int64_t deadline)
+{
+    int32_t n_partitions = 0;
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(rk, topic, NULL);
+    if (!handle)
+        return rd_kafka_last_error();
+    rd_kafka_resp_err_t error = sp_kafka_await_partitions(rk, handle, deadline, &n_partitions);
+    rd_kafka_topic_destroy(handle);
+    return error;
+}
+
 enum sp_code sp_client_send(struct sp_client *client, const struct sp_client_request *request,
                             int64_t timeout_ms, int32_t *partition, int64_t *offset,
                             struct sp_error *err)
@@ -309,16 +227,9 @@ enum sp_code sp_client_send(struct sp_client *client, const struct sp_client_req
     enum sp_code rc = need_producer(client, err);
     if (rc)
         return rc;
-    rd_kafka_topic_t *handle = rd_kafka_topic_new(client->producer, request->topic, NULL);
-    if (!handle) {
-        return sp_error_set(err, SP_E_INVALID, "topic \"%s\": %s", request->topic,
-                            rd_kafka_err2str(rd_kafka_last_error()));
-    }
-    int32_t n_partitions = 0;
-    rc = topic_partitions(client, client->producer, handle, deadline, &n_partitions, err);
-    rd_kafka_topic_destroy(handle);
-    if (rc)
-        return rc;
+    rd_kafka_resp_err_t error = await_topic(client->producer, request->topic, deadline);
+    if (error)
+        return topic_refused(client, request->topic, error, err);
     struct sp_receipt receipt = {0};
     rc = deliver(client, request, deadline, &receipt, err);
     if (rc)
@@ -356,40 +267,14 @@ static enum sp_code take(const rd_kafka_message_t *message, char **value, size_t
     return *value ? SP_OK : sp_error_set(err, SP_E_NOMEM, "no memory for a reply");
 }
 
-/*
- * Reading begins here and not in sp_client_listen(), because a broker answers one connection's
- * requests in order: a fetch that waits for records would hold up the questions for further
- * offsets.
- */
-static enum sp_code start_reading(struct sp_client *client, struct sp_error *err)
-{
-    for (size_t i = 0; i < client->n_readers; i++) {
-        struct reader *reader = &client->readers[i];
-        for (int32_t p = 0; !reader->started && p < reader->n_partitions; p++) {
-            if (rd_kafka_consume_start_queue(reader->topic, p, reader->offsets[p],
-                                             client->incoming)) {
-                return sp_error_set(err, SP_E_INTERNAL, "topic %s: %s",
-                                    rd_kafka_topic_name(reader->topic),
-                                    rd_kafka_err2str(rd_kafka_last_error()));
-            }
-        }
-        reader->started = true;
-    }
-    return SP_OK;
-}
-
 enum sp_code sp_client_wait(struct sp_client *client, const char *request_id,
                             const unsigned char *correlation, int64_t timeout_ms, char **value,
                             size_t *len, struct sp_error *err)
 {
     int64_t deadline = sp_deadline_in(timeout_ms);
-    enum sp_code failed = start_reading(client, err);
-    if (failed)
-        return failed;
     do {
-        rd_kafka_poll(client->consumer, 0); /* error callbacks */
         rd_kafka_message_t *message =
-            rd_kafka_consume_queue(client->incoming, sp_deadline_left(deadline));
+            sp_reply_reader_next(&client->reader, sp_deadline_left(deadline));
         if (!message)
             continue;
         enum sp_code rc = SP_E_TIMEOUT;
@@ -426,25 +311,11 @@ enum sp_code sp_client_open(const struct sp_queue_property *kafka, size_t n_kafk
     return SP_OK;
 }
 
-static void stop_reading(struct sp_client *client)
-{
-    for (size_t i = 0; i < client->n_readers; i++) {
-        struct reader *reader = &client->readers[i];
-        for (int32_t p = 0; reader->started && p < reader->n_partitions; p++)
-            rd_kafka_consume_stop(reader->topic, p);
-        free(reader->offsets);
-        rd_kafka_topic_destroy(reader->topic);
-    }
-    free(client->readers);
-    if (client->incoming)
-        rd_kafka_queue_destroy(client->incoming);
-}
-
 void sp_client_close(struct sp_client *client)
 {
     if (!client)
         return;
-    stop_reading(client);
+    sp_reply_reader_clear(&client->reader);
     if (client->consumer)
         rd_kafka_destroy(client->consumer);
     if (client->producer)
