@@ -17,7 +17,7 @@
 
 #define RECORDS 2000
 #define EXECUTORS 4
-#define LIMIT_MS 60000
+#define LIMIT_MS 100000
 
 static struct sp_queue *queue;
 static atomic_int given, answered;
