@@ -8,6 +8,7 @@
 
 #include "tests/support.h"
 #include "tests/support/stage.h"
+#include "tests/support/until.h"
 
 static struct sp_stage *s;
 static char root[] = "/tmp/sandpiper-cli-XXXXXX";
@@ -58,10 +59,8 @@ static void open_stage(void)
 
 static void close_stage(void)
 {
-    char command[64];
     sp_stage_free(s);
-    snprintf(command, sizeof(command), "rm -rf '%s'", root);
-    cr_expect(system(command) == 0);
+    sp_remove_tree(root);
 }
 
 TestSuite(cli, .init = open_stage, .fini = close_stage);
@@ -96,7 +95,7 @@ Test(cli, wait_finds_a_reply_after_the_fact_as_often_as_asked)
 
     cr_expect(shell("$S submit --id first exit.py") == 0, "%s", err);
     cr_expect(eq(str, out, "first\n"));
-    sp_stage_reply(s, "first", 30000);
+    sp_stage_reply(s, "first", 120000);
     for (int i = 0; i < 2; i++) {
         cr_expect(shell("$S wait first") == 7, "%s", err);
         cr_expect(eq(str, out, "partial\n"));
@@ -105,7 +104,7 @@ Test(cli, wait_finds_a_reply_after_the_fact_as_often_as_asked)
     json_auto_t *reply = json_loads(out, JSON_REJECT_DUPLICATES, NULL);
     const char *status = json_string_value(json_object_get(reply, "status"));
     cr_expect(status && strcmp(status, "failed") == 0, "%s", out);
-    cr_expect(shell("$S wait second --timeout 1s") == 1);
+    cr_expect(shell("$S wait second --timeout 5s") == 1);
     cr_expect(says(err, "no reply yet"), "%s", err);
 }
 
@@ -137,7 +136,7 @@ Test(cli, run_writes_artifacts_and_names_those_left_out)
 
 Test(cli, without_a_worker_waiting_ends_by_its_limit_and_by_an_interrupt)
 {
-    cr_expect(shell("$S run exit.py --id lonely --wait 2s") == 1);
+    cr_expect(shell("$S run exit.py --id lonely --wait 5s") == 1);
     cr_expect(says(err, "'sandpiper wait lonely'"), "%s", err);
     cr_expect(shell("timeout --preserve-status -s INT 3 $S wait lonely") == 130, "%s", err);
     cr_expect(shell("$S workers") == 0 && says(out, "No worker is running"), "%s", out);
@@ -157,7 +156,7 @@ Test(cli, settings_reach_the_worker_and_the_replies)
 {
     start_worker();
 
-    cr_expect(shell("$S settings set local timeout=77 --wait 20s --author me") == 0, "%s", err);
+    cr_expect(shell("$S settings set local timeout=77 --wait 120s --author me") == 0, "%s", err);
     cr_expect(eq(str, out, "version 2\n"));
     cr_expect(says(err, "1 worker has applied it."), "%s", err);
     cr_expect(shell("$S run hello.py --arg name=a --arg count=1 --json") == 0, "%s", err);
@@ -182,7 +181,7 @@ Test(cli, workers_tell_which_change_was_refused)
 
     free(sp_stage_redis(s, "HSET %s:settings sandbox.local {}", s->prefix));
 
-    sp_stage_until(refusal_is_shown, NULL, 30000, "the refusal in the list of workers");
+    sp_stage_until(refusal_is_shown, NULL, 120000, "the refusal in the list of workers");
     cr_expect(says(out, "isolation"), "%s", out);
     cr_expect(shell("$S run hello.py --arg name=a --arg count=1") == 0, "the old ones hold: %s",
               err);
@@ -218,7 +217,7 @@ Test(cli, dead_letters_are_listed_shown_and_sent_again)
     cr_expect(says(out, "No dead letter"), "%s", out);
     const struct sp_stage_header id = {.name = "sandpiper_request_id", .value = "broken"};
     sp_stage_send(s, -1, "k", "no json at all", &id, 1);
-    cr_assert(sp_stage_wait(s, 2, 30000), "the reply and the dead letter");
+    cr_assert(sp_stage_wait(s, 2, 120000), "the reply and the dead letter");
 
     cr_expect(eq(int, shell("$S dlq list"), 0), "%s", err);
     cr_expect(says(out, "broken") && says(out, "expected a JSON object"), "%s", out);
@@ -240,7 +239,7 @@ Test(cli, dead_letters_are_listed_shown_and_sent_again)
     snprintf(line, sizeof(line), "$S dlq replay %s", position);
     cr_expect(eq(int, shell(line), 0), "%s", err);
     cr_expect(says(out, "1 sent again, 0 failed"), "%s", out);
-    cr_assert(sp_stage_wait(s, 4, 30000), "it is answered and dead again");
+    cr_assert(sp_stage_wait(s, 4, 120000), "it is answered and dead again");
     cr_expect(eq(int, shell("$S dlq list --json"), 0));
     cr_expect(says(out, "\"replays\": 1"), "%s", out);
 }

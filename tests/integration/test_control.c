@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "tests/support.h"
 #include "tests/support/stage.h"
+#include "tests/support/until.h"
 
 #define LIMIT_MS 120000
 #define FLEET 3
@@ -28,10 +29,8 @@ static void open_stage(void)
 
 static void close_stage(void)
 {
-    char command[64];
     sp_stage_free(s);
-    snprintf(command, sizeof(command), "rm -rf '%s'", root);
-    cr_expect(system(command) == 0);
+    sp_remove_tree(root);
 }
 
 TestSuite(control, .init = open_stage, .fini = close_stage);

@@ -284,10 +284,7 @@ static void cancel(const char *id)
 {
     char key[160];
     snprintf(key, sizeof(key), "cancel:%s", id);
-    cr_assert(not(rd_kafka_producev(
-        s->producer, RD_KAFKA_V_TOPIC(s->control), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-        RD_KAFKA_V_KEY(key, strlen(key)), RD_KAFKA_V_VALUE("{}", 2), RD_KAFKA_V_END)));
-    sp_stage_flush(s);
+    sp_stage_control(s, key, "{}");
 }
 
 Test(delivery, a_running_job_is_cancelled_and_keeps_its_output)

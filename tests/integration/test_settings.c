@@ -72,21 +72,10 @@ Test(settings, local_without_the_opt_in_does_not_open)
               a->value);
 }
 
-static int open_descriptors(pid_t pid)
-{
-    char command[96];
-    snprintf(command, sizeof(command), "ls /proc/%d/fd | wc -l", (int)pid);
-    FILE *f = popen(command, "r");
-    int n = 0;
-    cr_assert(fscanf(f, "%d", &n) == 1);
-    pclose(f);
-    return n;
-}
-
 /* The last jobs' are closed a moment after their replies. */
 static bool has_closed_the_rest(void *before)
 {
-    return open_descriptors(s->workers[0].pid) <= *(const int *)before + 4;
+    return sp_stage_metric(s, 0, "process_open_fds") <= *(const double *)before + 4;
 }
 
 static int64_t change(int n)
@@ -125,7 +114,7 @@ Test(settings, hot_reload_under_load_fails_no_job)
     int w = sp_stage_worker(s, NULL);
     submit_some(0, 100);
     sp_stage_reply(s, "h99", LIMIT_MS);
-    int fds = open_descriptors(s->workers[w].pid);
+    double fds = sp_stage_metric(s, w, "process_open_fds");
     long kb = sp_stage_memory_kb(s, w, "VmRSS");
 
     for (int n = 1; n <= CHANGES; n++) {

@@ -119,6 +119,8 @@ void sp_stage_submit_to(struct sp_stage *s, int32_t partition, const char *id, c
  * how long a job runs, however fast the machine is. Good until the next call. */
 const char *sp_stage_behind_gate(const struct sp_stage *s, const char *rest);
 void sp_stage_open_gate(const struct sp_stage *s);
+/* A record of the control topic; returns once Kafka has it. value NULL: a tombstone. */
+void sp_stage_control(struct sp_stage *s, const char *key, const char *value);
 /* All that was sent is in Kafka. */
 void sp_stage_flush(struct sp_stage *s);
 
@@ -127,6 +129,11 @@ void sp_stage_flush(struct sp_stage *s);
 bool sp_stage_wait(struct sp_stage *s, size_t n, int64_t limit_ms);
 /* The reply to a request id, waited for; fails the test after limit_ms. Borrowed. */
 struct sp_stage_answer *sp_stage_reply(struct sp_stage *s, const char *id, int64_t limit_ms);
+/* The first record with this key that was read from a topic; NULL: none. Borrowed. */
+struct sp_stage_answer *sp_stage_find(const struct sp_stage *s, const char *topic, const char *key);
+/* The same, waited for; fails the test after limit_ms. */
+struct sp_stage_answer *sp_stage_record(struct sp_stage *s, const char *topic, const char *key,
+                                        int64_t limit_ms);
 /* How many replies there are to an id by now. */
 size_t sp_stage_count(struct sp_stage *s, const char *id);
 /* The last header of a name; NULL: none. *len may be NULL. */

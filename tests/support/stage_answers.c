@@ -80,6 +80,27 @@ struct sp_stage_answer *sp_stage_reply(struct sp_stage *s, const char *id, int64
     return a;
 }
 
+struct sp_stage_answer *sp_stage_find(const struct sp_stage *s, const char *topic, const char *key)
+{
+    for (size_t i = 0; i < s->n_answers; i++) {
+        struct sp_stage_answer *a = s->answers[i];
+        if (strcmp(a->topic, topic) == 0 && a->key && strcmp(a->key, key) == 0)
+            return a;
+    }
+    return NULL;
+}
+
+struct sp_stage_answer *sp_stage_record(struct sp_stage *s, const char *topic, const char *key,
+                                        int64_t limit_ms)
+{
+    int64_t end = sp_deadline_in(limit_ms);
+    struct sp_stage_answer *a = NULL;
+    while (!(a = sp_stage_find(s, topic, key)) && sp_deadline_left(end) > 0)
+        read_some(s, 50);
+    cr_assert(a != NULL, "no record %s of %s", key, topic);
+    return a;
+}
+
 size_t sp_stage_count(struct sp_stage *s, const char *id)
 {
     while (read_some(s, 100))

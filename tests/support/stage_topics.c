@@ -165,6 +165,16 @@ void sp_stage_flush(struct sp_stage *s)
     cr_assert(rd_kafka_flush(s->producer, TOPIC_LIMIT_MS) == 0, "flush");
 }
 
+void sp_stage_control(struct sp_stage *s, const char *key, const char *value)
+{
+    rd_kafka_resp_err_t rc = rd_kafka_producev(
+        s->producer, RD_KAFKA_V_TOPIC(s->control), RD_KAFKA_V_KEY(key, strlen(key)),
+        RD_KAFKA_V_VALUE((void *)(uintptr_t)value, value ? strlen(value) : 0),
+        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+    cr_assert(rc == 0, "control topic: %s", rd_kafka_err2str(rc));
+    sp_stage_flush(s);
+}
+
 /* Offsets */
 
 int64_t sp_stage_committed(struct sp_stage *s)
