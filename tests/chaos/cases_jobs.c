@@ -10,7 +10,7 @@
 #define WORKERS 2
 #define BUSY ((int64_t)WORKERS * CHAOS_EXECUTORS)
 #define TAKEN_MAX 400 /* jobs that the workers surely take in at once: the rest stays in Kafka */
-#define REPLIES_LIMIT_MS 90000
+#define REPLIES_LIMIT_MS 300000
 
 static bool has_dead_letter(struct chaos *c, int64_t n)
 {
@@ -28,7 +28,7 @@ void case_poison(struct chaos *c)
     chaos_send_sleeps(c, c->size.jobs - c->size.jobs / 2, 100, 400);
     chaos_flush(c);
     chaos_until_replied(c, c->n_jobs, REPLIES_LIMIT_MS);
-    chaos_until(c, has_dead_letter, 1, REPLIES_LIMIT_MS / 10);
+    chaos_until(c, has_dead_letter, 1, REPLIES_LIMIT_MS);
 
     char id[32];
     snprintf(id, sizeof id, "j%lld", (long long)poison);
@@ -93,7 +93,7 @@ static void cancel(struct chaos *c, int64_t n)
 {
     char key[64];
     snprintf(key, sizeof key, "cancel:j%lld", (long long)n);
-    chaos_control(c, key, "{\"reason\":\"chaos\",\"by\":\"chaos\"}");
+    sp_stage_control(c->stage, key, "{\"reason\":\"chaos\",\"by\":\"chaos\"}");
 }
 
 static void send_endless(struct chaos *c, int64_t n)

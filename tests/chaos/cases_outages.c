@@ -13,8 +13,8 @@
 #include "tests/support/until.h"
 
 #define WORKERS 2
-#define REPLIES_LIMIT_MS 90000
-#define FLOW_LIMIT_MS 30000 /* for the first reply after an outage */
+#define REPLIES_LIMIT_MS 300000
+#define FLOW_LIMIT_MS 120000 /* for the first reply after an outage */
 
 /* The row's limit is on how long this takes. */
 static void until_flow(struct chaos *c)
@@ -83,7 +83,7 @@ void case_redis_lost(struct chaos *c)
              "{\"provider_type\":\"ledger\",\"providers\":{\"ledger\":{\"ledger\":\"%s\","
              "\"outage\":\"%s\"}}}",
              c->ledger_path, c->outage_path);
-    chaos_control(c, "settings", document);
+    sp_stage_control(c->stage, "settings", document);
     chaos_workers(c, WORKERS);
     chaos_send_sleeps(c, c->size.jobs, 10, 50);
     chaos_flush(c);

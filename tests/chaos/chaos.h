@@ -91,8 +91,6 @@ int64_t chaos_send(struct chaos *c, const struct chaos_request *request);
 /* n jobs that sleep between least and most milliseconds, by chance. */
 void chaos_send_sleeps(struct chaos *c, int64_t n, int64_t least_ms, int64_t most_ms);
 void chaos_flush(struct chaos *c);
-/* Writes a record of the control topic; returns once Kafka has it. value NULL: a tombstone. */
-void chaos_control(struct chaos *c, const char *key, const char *value);
 
 /* In the ledger. */
 void chaos_fault(struct chaos *c, const char *what);

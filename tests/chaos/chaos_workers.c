@@ -9,7 +9,7 @@
 #include "tests/chaos/chaos.h"
 #include "tests/support.h"
 
-#define SETTLE_LIMIT_MS 30000
+#define SETTLE_LIMIT_MS 120000
 
 void chaos_option(struct chaos *c, const char *option)
 {
