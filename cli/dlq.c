@@ -5,9 +5,8 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "cli/commands.h"
-#include "cli/session.h"
+#include "cli/letter.h"
 #include "queue/dead_letters.h"
-#include "queue/message.h"
 
 struct dlq_options {
     struct sp_common_options common;
@@ -29,30 +28,6 @@ struct look {
 
 /* ---- which ones ---- */
 
-/* "TOPIC/PARTITION/OFFSET", as `list` prints it; out holds 300. */
-static void name_of(const struct sp_record *letter, char *out)
-{
-    (void)snprintf(out, 300, "%s/%d/%lld", letter->topic, (int)letter->partition,
-                   (long long)letter->offset);
-}
-
-/* The id that the worker answered under; malloc'ed, NULL without memory. */
-static char *request_id_of(const struct look *look, const struct sp_record *letter)
-{
-    const struct sp_dead_letter_facts facts = sp_dead_letter_read(letter);
-    sp_auto(sp_message_clear) struct sp_message message = {0};
-    struct sp_record original = *letter;
-    if (facts.topic && facts.offset >= 0) { /* for an id that was made of them */
-        original.topic = facts.topic;
-        original.partition = facts.partition;
-        original.offset = facts.offset;
-    }
-    if (sp_message_read(&original, &look->session.config->limits, &look->session.topics, &message,
-                        NULL))
-        return NULL;
-    return SP_TAKE(message.req.id);
-}
-
 static bool is_named(const struct sp_call *call, const char *name)
 {
     for (size_t i = 0; i < call->n_operands; i++) {
@@ -66,8 +41,8 @@ static bool is_wanted(const struct look *look, const struct sp_record *letter)
 {
     const struct dlq_options *options = look->options;
     const struct sp_dead_letter_facts facts = sp_dead_letter_read(letter);
-    char name[300];
-    name_of(letter, name);
+    char name[SP_LETTER_NAME];
+    sp_letter_name(letter, name);
     if (!is_named(look->call, name))
         return false;
     if (options->since_ms > 0 && letter->timestamp_ms < sp_wall_ms() - options->since_ms)
@@ -76,7 +51,7 @@ static bool is_wanted(const struct look *look, const struct sp_record *letter)
         return false;
     if (!options->id)
         return true;
-    sp_auto(sp_free_str) char *id = request_id_of(look, letter);
+    sp_auto(sp_free_str) char *id = sp_letter_request_id(&look->session, letter);
     return id && strcmp(id, options->id) == 0;
 }
 
@@ -139,46 +114,6 @@ static int run_look(struct look *look)
 
 /* ---- list and show ---- */
 
-/* Bytes as text, whatever they are. */
-static json_t *text_json(const char *data, size_t len)
-{
-    sp_auto(sp_buf_clear) struct sp_buf text = SP_BUF_INIT(SP_BUF_UNBOUNDED);
-    if (!data || sp_utf8_clean(data, len, &text, NULL))
-        return json_null();
-    return json_stringn(sp_buf_str(&text), text.len);
-}
-
-/* Of a header, which may be anybody's: one line that a terminal can show. */
-static json_t *line_json(const char *text)
-{
-    sp_auto(sp_buf_clear) struct sp_buf line = SP_BUF_INIT(SP_BUF_UNBOUNDED);
-    if (!text || sp_utf8_clean(text, strlen(text), &line, NULL))
-        return json_null();
-    unsigned char *bytes = (unsigned char *)line.data;
-    for (size_t i = 0; i < line.len; i++) {
-        if (bytes[i] < ' ' || bytes[i] == 0x7f)
-            bytes[i] = '?';
-        if (bytes[i] == 0xc2 && bytes[i + 1] < 0xa0) /* a C1 control character */
-            bytes[i] = bytes[i + 1] = '?';
-    }
-    return json_stringn(sp_buf_str(&line), line.len);
-}
-
-static json_t *facts_json(const struct look *look, const struct sp_record *letter)
-{
-    const struct sp_dead_letter_facts facts = sp_dead_letter_read(letter);
-    sp_auto(sp_free_str) char *id = request_id_of(look, letter);
-    char name[300];
-    name_of(letter, name);
-    return json_pack("{s:s, s:s*, s:o, s:o, s:i, s:I, s:I, s:I, s:I, s:o, s:b}", "position", name,
-                     "request_id", id, "reason", line_json(facts.reason), "topic",
-                     line_json(facts.topic), "partition", (int)facts.partition, "offset",
-                     (json_int_t)facts.offset, "attempts", (json_int_t)facts.attempts,
-                     "first_seen_ms", (json_int_t)facts.first_seen_ms, "replays",
-                     (json_int_t)facts.replays, "worker", line_json(facts.worker), "value_dropped",
-                     (int)facts.value_dropped);
-}
-
 static const char *word(const json_t *object, const char *key)
 {
     const char *text = json_string_value(json_object_get(object, key));
@@ -190,7 +125,7 @@ static enum sp_code list_one(struct look *look, const struct sp_record *letter,
 {
     (void)err;
     char when[25];
-    json_t *facts = facts_json(look, letter);
+    json_t *facts = sp_letter_facts(&look->session, letter);
     (void)json_array_append_new(look->list, facts);
     if (look->options->common.json)
         return SP_OK;
@@ -212,54 +147,12 @@ static int run_list(const struct sp_call *call)
     return code;
 }
 
-static bool is_number(const char *name)
-{
-    static const char *const numbers[] = {"kafka_dlt-original-partition",
-                                          "kafka_dlt-original-offset",
-                                          "kafka_dlt-original-timestamp", "kafka_replyPartition"};
-    for (size_t i = 0; i < SP_COUNT(numbers); i++) {
-        if (strcmp(numbers[i], name) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* Numbers of Spring's are bytes, big-endian; other bytes that are no text stand in hex. */
-static json_t *header_json(const struct sp_header *header)
-{
-    sp_auto(sp_buf_clear) struct sp_buf hex = SP_BUF_INIT(SP_BUF_UNBOUNDED);
-    if (!header->value)
-        return json_null();
-    if (is_number(header->name) && header->len <= sizeof(int64_t))
-        return json_integer((json_int_t)sp_dead_letter_number(header));
-    if (sp_utf8_valid(header->value, header->len))
-        return json_stringn(header->value, header->len);
-    for (size_t i = 0; i < header->len; i++)
-        (void)sp_buf_addf(&hex, "%02x", (unsigned char)header->value[i]);
-    return json_string(sp_buf_str(&hex));
-}
-
-static json_t *headers_json(const struct sp_record *letter)
-{
-    json_t *headers = json_array();
-    for (size_t i = 0; i < letter->n_headers; i++) {
-        (void)json_array_append_new(headers,
-                                    json_pack("{s:s, s:o}", "name", letter->headers[i].name,
-                                              "value", header_json(&letter->headers[i])));
-    }
-    return headers;
-}
-
 static enum sp_code show_one(struct look *look, const struct sp_record *letter,
                              struct sp_error *err)
 {
-    json_t *facts = facts_json(look, letter);
+    json_t *facts = sp_letter_facts(&look->session, letter);
     (void)err;
-    (void)json_object_set_new(facts, "key", text_json(letter->key, letter->key_len));
-    (void)json_object_set_new(facts, "headers", headers_json(letter));
-    if (look->options->value)
-        (void)json_object_set_new(facts, "value", text_json(letter->value, letter->value_len));
-    (void)json_object_set_new(facts, "value_bytes", json_integer((json_int_t)letter->value_len));
+    sp_letter_add_content(facts, letter, look->options->value);
     (void)json_array_append_new(look->list, facts);
     if (!look->options->common.json)
         sp_call_print_json(look->call, facts);
@@ -310,10 +203,10 @@ static enum sp_code replay_one(struct look *look, const struct sp_record *letter
                                struct sp_error *err)
 {
     struct sp_error why = {0};
-    char name[300];
-    json_t *facts = facts_json(look, letter);
+    char name[SP_LETTER_NAME];
+    json_t *facts = sp_letter_facts(&look->session, letter);
     (void)json_array_append_new(look->list, facts);
-    name_of(letter, name);
+    sp_letter_name(letter, name);
     enum sp_code rc = replay(look, letter, sp_dead_letter_read(letter).topic, &why);
     (void)json_object_set_new(facts, "replayed", json_boolean(!rc && !look->options->dry_run));
     if (rc)
