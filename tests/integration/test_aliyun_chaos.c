@@ -3,7 +3,6 @@
  * service that fails in every way, some cancelled, some of workers that die: each has an end that
  * is known or an error, and once the leases have run out and were swept no sandbox lives.
  */
-#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 
 #include "tests/support.h"
 #include "tests/support/aliyun_stage.h"
+#include "tests/support/until.h"
 
 enum { THREADS = 8, EACH = 63, SETUP_MS = 10000, SWEEPS = 20, PATIENCE_MS = 120000 };
 
@@ -79,8 +79,7 @@ Test(aliyun_pool, one_that_ended_while_it_waited_is_not_used)
 {
     aliyun_stage_open(&s, "\"pool_size\":2");
     cr_expect(finds_a_warm_one());
-    while (aliyun_stage_alive(&s) == 0)
-        poll(NULL, 0, 5);
+    cr_assert(SP_UNTIL(PATIENCE_MS, aliyun_stage_alive(&s) > 0));
 
     aliyun_stage_do(&s, "{\"end\":true}");
     cr_assert(eq(int, aliyun_stage_run(&s, &one), SP_OK), "%s", s.err.msg);
