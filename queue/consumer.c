@@ -28,7 +28,9 @@ struct sp_consumer {
     struct sp_header *headers; /* room for those of the record that is being copied */
     size_t headers_cap;
     int64_t looked_ms; /* when every partition's queue was last looked at */
+    bool subscribed;
     bool up;
+    bool away;  /* no broker can be reached */
     bool fatal; /* the handle reads nothing any more, as where another static member took its id */
     char problem[300], problem_topic[256];
     int64_t consumed, redeliveries;
@@ -77,8 +79,10 @@ static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
 {
     struct sp_consumer *consumer = opaque;
     (void)rk;
-    if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+    if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
         consumer->up = false;
+        consumer->away = true;
+    }
     if (err == RD_KAFKA_RESP_ERR__FATAL) {
         on_fatal(consumer);
         return;
@@ -120,6 +124,7 @@ static int on_stats(rd_kafka_t *rk, char *json, size_t len, void *opaque)
     json_auto_t *stats = json_loadb(json, len, 0, NULL);
     json_t *topics = json_object_get(stats, "topics");
     consumer->up = broker_up(stats);
+    consumer->away = consumer->away && !consumer->up;
     for (size_t i = 0; i < consumer->assignment.n; i++) {
         struct sp_partition *partition = consumer->assignment.partitions[i];
         char number[16];
@@ -160,22 +165,6 @@ static void conf_callbacks(rd_kafka_conf_t *conf, struct sp_consumer *consumer)
     rd_kafka_conf_set_stats_cb(conf, on_stats);
 }
 
-static enum sp_code subscribe(struct sp_consumer *consumer, struct sp_error *err)
-{
-    const struct sp_topics *topics = consumer->options.topics;
-    rd_kafka_topic_partition_list_t *list =
-        rd_kafka_topic_partition_list_new((int)topics->n_requests);
-    for (size_t i = 0; i < topics->n_requests; i++)
-        rd_kafka_topic_partition_list_add(list, topics->requests[i], RD_KAFKA_PARTITION_UA);
-    rd_kafka_resp_err_t failed = rd_kafka_subscribe(consumer->rk, list);
-    rd_kafka_topic_partition_list_destroy(list);
-    if (failed) {
-        return sp_error_set(err, SP_E_INVALID, "queue.request_topics: %s",
-                            rd_kafka_err2str(failed));
-    }
-    return SP_OK;
-}
-
 enum sp_code sp_consumer_open(const struct sp_consumer_options *options, rd_kafka_conf_t *conf,
                               struct sp_consumer **out, struct sp_error *err)
 {
@@ -205,13 +194,24 @@ enum sp_code sp_consumer_open(const struct sp_consumer_options *options, rd_kafk
     (void)rd_kafka_poll_set_consumer(consumer->rk);
     consumer->queue = rd_kafka_queue_get_consumer(consumer->rk);
     sp_waker_watch(options->waker, consumer->queue);
-    rc = subscribe(consumer, err);
-    if (rc) {
-        sp_consumer_leave(consumer, 0);
-        sp_consumer_close(consumer);
-        return rc;
-    }
     *out = consumer;
+    return SP_OK;
+}
+
+enum sp_code sp_consumer_subscribe(struct sp_consumer *consumer, struct sp_error *err)
+{
+    const struct sp_topics *topics = consumer->options.topics;
+    rd_kafka_topic_partition_list_t *list =
+        rd_kafka_topic_partition_list_new((int)topics->n_requests);
+    for (size_t i = 0; i < topics->n_requests; i++)
+        rd_kafka_topic_partition_list_add(list, topics->requests[i], RD_KAFKA_PARTITION_UA);
+    rd_kafka_resp_err_t failed = rd_kafka_subscribe(consumer->rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (failed) {
+        return sp_error_set(err, SP_E_INVALID, "queue.request_topics: %s",
+                            rd_kafka_err2str(failed));
+    }
+    consumer->subscribed = true;
     return SP_OK;
 }
 
@@ -388,12 +388,13 @@ void sp_consumer_status(struct sp_consumer *consumer, struct sp_queue_status *ou
     }
 }
 
-/* Joined, and without an assignment yet: with the cooperative assignor librdkafka before 2.3 aborts
- * where a handle is closed or destroyed then. */
+/* Without an assignment yet: with the cooperative assignor librdkafka before 2.3 aborts where a
+ * handle is closed or destroyed once it has joined, which it does on a thread of its own. */
 static bool is_joining(const struct sp_consumer *consumer)
 {
-    return rd_kafka_version() < 0x02030000 && consumer->rebalance.count == 0 &&
-           strcmp(rd_kafka_rebalance_protocol(consumer->rk), "COOPERATIVE") == 0;
+    return rd_kafka_version() < 0x02030000 && consumer->subscribed &&
+           consumer->rebalance.count == 0 && !consumer->away &&
+           strcmp(rd_kafka_rebalance_protocol(consumer->rk), "EAGER") != 0;
 }
 
 static void await_assignment(struct sp_consumer *consumer, int64_t limit_ms)

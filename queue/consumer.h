@@ -18,10 +18,13 @@ struct sp_consumer_options {
     struct sp_waker *waker;
 };
 
-/* Takes conf over, also on failure. Subscribes; SP_E_INVALID: librdkafka refuses a property. */
+/* Takes conf over, also on failure. SP_E_INVALID: librdkafka refuses a property. */
 SP_MUST_CHECK enum sp_code sp_consumer_open(const struct sp_consumer_options *options,
                                             rd_kafka_conf_t *conf, struct sp_consumer **out,
                                             struct sp_error *err);
+/* Begins to join the group. SP_E_INVALID: librdkafka refuses a topic. */
+SP_MUST_CHECK enum sp_code sp_consumer_subscribe(struct sp_consumer *consumer,
+                                                 struct sp_error *err);
 /* Runs what is due: rebalances, results of commits, errors, statistics, and a commit at its time.
  */
 void sp_consumer_serve(struct sp_consumer *consumer);

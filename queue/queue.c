@@ -106,6 +106,8 @@ enum sp_code sp_queue_open(const struct sp_queue_options *options, struct sp_que
         rc = open_consumer(q, err);
     if (!rc)
         rc = open_producer(q, err);
+    if (!rc)
+        rc = sp_consumer_subscribe(q->consumer, err); /* last: a start that fails joins no group */
     if (rc) {
         sp_queue_close(q, 0);
         return rc;

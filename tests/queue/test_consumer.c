@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "mock.h"
@@ -475,6 +476,25 @@ Test(consumer, a_wake_up_ends_the_wait)
     cr_expect(eq(int, sp_queue_next(rig.q, true, 20000, &none, &ticket), SP_QUEUE_IDLE));
     cr_expect(sp_mono_ms() - started < 10000);
     rig_close(&rig);
+    mock_stop(&mock);
+}
+
+/* librdkafka may join at any moment, and aborts when it is ended just then. */
+Test(consumer, closing_at_once_waits_for_the_first_assignment, .timeout = 90)
+{
+    static char text[1 << 16];
+    char name[] = "/tmp/sandpiper-log-XXXXXX";
+    struct mock mock;
+    struct rig rig = {0};
+    int log = mkstemp(name);
+    cr_assert(log >= 0 && unlink(name) == 0 && dup2(log, STDERR_FILENO) >= 0);
+    mock_start(&mock, 1);
+    rig_open(&rig, &mock);
+
+    rig_close(&rig);
+
+    cr_assert(pread(log, text, sizeof(text) - 1, 0) > 0);
+    cr_expect(ne(ptr, strstr(text, "partition_revoked"), NULL), "%s", text);
     mock_stop(&mock);
 }
 
