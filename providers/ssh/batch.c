@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/text.h"
 #include "providers/ssh/pool.h"
 #include "providers/ssh/sftp_wire.h"
 
@@ -143,22 +142,6 @@ static void ask_next(struct trip *t, size_t i, int trip)
     }
 }
 
-static bool add_name(struct sp_ssh_listing *listing, struct sp_bytes name,
-                     const struct sp_ssh_attributes *attributes)
-{
-    struct sp_ssh_entry *grown =
-        reallocarray(listing->entries, listing->n + 1, sizeof *listing->entries);
-
-    if (!grown)
-        return false;
-    listing->entries = grown;
-    char *copy = sp_memdup(name.data, name.len);
-    if (!copy)
-        return false;
-    grown[listing->n++] = (struct sp_ssh_entry){copy, *attributes};
-    return true;
-}
-
 static enum sp_code take_names(struct sp_ssh_task *task, const struct sp_sftp_answer *answer)
 {
     struct sp_bytes names = answer->bytes, name;
@@ -167,7 +150,7 @@ static enum sp_code take_names(struct sp_ssh_task *task, const struct sp_sftp_an
     for (uint32_t n = 0; n < answer->n_names; n++) {
         if (!sp_sftp_next_name(&names, &name, &attributes))
             return SP_E_INVALID;
-        if (sp_sftp_is_entry(name) && !add_name(task->listing, name, &attributes))
+        if (sp_sftp_is_entry(name) && sp_ssh_listing_add(task->listing, name, &attributes))
             return SP_E_NOMEM;
     }
     return SP_OK;
@@ -353,15 +336,10 @@ enum sp_code sp_ssh_batch(struct sp_ssh_link *link, struct sp_ssh_task *tasks, s
 
     if (rc)
         return sp_ssh_gave_up(conn->name, "SFTP", rc, err);
-    rc = sp_ssh_enter(conn, &link->user, &conn->files, "SFTP", wait, err);
+    rc = sp_ssh_enter_sftp(conn, &link->user, "SFTP", wait, err);
     if (rc)
         return rc;
-    if (!conn->sftp) /* an operation was given up; the sessions may be taken for the moment */
-        rc = sp_ssh_start_sftp(conn, &link->user, wait, err);
-    if (rc == SP_E_INVALID)
-        rc = sp_error_wrap(err, SP_E_UNAVAILABLE, "again");
-    if (!rc)
-        rc = make_trips(link, tasks, n, wait, err);
+    rc = make_trips(link, tasks, n, wait, err);
     sp_ssh_leave(conn, &conn->files);
     return rc;
 }

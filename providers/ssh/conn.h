@@ -132,6 +132,11 @@ SP_MUST_CHECK enum sp_code sp_ssh_ask(struct sp_ssh_conn *conn, struct sp_ssh_us
  * caller is alone, or inside the gate `files`. */
 SP_MUST_CHECK enum sp_code sp_ssh_start_sftp(struct sp_ssh_conn *conn, struct sp_ssh_user *user,
                                              const struct sp_ssh_wait *wait, struct sp_error *err);
+/* Lets the caller in to the gate `files` where conn->sftp is there, started anew if need be. Codes
+ * as sp_ssh_run(). */
+SP_MUST_CHECK enum sp_code sp_ssh_enter_sftp(struct sp_ssh_conn *conn, struct sp_ssh_user *user,
+                                             const char *what, const struct sp_ssh_wait *wait,
+                                             struct sp_error *err);
 
 /* Hands over what is to be closed, by value. Does not block. Thread: any, without the lock. */
 void sp_ssh_discard(struct sp_ssh_conn *conn, struct sp_ssh_leftover leftover);

@@ -29,7 +29,8 @@ struct sp_ssh_options {
     const char *host_key_fingerprint; /* "SHA256:...": then known_hosts files are not asked */
     int64_t max_sessions; /* at once on one connection, at least 2: file transfer takes one */
     int64_t idle_ms;      /* an unused connection is closed after it; 0: a minute */
-    /* A silent server is asked after it and has twice that to answer; 0: 10 s; 2 s at least. */
+    /* A silent server is asked after it and has twice that to answer; 0: 10 s; 3 s at least, since
+     * libssh2 asks once in 2 s, counted in whole ones. */
     int64_t keepalive_ms;
 };
 
@@ -129,6 +130,9 @@ struct sp_ssh_listing {
     size_t n;
     bool more; /* there were more than asked for */
 };
+/* Copies the name. SP_E_NOMEM. */
+SP_MUST_CHECK enum sp_code sp_ssh_listing_add(struct sp_ssh_listing *listing, struct sp_bytes name,
+                                              const struct sp_ssh_attributes *attributes);
 void sp_ssh_listing_clear(struct sp_ssh_listing *listing);
 SP_AUTO_CLEAR(struct sp_ssh_listing, sp_ssh_listing_clear)
 

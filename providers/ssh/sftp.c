@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "providers/ssh/pool.h"
+#include "providers/ssh/sftp_wire.h"
 
 enum {
     WRITE_BYTES = 256 << 10, /* in flight */
@@ -31,19 +32,11 @@ struct file_op {
 static enum sp_code begin(struct file_op *op)
 {
     struct sp_ssh_link *link = op->link;
-    enum sp_code rc =
-        sp_ssh_enter(link->conn, &link->user, &link->conn->files, op->what, op->wait, op->err);
+    enum sp_code rc = sp_ssh_enter_sftp(link->conn, &link->user, op->what, op->wait, op->err);
 
     link->no_such_file = false;
-    if (rc)
-        return rc;
-    if (!link->conn->sftp) /* an operation was given up; the sessions may be taken for the moment */
-        rc = sp_ssh_start_sftp(link->conn, &link->user, op->wait, op->err);
-    if (rc == SP_E_INVALID)
-        rc = sp_error_wrap(op->err, SP_E_UNAVAILABLE, "again");
-    op->sftp = link->conn->sftp;
-    if (rc)
-        sp_ssh_leave(link->conn, &link->conn->files);
+    if (!rc)
+        op->sftp = link->conn->sftp;
     return rc;
 }
 
@@ -370,27 +363,19 @@ void sp_ssh_listing_clear(struct sp_ssh_listing *listing)
     *listing = (struct sp_ssh_listing){0};
 }
 
-/* A server must not lead us out of the folder by a name. */
-static bool is_entry(const char *name, size_t len)
+enum sp_code sp_ssh_listing_add(struct sp_ssh_listing *listing, struct sp_bytes name,
+                                const struct sp_ssh_attributes *attributes)
 {
-    return len > 0 && !memchr(name, '/', len) && !memchr(name, '\0', len) &&
-           !(name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.')));
-}
-
-static enum sp_code add_entry(struct file_op *op, struct sp_ssh_listing *out)
-{
-    char *name = sp_memdup(op->buf, (size_t)op->n);
+    char *copy = sp_memdup(name.data, name.len);
     struct sp_ssh_entry *grown =
-        name ? reallocarray(out->entries, out->n + 1, sizeof *grown) : NULL;
+        copy ? reallocarray(listing->entries, listing->n + 1, sizeof *grown) : NULL;
 
     if (!grown) {
-        free(name);
-        return sp_error_set(op->err, SP_E_NOMEM, "out of memory");
+        free(copy);
+        return SP_E_NOMEM;
     }
-    out->entries = grown;
-    grown[out->n].name = name;
-    describe(&op->attributes, &grown[out->n].attributes);
-    out->n++;
+    listing->entries = grown;
+    grown[listing->n++] = (struct sp_ssh_entry){copy, *attributes};
     return SP_OK;
 }
 
@@ -402,11 +387,15 @@ static enum sp_code list_all(struct file_op *op, size_t max_entries, struct sp_s
         rc = call(op, step_list);
         if (rc || op->n == 0)
             break;
-        if (!is_entry(op->buf, (size_t)op->n))
+        const struct sp_bytes name = {op->buf, (size_t)op->n};
+        struct sp_ssh_attributes attributes;
+
+        if (!sp_sftp_is_entry(name))
             continue;
+        describe(&op->attributes, &attributes);
         out->more = out->n == max_entries;
-        if (!out->more)
-            rc = add_entry(op, out);
+        if (!out->more && sp_ssh_listing_add(out, name, &attributes))
+            rc = sp_error_set(op->err, SP_E_NOMEM, "out of memory");
     }
     return rc;
 }

@@ -42,3 +42,19 @@ enum sp_code sp_ssh_start_sftp(struct sp_ssh_conn *conn, struct sp_ssh_user *use
         conn->sftp = request.sftp;
     return rc;
 }
+
+enum sp_code sp_ssh_enter_sftp(struct sp_ssh_conn *conn, struct sp_ssh_user *user, const char *what,
+                               const struct sp_ssh_wait *wait, struct sp_error *err)
+{
+    enum sp_code rc = sp_ssh_enter(conn, user, &conn->files, what, wait, err);
+
+    if (rc)
+        return rc;
+    if (!conn->sftp) /* an operation was given up; the sessions may be taken for the moment */
+        rc = sp_ssh_start_sftp(conn, user, wait, err);
+    if (rc == SP_E_INVALID)
+        rc = sp_error_wrap(err, SP_E_UNAVAILABLE, "again");
+    if (rc)
+        sp_ssh_leave(conn, &conn->files);
+    return rc;
+}

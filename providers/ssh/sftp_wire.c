@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "providers/ssh/wire.h"
+
 enum {
     WRITE = 6,
     STATUS = 101,
@@ -88,37 +90,13 @@ enum sp_code sp_sftp_add_write(struct sp_buf *out, uint32_t id, struct sp_bytes 
 
 /* Each takes what it reads off the front; false: it is not there. */
 
-static bool take_u32(struct sp_bytes *in, uint32_t *out)
-{
-    const unsigned char *p = (const unsigned char *)in->data;
-
-    if (in->len < 4)
-        return false;
-    *out = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-    in->data += 4;
-    in->len -= 4;
-    return true;
-}
-
 static bool take_u64(struct sp_bytes *in, uint64_t *out)
 {
     uint32_t high, low;
 
-    if (!take_u32(in, &high) || !take_u32(in, &low))
+    if (!sp_ssh_take_u32(in, &high) || !sp_ssh_take_u32(in, &low))
         return false;
     *out = (uint64_t)high << 32 | low;
-    return true;
-}
-
-static bool take_text(struct sp_bytes *in, struct sp_bytes *out)
-{
-    uint32_t len;
-
-    if (!take_u32(in, &len) || len > in->len)
-        return false;
-    *out = (struct sp_bytes){in->data, len};
-    in->data += len;
-    in->len -= len;
     return true;
 }
 
@@ -127,7 +105,7 @@ static bool skip_texts(struct sp_bytes *in, uint32_t n)
     struct sp_bytes text;
 
     for (; n > 0; n--) {
-        if (!take_text(in, &text))
+        if (!sp_ssh_take_string(in, &text))
             return false;
     }
     return true;
@@ -151,13 +129,14 @@ static bool take_attributes(struct sp_bytes *in, struct sp_ssh_attributes *out)
 {
     uint32_t flags, mode = 0, accessed, changed = 0, pairs = 0;
     uint64_t size = 0, owner;
-    bool ok = take_u32(in, &flags);
+    bool ok = sp_ssh_take_u32(in, &flags);
 
     ok = ok && (!(flags & HAS_SIZE) || take_u64(in, &size));
     ok = ok && (!(flags & HAS_OWNER) || take_u64(in, &owner));
-    ok = ok && (!(flags & HAS_MODE) || take_u32(in, &mode));
-    ok = ok && (!(flags & HAS_TIMES) || (take_u32(in, &accessed) && take_u32(in, &changed)));
-    ok = ok && (!(flags & HAS_MORE) || (take_u32(in, &pairs) && pairs <= in->len));
+    ok = ok && (!(flags & HAS_MODE) || sp_ssh_take_u32(in, &mode));
+    ok = ok && (!(flags & HAS_TIMES) ||
+                (sp_ssh_take_u32(in, &accessed) && sp_ssh_take_u32(in, &changed)));
+    ok = ok && (!(flags & HAS_MORE) || (sp_ssh_take_u32(in, &pairs) && pairs <= in->len));
     *out = (struct sp_ssh_attributes){.type = type_of(mode), /* without a mode: other */
                                       .size = size <= INT64_MAX ? (int64_t)size : INT64_MAX,
                                       .mtime = changed,
@@ -170,17 +149,17 @@ static bool read_body(int type, struct sp_bytes body, struct sp_sftp_answer *out
     switch (type) {
     case STATUS:
         out->kind = SP_SFTP_STATUS;
-        return take_u32(&body, &out->status);
+        return sp_ssh_take_u32(&body, &out->status);
     case HANDLE:
         out->kind = SP_SFTP_HANDLE;
-        return take_text(&body, &out->bytes) && out->bytes.len <= SP_SFTP_HANDLE_MAX &&
+        return sp_ssh_take_string(&body, &out->bytes) && out->bytes.len <= SP_SFTP_HANDLE_MAX &&
                out->bytes.len > 0;
     case DATA:
         out->kind = SP_SFTP_DATA;
-        return take_text(&body, &out->bytes);
+        return sp_ssh_take_string(&body, &out->bytes);
     case NAME:
         out->kind = SP_SFTP_NAMES;
-        if (!take_u32(&body, &out->n_names))
+        if (!sp_ssh_take_u32(&body, &out->n_names))
             return false;
         out->bytes = body;
         return true;
@@ -198,14 +177,14 @@ enum sp_code sp_sftp_read(struct sp_bytes in, struct sp_sftp_answer *out, size_t
 
     *out = (struct sp_sftp_answer){0};
     *used = 0;
-    if (!take_u32(&in, &len))
+    if (!sp_ssh_take_u32(&in, &len))
         return SP_OK;
     if (len < 5 || len > SP_SFTP_ANSWER_MAX)
         return SP_E_INVALID;
     if (in.len < len)
         return SP_OK;
     struct sp_bytes body = {in.data + 1, len - 1};
-    if (!take_u32(&body, &out->id) || !read_body((unsigned char)in.data[0], body, out))
+    if (!sp_ssh_take_u32(&body, &out->id) || !read_body((unsigned char)in.data[0], body, out))
         return SP_E_INVALID;
     *used = 4 + len;
     return SP_OK;
@@ -216,7 +195,7 @@ bool sp_sftp_next_name(struct sp_bytes *names, struct sp_bytes *name,
 {
     struct sp_bytes long_name; /* as ls -l shows it */
 
-    return take_text(names, name) && take_text(names, &long_name) &&
+    return sp_ssh_take_string(names, name) && sp_ssh_take_string(names, &long_name) &&
            take_attributes(names, attributes);
 }
 

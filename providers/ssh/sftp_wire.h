@@ -47,5 +47,5 @@ SP_MUST_CHECK enum sp_code sp_sftp_read(struct sp_bytes in, struct sp_sftp_answe
 /* The next name of `names`, which moves on. False: the bytes are not what they should be. */
 bool sp_sftp_next_name(struct sp_bytes *names, struct sp_bytes *name,
                        struct sp_ssh_attributes *attributes);
-/* A name that leads nowhere but into its folder. */
+/* A name that leads nowhere but into its folder: a server must not lead us out of it. */
 bool sp_sftp_is_entry(struct sp_bytes name);
