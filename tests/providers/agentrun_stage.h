@@ -3,19 +3,11 @@
 #pragma once
 
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
-#include "base/clock.h"
-#include "base/text.h"
-#include "providers/registry.h"
-#include "tests/support.h"
-#include "tests/support/http_server.h"
+#include "tests/providers/provider_stage.h"
 
-enum { LONG_MS = 30000, STEPS_MAX = 16, LEASES_MAX = 1000 };
+enum { STEPS_MAX = 16, LEASES_MAX = 1000 };
 
 /* What is asked for, by what its address looks like. */
 enum route {
@@ -56,25 +48,15 @@ struct lease {
     bool expired, dropped;
 };
 
-static struct stage {
-    struct sp_http_server server;
-    struct sp_limits limits;
-    struct sp_host host;
-    struct sp_provider *provider;
-    struct sp_instance *instance;
-    struct sp_request req;
-    struct sp_run run;
-    struct sp_result result;
-    struct sp_error err;
-    int cancel; /* an eventfd */
-    int64_t took_ms, cancelled_at;
+static struct service {
+    int64_t cancelled_at;
     pthread_mutex_t lock;             /* guards used and leases */
     struct step steps[STEPS_MAX + 1]; /* a copy: the server outlives the test's own */
     bool warm_ones_sicken;            /* they are well once, and not again */
     bool used[STEPS_MAX];
     struct lease leases[LEASES_MAX];
     size_t n_leases;
-} stage = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} service = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- the service ---- */
 
@@ -111,14 +93,14 @@ static inline size_t row_of(const struct sp_exchange *x)
 static inline const struct step *take_step(enum route route)
 {
     const struct step *found = NULL;
-    pthread_mutex_lock(&stage.lock);
-    for (size_t i = 0; !found && stage.steps[i].route; i++) {
-        if (stage.steps[i].route == route && !stage.used[i]) {
-            stage.used[i] = true;
-            found = &stage.steps[i];
+    pthread_mutex_lock(&service.lock);
+    for (size_t i = 0; !found && service.steps[i].route; i++) {
+        if (service.steps[i].route == route && !service.used[i]) {
+            service.used[i] = true;
+            found = &service.steps[i];
         }
     }
-    pthread_mutex_unlock(&stage.lock);
+    pthread_mutex_unlock(&service.lock);
     return found;
 }
 
@@ -177,7 +159,7 @@ static inline bool is_sick(const struct sp_exchange *x)
         const struct sp_exchange *other = sp_http_server_request(&stage.server, i);
         before += other && strcmp(other->target, x->target) == 0;
     }
-    return stage.warm_ones_sicken && before > 0 && was_made_ahead(x->target + 11);
+    return service.warm_ones_sicken && before > 0 && was_made_ahead(x->target + 11);
 }
 
 static inline bool play(void *ctx, struct sp_exchange *x)
@@ -205,9 +187,9 @@ static inline bool play(void *ctx, struct sp_exchange *x)
 
 static inline struct lease *find_lease(const char *id)
 {
-    for (size_t i = 0; i < stage.n_leases; i++)
-        if (strcmp(stage.leases[i].id, id) == 0)
-            return &stage.leases[i];
+    for (size_t i = 0; i < service.n_leases; i++)
+        if (strcmp(service.leases[i].id, id) == 0)
+            return &service.leases[i];
     return NULL;
 }
 
@@ -216,13 +198,13 @@ static inline enum sp_code put_lease(void *ctx, const char *provider, const char
 {
     (void)ctx, (void)err;
     cr_assert(eq(str, (char *)(uintptr_t)provider, "aliyun_codeinterpreter"));
-    pthread_mutex_lock(&stage.lock);
-    cr_assert(stage.n_leases < LEASES_MAX);
-    struct lease *lease = &stage.leases[stage.n_leases++];
+    pthread_mutex_lock(&service.lock);
+    cr_assert(service.n_leases < LEASES_MAX);
+    struct lease *lease = &service.leases[service.n_leases++];
     snprintf(lease->id, sizeof(lease->id), "%s", id);
     snprintf(lease->data, sizeof(lease->data), "%s", json);
     lease->ttl_ms = ttl_ms;
-    pthread_mutex_unlock(&stage.lock);
+    pthread_mutex_unlock(&service.lock);
     return SP_OK;
 }
 
@@ -230,11 +212,11 @@ static inline enum sp_code drop_lease(void *ctx, const char *provider, const cha
                                       struct sp_error *err)
 {
     (void)ctx, (void)provider, (void)err;
-    pthread_mutex_lock(&stage.lock);
+    pthread_mutex_lock(&service.lock);
     struct lease *lease = find_lease(id);
     cr_assert(lease != NULL, "a lease that nobody put: %s", id);
     lease->dropped = true;
-    pthread_mutex_unlock(&stage.lock);
+    pthread_mutex_unlock(&service.lock);
     return SP_OK;
 }
 
@@ -243,28 +225,32 @@ static inline enum sp_code list_leases(void *ctx, const char *provider, json_t *
 {
     (void)ctx, (void)provider, (void)err;
     *out = json_array();
-    for (size_t i = 0; i < stage.n_leases; i++) {
-        const struct lease *l = &stage.leases[i];
+    pthread_mutex_lock(&service.lock);
+    for (size_t i = 0; i < service.n_leases; i++) {
+        const struct lease *l = &service.leases[i];
         if (!l->dropped && l->expired)
             json_array_append_new(*out, json_pack("{s:s, s:s}", "id", l->id, "data", l->data));
     }
+    pthread_mutex_unlock(&service.lock);
     return SP_OK;
 }
 
 /* One that a dead worker left. */
-static inline void leave_lease(const char *id, const char *service)
+static inline void leave_lease(const char *id, const char *address)
 {
     char data[128];
-    snprintf(data, sizeof(data), "{\"service\":\"%s\"}", service);
+    snprintf(data, sizeof(data), "{\"service\":\"%s\"}", address);
     cr_assert(eq(int, put_lease(NULL, "aliyun_codeinterpreter", id, data, 1000, NULL), SP_OK));
-    stage.leases[stage.n_leases - 1].expired = true;
+    service.leases[service.n_leases - 1].expired = true;
 }
 
 static inline size_t leases_left(void)
 {
     size_t n = 0;
-    for (size_t i = 0; i < stage.n_leases; i++)
-        n += !stage.leases[i].dropped;
+    pthread_mutex_lock(&service.lock);
+    for (size_t i = 0; i < service.n_leases; i++)
+        n += !service.leases[i].dropped;
+    pthread_mutex_unlock(&service.lock);
     return n;
 }
 
@@ -278,80 +264,26 @@ static inline enum sp_code open_provider(const char *more)
         "{\"access_key_id\":\"LTAI-test\",\"access_key_secret\":\"test-secret\","
         "\"account_id\":\"1234567890\",\"control_endpoint\":\"%s\",\"data_endpoint\":\"%s\"%s}",
         stage.server.url, stage.server.url, more);
-    json_auto_t *settings = json_loads(text, 0, NULL);
-    cr_assert(settings != NULL, "%s", text);
-    return sp_provider_open(&sp_provider_aliyun_codeinterpreter, settings, &stage.host,
-                            &stage.provider, &stage.err);
+    return open_at_stage(&sp_provider_aliyun_codeinterpreter, text);
 }
 
-/* The job prints nothing and has all the time there is; tests change what they are about. more:
- * further settings (",\"timeout\":5"). */
+/* more: further settings (",\"timeout\":5"). */
 static inline void set_stage(const struct step *steps, const char *more)
 {
-    static char code[] = "print(1)";
-
     for (size_t i = 0; steps && steps[i].route; i++) {
         cr_assert(i < STEPS_MAX);
-        stage.steps[i] = steps[i];
+        service.steps[i] = steps[i];
     }
-    cr_assert(sp_http_server_start(&stage.server, play, NULL));
-    stage.limits = (struct sp_limits){.output_bytes = 1 << 20,
-                                      .response_bytes = 8 << 20,
-                                      .artifacts = 20,
-                                      .artifact_bytes = 10 << 20,
-                                      .artifacts_total = 50 << 20};
-    stage.host = (struct sp_host){.worker_id = "test",
-                                  .limits = &stage.limits,
-                                  .lease_put = put_lease,
-                                  .lease_drop = drop_lease,
-                                  .lease_list = list_leases};
-    stage.cancel = eventfd(0, EFD_CLOEXEC);
-    stage.req = (struct sp_request){.code = code, .code_len = strlen(code)};
-    stage.run = (struct sp_run){.setup_deadline = sp_deadline_in(LONG_MS),
-                                .deadline = SP_NEVER,
-                                .timeout_ms = 10000,
-                                .teardown_ms = 10000,
-                                .cancel_fd = stage.cancel};
+    prepare_stage(play, NULL);
+    stage.host.lease_put = put_lease;
+    stage.host.lease_drop = drop_lease;
+    stage.host.lease_list = list_leases;
     cr_assert(eq(int, open_provider(more), SP_OK), "%s", stage.err.msg);
-}
-
-static inline void clear_stage(void)
-{
-    sp_result_clear(&stage.result);
-    sp_provider_destroy(stage.instance, &stage.run);
-    sp_provider_close(stage.provider);
-    sp_http_server_stop(&stage.server);
-    close(stage.cancel);
-}
-
-static inline enum sp_code create(void)
-{
-    stage.err = (struct sp_error){0};
-    return sp_provider_create(stage.provider, &stage.req, &stage.run, &stage.instance, &stage.err);
-}
-
-static inline enum sp_code execute(void)
-{
-    int64_t start = sp_mono_ms();
-
-    sp_result_clear(&stage.result);
-    stage.err = (struct sp_error){0};
-    enum sp_code rc = stage.instance ? SP_OK : create();
-    if (!rc)
-        rc = sp_provider_execute(stage.instance, &stage.req, &stage.run, &stage.result, &stage.err);
-    stage.took_ms = sp_mono_ms() - start;
-    return rc;
-}
-
-static inline void destroy(void)
-{
-    sp_provider_destroy(stage.instance, &stage.run);
-    stage.instance = NULL;
 }
 
 static inline void cancel_now(void)
 {
-    stage.cancelled_at = sp_mono_ms();
+    service.cancelled_at = sp_mono_ms();
     cr_assert(eq(int, eventfd_write(stage.cancel, 1), 0));
 }
 
@@ -380,9 +312,4 @@ static inline int asked(enum route route)
     while (find_request(route, n))
         n++;
     return n;
-}
-
-static inline bool told(const char *what)
-{
-    return strstr(stage.err.msg, what);
 }

@@ -11,7 +11,7 @@ static void expect_targets(const char *const *expected, size_t n)
         char line[256], wanted[256];
         const struct sp_exchange *x = sp_http_server_request(&stage.server, (int)i);
         snprintf(line, sizeof(line), "%s %s", x->method, x->target);
-        snprintf(wanted, sizeof(wanted), expected[i], stage.leases[0].id);
+        snprintf(wanted, sizeof(wanted), expected[i], service.leases[0].id);
         cr_expect(eq(str, line, wanted));
     }
 }

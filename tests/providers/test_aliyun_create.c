@@ -207,7 +207,7 @@ Test(aliyun_create, a_create_that_is_never_answered_is_deleted)
     cr_expect(eq(int, create(), SP_E_TIMEOUT));
 
     cr_assert(eq(int, asked(DELETE_BOX), 1));
-    cr_expect(strstr(find_request(DELETE_BOX, 0)->target, stage.leases[0].id) != NULL);
+    cr_expect(strstr(find_request(DELETE_BOX, 0)->target, service.leases[0].id) != NULL);
     cr_expect(eq(sz, leases_left(), 0));
 }
 
@@ -277,8 +277,8 @@ SP_TABLE_TEST(aliyun_create, a_cancelled_one_waits_for_no_service, hanging, row)
     cr_expect(eq(int, create(), row->rc), "%s: %s", row->name, stage.err.msg);
 
     pthread_join(thread, NULL);
-    cr_expect(sp_mono_ms() - stage.cancelled_at < 1000, "%s: %lld ms", row->name,
-              (long long)(sp_mono_ms() - stage.cancelled_at));
+    cr_expect(sp_mono_ms() - service.cancelled_at < 1000, "%s: %lld ms", row->name,
+              (long long)(sp_mono_ms() - service.cancelled_at));
     cr_expect(eq(sz, leases_left(), 1), "%s", row->name);
     sp_http_server_release(&stage.server);
 }
@@ -290,12 +290,12 @@ Test(aliyun_create, a_lease_is_put_before_and_outlasts_the_run)
 
     cr_assert(eq(int, create(), SP_OK), "%s", stage.err.msg);
 
-    cr_assert(eq(sz, stage.n_leases, 1));
-    cr_expect(eq(str, stage.leases[0].id, stage.instance->id));
+    cr_assert(eq(sz, service.n_leases, 1));
+    cr_expect(eq(str, service.leases[0].id, stage.instance->id));
     snprintf(data, sizeof(data), "{\"worker\":\"test\",\"service\":\"%s 1234567890\"}",
              stage.server.url);
-    cr_expect(eq(str, stage.leases[0].data, data));
-    cr_expect(LONG_MS + 50000 < stage.leases[0].ttl_ms);
+    cr_expect(eq(str, service.leases[0].data, data));
+    cr_expect(LONG_MS + 50000 < service.leases[0].ttl_ms);
     destroy();
     cr_expect(eq(sz, leases_left(), 0));
 }
@@ -366,7 +366,7 @@ Test(aliyun_create, a_sandbox_made_ahead_saves_the_making)
 Test(aliyun_create, a_sandbox_made_ahead_that_is_not_well_any_more_is_replaced)
 {
     set_stage(NULL, ",\"pool_size\":1");
-    stage.warm_ones_sicken = true;
+    service.warm_ones_sicken = true;
 
     run_jobs_until(has_deleted_a_warm_one);
 

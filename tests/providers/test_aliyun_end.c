@@ -62,7 +62,7 @@ Test(aliyun_end, destroying_waits_for_no_service_once_it_is_cancelled)
     destroy();
 
     pthread_join(thread, NULL);
-    cr_expect(sp_mono_ms() - stage.cancelled_at < 1000);
+    cr_expect(sp_mono_ms() - service.cancelled_at < 1000);
     cr_expect(eq(sz, leases_left(), 1));
     sp_http_server_release(&stage.server);
 }
@@ -75,20 +75,20 @@ Test(aliyun_end, what_a_dead_worker_left_is_swept)
                                         {DELETE_BOX, 500, "", NULL, NULL},
                                         {0}};
     static const char *const ids[] = {"DEAD1", "ALIVE", "DEAD2", "DEAD3", "DEAD ELSEWHERE"};
-    char service[96];
+    char address[96];
     set_stage(steps, "");
-    snprintf(service, sizeof(service), "%s 1234567890", stage.server.url);
+    snprintf(address, sizeof(address), "%s 1234567890", stage.server.url);
     for (size_t i = 0; i < SP_COUNT(ids); i++)
-        leave_lease(ids[i], strchr(ids[i], ' ') ? "https://other" : service);
-    stage.leases[1].expired = false;
+        leave_lease(ids[i], strchr(ids[i], ' ') ? "https://other" : address);
+    service.leases[1].expired = false;
 
     sp_provider_sweep(stage.provider);
 
-    cr_expect(stage.leases[0].dropped);
-    cr_expect(not(stage.leases[1].dropped));
-    cr_expect(stage.leases[2].dropped);
-    cr_expect(not(stage.leases[3].dropped), "what cannot be deleted is tried again later");
-    cr_expect(not(stage.leases[4].dropped), "it is of another account");
+    cr_expect(service.leases[0].dropped);
+    cr_expect(not(service.leases[1].dropped));
+    cr_expect(service.leases[2].dropped);
+    cr_expect(not(service.leases[3].dropped), "what cannot be deleted is tried again later");
+    cr_expect(not(service.leases[4].dropped), "it is of another account");
     cr_expect(eq(int, asked(DELETE_BOX), 4));
     cr_expect(eq(str, find_request(DELETE_BOX, 0)->target, "/sandboxes/DEAD1"));
     cr_expect(eq(str, find_request(DELETE_BOX, 1)->target, "/sandboxes/DEAD2"));

@@ -132,7 +132,7 @@ Test(aliyun_files, a_cancellation_ends_the_fetching)
     int64_t answered = sp_mono_ms();
 
     pthread_join(thread, NULL);
-    cr_expect(answered - stage.cancelled_at < 1000);
+    cr_expect(answered - service.cancelled_at < 1000);
     cr_expect(eq(int, stage.result.exit_code, 0));
     cr_expect(stage.result.warning != NULL);
     sp_http_server_release(&stage.server);

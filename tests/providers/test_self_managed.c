@@ -36,7 +36,7 @@ Test(self_managed, a_job_is_one_request_as_the_api_wants_it)
     stage.req.arguments = arguments;
     stage.req.arguments_len = strlen(arguments);
 
-    cr_assert(eq(int, execute(), SP_OK), "%s", stage.err.msg);
+    cr_assert(eq(int, execute_anew(), SP_OK), "%s", stage.err.msg);
 
     cr_assert(eq(int, requests(), 1));
     const struct sp_exchange *x = sp_http_server_request(&stage.server, 0);
@@ -61,7 +61,7 @@ Test(self_managed, arguments_that_the_manager_cannot_carry_cross_as_text)
     stage.req.arguments = arguments;
     stage.req.arguments_len = strlen(arguments);
 
-    cr_assert(eq(int, execute(), SP_OK), "%s", stage.err.msg);
+    cr_assert(eq(int, execute_anew(), SP_OK), "%s", stage.err.msg);
 
     for (const char *at = stage.instance->id; *at; at++)
         if (*at != '-')
@@ -83,7 +83,7 @@ Test(self_managed, javascript_is_nodejs_and_no_arguments_are_an_empty_object)
     stage.req.code = code;
     stage.req.code_len = strlen(code);
 
-    cr_assert(eq(int, execute(), SP_OK), "%s", stage.err.msg);
+    cr_assert(eq(int, execute_anew(), SP_OK), "%s", stage.err.msg);
 
     sp_auto(sp_free_str) char *sent = sent_code(sp_http_server_request(&stage.server, 0),
                                                 "\",\"language\":\"nodejs\",\"arguments\":{}}");
@@ -114,7 +114,7 @@ Test(self_managed, the_slash_behind_an_endpoint_is_not_doubled)
     snprintf(endpoint, sizeof(endpoint), "%s//", stage.server.url);
     cr_assert(eq(int, open_provider(endpoint, ""), SP_OK));
 
-    cr_assert(eq(int, execute(), SP_OK));
+    cr_assert(eq(int, execute_anew(), SP_OK));
 
     cr_expect(eq(str, sp_http_server_request(&stage.server, 0)->target, "/run"));
 }
@@ -123,7 +123,7 @@ Test(self_managed, the_token_goes_along)
 {
     set_stage(play_steps, fine, ",\"api_token\":\"T0ken\"");
 
-    cr_assert(eq(int, execute(), SP_OK));
+    cr_assert(eq(int, execute_anew(), SP_OK));
 
     expect_header(sp_http_server_request(&stage.server, 0), "Authorization", "Bearer T0ken");
 }
@@ -148,7 +148,7 @@ Test(self_managed, files_are_refused_by_name)
     stage.req.files = &file;
     stage.req.n_files = 1;
 
-    cr_expect(eq(int, execute(), SP_E_UNSUPPORTED));
+    cr_expect(eq(int, execute_anew(), SP_E_UNSUPPORTED));
 
     cr_expect(told("files") && told("self_managed"), "%s", stage.err.msg);
     cr_expect(eq(int, requests(), 0));
@@ -161,7 +161,7 @@ Test(self_managed, code_that_is_not_utf8_is_refused)
     stage.req.code = code;
     stage.req.code_len = strlen(code);
 
-    cr_expect(eq(int, execute(), SP_E_UNSUPPORTED));
+    cr_expect(eq(int, execute_anew(), SP_E_UNSUPPORTED));
 
     cr_expect(told("UTF-8") && told("self_managed"), "%s", stage.err.msg);
     cr_expect(eq(int, requests(), 0));
@@ -174,7 +174,7 @@ Test(self_managed, what_the_provider_cannot_keep_is_told)
         "files",          "signals",   "negative_exit_codes"};
     set_stage(play_steps, fine, "");
 
-    cr_assert(eq(int, execute(), SP_OK));
+    cr_assert(eq(int, execute_anew(), SP_OK));
 
     for (size_t i = 0; i < SP_COUNT(names); i++)
         cr_expect(eq(str, (char *)stage.result.limits_of_provider[i], (char *)names[i]));
@@ -203,7 +203,7 @@ SP_TABLE_TEST(self_managed, what_surely_did_not_run_is_sent_again, repeated, row
     memcpy(steps, row->steps, sizeof(steps));
     set_stage(play_steps, steps, "");
 
-    enum sp_code rc = execute();
+    enum sp_code rc = execute_anew();
 
     cr_expect(eq(int, rc, row->rc), "%s: %s", row->name, stage.err.msg);
     cr_expect(eq(int, requests(), row->requests), "%s", row->name);
@@ -234,7 +234,7 @@ SP_TABLE_TEST(self_managed, what_may_have_run_is_never_sent_again, final, row)
     struct step steps[] = {row->step, {0}};
     set_stage(play_steps, steps, "");
 
-    cr_expect(eq(int, execute(), row->rc), "%d: %s", row->step.status, stage.err.msg);
+    cr_expect(eq(int, execute_anew(), row->rc), "%d: %s", row->step.status, stage.err.msg);
 
     cr_expect(eq(int, stage.result.started, row->started), "%d", row->step.status);
     cr_expect(eq(int, requests(), 1), "%d", row->step.status);
@@ -245,7 +245,7 @@ Test(self_managed, max_retries_0_is_one_request)
     struct step steps[] = {{503, "", NULL}, {0}};
     set_stage(play_steps, steps, ",\"max_retries\":0");
 
-    cr_expect(eq(int, execute(), SP_E_UNAVAILABLE));
+    cr_expect(eq(int, execute_anew(), SP_E_UNAVAILABLE));
 
     cr_expect(eq(int, requests(), 1));
 }
@@ -255,7 +255,7 @@ Test(self_managed, a_refused_connection_did_not_run_and_gives_up_soon)
     set_stage(play_steps, fine, "");
     sp_http_server_stop(&stage.server);
 
-    cr_expect(eq(int, execute(), SP_E_UNAVAILABLE));
+    cr_expect(eq(int, execute_anew(), SP_E_UNAVAILABLE));
 
     cr_expect(eq(int, stage.result.started, SP_STARTED_NO));
     cr_expect(lt(i64, stage.took_ms, 5000));
@@ -266,7 +266,7 @@ Test(self_managed, retry_after_is_waited_for)
     struct step steps[] = {{429, "", "Retry-After: 1\r\n"}, {200, FINE, NULL}, {0}};
     set_stage(play_steps, steps, "");
 
-    cr_expect(eq(int, execute(), SP_OK), "%s", stage.err.msg);
+    cr_expect(eq(int, execute_anew(), SP_OK), "%s", stage.err.msg);
 
     cr_expect(lt(i64, 999, stage.took_ms));
 }
@@ -276,7 +276,7 @@ Test(self_managed, there_is_no_waiting_beyond_the_time_of_the_setup)
     struct step steps[] = {{429, "", "Retry-After: 60\r\n"}, {0}};
     set_stage(play_steps, steps, "");
 
-    cr_expect(eq(int, execute(), SP_E_BUSY));
+    cr_expect(eq(int, execute_anew(), SP_E_BUSY));
 
     cr_expect(eq(int, requests(), 1));
     cr_expect(lt(i64, stage.took_ms, 5000));
@@ -291,7 +291,7 @@ Test(self_managed, a_cancelled_wait_ends_at_once)
     cr_assert(zero(int, timerfd_settime(timer, 0, &soon, NULL)));
     stage.run.cancel_fd = timer;
 
-    cr_expect(eq(int, execute(), SP_E_CANCELLED), "%s", stage.err.msg);
+    cr_expect(eq(int, execute_anew(), SP_E_CANCELLED), "%s", stage.err.msg);
 
     cr_expect(eq(int, stage.result.started, SP_STARTED_NO));
     cr_expect(lt(i64, stage.took_ms, 10000));
@@ -310,7 +310,7 @@ Test(self_managed, a_cancelled_run_may_go_on_over_there)
 {
     set_stage(cancel_and_hold, NULL, "");
 
-    cr_expect(eq(int, execute(), SP_OK));
+    cr_expect(eq(int, execute_anew(), SP_OK));
 
     cr_expect(eq(int, stage.result.outcome, SP_OUTCOME_CANCELLED));
     cr_expect(eq(int, stage.result.started, SP_STARTED_MAYBE));
@@ -324,7 +324,7 @@ Test(self_managed, the_call_ends_with_the_setup_the_program_and_five_seconds)
     stage.run.setup_deadline = sp_deadline_in(500);
     stage.run.timeout_ms = 200;
 
-    cr_expect(eq(int, execute(), SP_OK));
+    cr_expect(eq(int, execute_anew(), SP_OK));
 
     cr_expect(eq(int, stage.result.outcome, SP_OUTCOME_TIMEOUT));
     cr_expect(eq(int, stage.result.started, SP_STARTED_MAYBE));
@@ -347,7 +347,7 @@ Test(self_managed, a_limit_on_the_start_does_not_end_the_wait_of_what_was_sent)
     stage.run.setup_deadline = sp_deadline_in(300);
     stage.run.queue_deadline = sp_deadline_in(30000);
 
-    cr_expect(eq(int, execute(), SP_OK));
+    cr_expect(eq(int, execute_anew(), SP_OK));
 
     cr_expect(eq(int, stage.result.outcome, SP_OUTCOME_EXITED));
 }
@@ -357,7 +357,7 @@ Test(self_managed, the_deadline_of_the_request_caps_the_call)
     set_stage(play_steps, silence, "");
     stage.run.deadline = sp_deadline_in(500);
 
-    cr_expect(eq(int, execute(), SP_OK));
+    cr_expect(eq(int, execute_anew(), SP_OK));
 
     cr_expect(eq(int, stage.result.outcome, SP_OUTCOME_TIMEOUT));
     cr_expect(lt(i64, stage.took_ms, 4000));
@@ -368,7 +368,7 @@ Test(self_managed, time_that_is_over_before_anything_was_sent_is_that_of_the_set
     set_stage(play_steps, fine, "");
     stage.run.setup_deadline = sp_mono_ms();
 
-    cr_expect(eq(int, execute(), SP_E_TIMEOUT), "%s", stage.err.msg);
+    cr_expect(eq(int, execute_anew(), SP_E_TIMEOUT), "%s", stage.err.msg);
 
     cr_expect(eq(int, stage.result.started, SP_STARTED_NO));
     cr_expect(eq(int, requests(), 0));
@@ -380,7 +380,7 @@ Test(self_managed, the_settings_bound_the_time_of_a_program)
         {200, "{\"exit_code\":0,\"stdout\":\"kept\",\"time_used_ms\":6000}", NULL}, {0}};
     set_stage(play_steps, steps, ",\"timeout\":5");
 
-    cr_expect(eq(int, execute(), SP_OK));
+    cr_expect(eq(int, execute_anew(), SP_OK));
 
     cr_expect(eq(int, stage.result.outcome, SP_OUTCOME_TIMEOUT));
     cr_expect(eq(i64, stage.result.timeout_ms, 5000));
@@ -395,7 +395,7 @@ Test(self_managed, an_answer_beyond_the_limit_is_a_limit)
     stage.limits.response_bytes = 10;
     cr_assert(eq(int, open_provider(stage.server.url, ""), SP_OK));
 
-    cr_expect(eq(int, execute(), SP_OK));
+    cr_expect(eq(int, execute_anew(), SP_OK));
 
     cr_expect(eq(int, stage.result.outcome, SP_OUTCOME_LIMIT));
     cr_expect(eq(str, (char *)stage.result.limit, "response size"));
@@ -411,7 +411,7 @@ Test(self_managed, a_long_error_page_is_still_that_error)
     stage.limits.response_bytes = 10;
     cr_assert(eq(int, open_provider(stage.server.url, ""), SP_OK));
 
-    cr_expect(eq(int, execute(), SP_E_INVALID));
+    cr_expect(eq(int, execute_anew(), SP_E_INVALID));
 
     cr_expect(told("HTTP 500"), "%s", stage.err.msg);
 }
@@ -421,7 +421,7 @@ Test(self_managed, jobs_in_a_row_use_one_connection)
     set_stage(play_steps, fine, "");
 
     for (int i = 0; i < 5; i++)
-        cr_assert(eq(int, execute(), SP_OK), "%s", stage.err.msg);
+        cr_assert(eq(int, execute_anew(), SP_OK), "%s", stage.err.msg);
 
     cr_expect(eq(int, requests(), 5));
     cr_expect(eq(int, sp_http_server_connections(&stage.server), 1));
