@@ -176,6 +176,9 @@ Test(e2b_hostile, a_service_with_the_first_version_alone_is_searched_too)
 
     cr_expect(eq(int, e2b_stage_count(&s, "created"), 1));
     cr_expect(zero(int, e2b_stage_alive(&s)));
+    cr_expect(eq(int, test_leases_count(&s.leases), 1), "a sweep looks once more");
+    test_leases_expire(&s.leases);
+    sp_provider_sweep(s.provider);
     cr_expect(zero(int, test_leases_count(&s.leases)));
 }
 
