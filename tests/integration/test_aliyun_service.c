@@ -359,8 +359,7 @@ Test(aliyun_service, items_of_every_kind_are_understood)
     }
 }
 
-/* The ways of a service that executes for real. Without the ends of texts, what comes on the other
- * stream at the same time would cut a line in two that nobody can join, so it stays empty. */
+/* The ways of a service that executes for real. */
 static const char *const ways[] = {
     "{\"ways\":{\"end_items\":false}}",
     "{\"ways\":{\"final_newlines\":false}}",
@@ -370,7 +369,8 @@ static const char *const ways[] = {
 Test(aliyun_service, output_and_value_are_exact_whatever_the_services_ways)
 {
     const struct sp_provider_job job = {
-        .code = "print('a\\n\\nb')\nprint('c', end='')\ndef main():\n    return 'd'",
+        .code = "import sys\nprint('a\\n\\nb')\nprint('warn', file=sys.stderr)\n"
+                "print('c', end='')\ndef main():\n    return 'd'",
         .quiet = true};
 
     for (size_t i = 0; i < SP_COUNT(ways); i++) {
@@ -381,6 +381,7 @@ Test(aliyun_service, output_and_value_are_exact_whatever_the_services_ways)
         cr_expect(zero(int, s.result.exit_code), "%s", ways[i]);
         cr_expect(eq(str, (char *)sp_provider_job_out(&s.result), (char *)"a\n\nb\nc"), "%s",
                   ways[i]);
+        cr_expect(strncmp(sp_provider_job_err(&s.result), "warn", 4) == 0, "%s", ways[i]);
         cr_assert(s.result.result_present, "%s", ways[i]);
         cr_expect(eq(str, s.result.result_value, (char *)"\"d\""), "%s", ways[i]);
     }
