@@ -1,16 +1,18 @@
 #include "providers/ssh/connect.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <string.h>
 
 #include "providers/ssh/auth.h"
 #include "providers/ssh/dial.h"
 #include "providers/ssh/host_key.h"
 
-enum {
-    CONNECT_MS = 20000,
-    KEEPALIVE_S = 2, /* libssh2 sends none sooner; conn.c decides when */
-};
+enum { CONNECT_MS = 20000 };
+
+/* conn.c decides when. libssh2 would count from the wall clock, which may be set back; this time,
+ * before all others, has always passed. */
+#define KEEPALIVE_S ((unsigned)INT_MIN)
 
 static int step_handshake(struct sp_ssh_conn *conn, void *ctx)
 {

@@ -29,9 +29,7 @@ struct sp_ssh_options {
     const char *host_key_fingerprint; /* "SHA256:...": then known_hosts files are not asked */
     int64_t max_sessions; /* at once on one connection, at least 2: file transfer takes one */
     int64_t idle_ms;      /* an unused connection is closed after it; 0: a minute */
-    /* A silent server is asked after it and has twice that to answer; 0: 10 s; 3 s at least, since
-     * libssh2 asks once in 2 s, counted in whole ones. */
-    int64_t keepalive_ms;
+    int64_t keepalive_ms; /* a silent server is asked after it and has twice that; 0: 10 s */
 };
 
 /* How long one call may block. */

@@ -1,7 +1,9 @@
 #include "tests/providers/ssh_stage.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 static void set_up(void)
@@ -227,12 +229,23 @@ Test(ssh_trouble, a_peer_that_falls_silent_is_lost_after_three_keepalive_times)
     cr_expect(sp_mono_ms() - from < 20000);
 }
 
+/* In place of the C library's, which libssh2 calls: a wall clock that is set back all the time. */
+time_t time(time_t *out)
+{
+    static atomic_long looks;
+    time_t now = 1800000000 - 3600 * ++looks;
+
+    if (out)
+        *out = now;
+    return now;
+}
+
 Test(ssh_trouble, a_quiet_command_on_a_live_connection_is_not_lost)
 {
     sp_auto(sp_buf_clear) struct sp_buf out = SP_BUF_INIT(100), errors = SP_BUF_INIT(100);
     sp_auto(sp_ssh_give) struct sp_ssh_link *link = take();
 
-    start(link, "sleep 10; echo done");
+    start(link, "sleep 14; echo done");
     read_all(link, &out, &errors);
 
     cr_expect(eq(str, (char *)sp_buf_str(&out), "done\n"));
