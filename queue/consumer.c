@@ -388,13 +388,22 @@ void sp_consumer_status(struct sp_consumer *consumer, struct sp_queue_status *ou
     }
 }
 
+static bool is_cooperative(const struct sp_consumer *consumer)
+{
+    char strategy[256];
+    size_t size = sizeof strategy;
+
+    return rd_kafka_conf_get(rd_kafka_conf(consumer->rk), "partition.assignment.strategy", strategy,
+                             &size) == RD_KAFKA_CONF_OK &&
+           strstr(strategy, "cooperative") != NULL;
+}
+
 /* Without an assignment yet: with the cooperative assignor librdkafka before 2.3 aborts where a
  * handle is closed or destroyed once it has joined, which it does on a thread of its own. */
 static bool is_joining(const struct sp_consumer *consumer)
 {
     return rd_kafka_version() < 0x02030000 && consumer->subscribed &&
-           consumer->rebalance.count == 0 && !consumer->away &&
-           strcmp(rd_kafka_rebalance_protocol(consumer->rk), "EAGER") != 0;
+           consumer->rebalance.count == 0 && !consumer->away && is_cooperative(consumer);
 }
 
 static void await_assignment(struct sp_consumer *consumer, int64_t limit_ms)

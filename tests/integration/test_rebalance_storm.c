@@ -133,10 +133,10 @@ static void shake(struct storm *storm)
             continue;
         next = sp_deadline_in(500 + rand_r(&storm->seed) % 2000);
         struct sp_group_member *m = &storm->members[rand_r(&storm->seed) % SP_MEMBERS_MAX];
-        if (m->q) {
-            leave(storm, m);
-        } else {
+        if (!m->q) {
             sp_member_open(m, storm->stage);
+        } else if (sp_member_partitions(m) > 0) { /* one that leaves before waits for the others */
+            leave(storm, m);
         }
     }
 }
