@@ -28,9 +28,7 @@ struct sp_consumer {
     struct sp_header *headers; /* room for those of the record that is being copied */
     size_t headers_cap;
     int64_t looked_ms; /* when every partition's queue was last looked at */
-    bool subscribed;
     bool up;
-    bool away;  /* no broker can be reached */
     bool fatal; /* the handle reads nothing any more, as where another static member took its id */
     char problem[300], problem_topic[256];
     int64_t consumed, redeliveries;
@@ -79,10 +77,8 @@ static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
 {
     struct sp_consumer *consumer = opaque;
     (void)rk;
-    if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
+    if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
         consumer->up = false;
-        consumer->away = true;
-    }
     if (err == RD_KAFKA_RESP_ERR__FATAL) {
         on_fatal(consumer);
         return;
@@ -124,7 +120,6 @@ static int on_stats(rd_kafka_t *rk, char *json, size_t len, void *opaque)
     json_auto_t *stats = json_loadb(json, len, 0, NULL);
     json_t *topics = json_object_get(stats, "topics");
     consumer->up = broker_up(stats);
-    consumer->away = consumer->away && !consumer->up;
     for (size_t i = 0; i < consumer->assignment.n; i++) {
         struct sp_partition *partition = consumer->assignment.partitions[i];
         char number[16];
@@ -211,7 +206,6 @@ enum sp_code sp_consumer_subscribe(struct sp_consumer *consumer, struct sp_error
         return sp_error_set(err, SP_E_INVALID, "queue.request_topics: %s",
                             rd_kafka_err2str(failed));
     }
-    consumer->subscribed = true;
     return SP_OK;
 }
 
@@ -388,27 +382,23 @@ void sp_consumer_status(struct sp_consumer *consumer, struct sp_queue_status *ou
     }
 }
 
-static bool is_cooperative(const struct sp_consumer *consumer)
-{
-    char strategy[256];
-    size_t size = sizeof strategy;
-
-    return rd_kafka_conf_get(rd_kafka_conf(consumer->rk), "partition.assignment.strategy", strategy,
-                             &size) == RD_KAFKA_CONF_OK &&
-           strstr(strategy, "cooperative") != NULL;
-}
-
 /* Without an assignment yet: with the cooperative assignor librdkafka before 2.3 aborts where a
- * handle is closed or destroyed once it has joined, which it does on a thread of its own. */
+ * handle is closed or destroyed once it has joined. */
 static bool is_joining(const struct sp_consumer *consumer)
 {
-    return rd_kafka_version() < 0x02030000 && consumer->subscribed &&
-           consumer->rebalance.count == 0 && !consumer->away && is_cooperative(consumer);
+    return rd_kafka_version() < 0x02030000 && consumer->rebalance.count == 0 &&
+           strcmp(rd_kafka_rebalance_protocol(consumer->rk), "COOPERATIVE") == 0;
 }
 
-static void await_assignment(struct sp_consumer *consumer, int64_t limit_ms)
+/* librdkafka joins on a thread of its own: one that has not is kept from it, which has no
+ * assignment to wait for even where it came too late. */
+static void end_joining(struct sp_consumer *consumer, int64_t limit_ms)
 {
     int64_t until = sp_deadline_in(limit_ms);
+    if (strcmp(rd_kafka_rebalance_protocol(consumer->rk), "NONE") == 0) {
+        (void)rd_kafka_unsubscribe(consumer->rk);
+        return;
+    }
     while (is_joining(consumer) && sp_deadline_left(until) > 0) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer->rk, 20);
         if (message)
@@ -440,14 +430,14 @@ void sp_consumer_leave(struct sp_consumer *consumer, int64_t limit_ms)
 {
     sp_commits_now(&consumer->commits, NULL, limit_ms);
     sp_rebalance_close(&consumer->rebalance);
-    await_assignment(consumer, limit_ms);
+    end_joining(consumer, limit_ms);
     if (consumer->rebalance.count > 0)
         leave_group(consumer, limit_ms);
     drop_all(consumer);
     sp_waker_watch(NULL, consumer->queue);
     rd_kafka_queue_destroy(consumer->queue);
     if (is_joining(consumer)) {
-        sp_log(SP_WARN, "consumer_left_joining", sp_i("waited_ms", limit_ms));
+        sp_log(SP_WARN, "consumer_left_joining");
     } else {
         sp_kafka_destroy(consumer->rk, limit_ms + 1000);
     }
