@@ -290,8 +290,8 @@ static int time_to_wait(const struct call *call)
     return left < 0 || left > WAIT_MS ? WAIT_MS : left;
 }
 
-/* Until there is a result. What came in time counts, however late this thread gets to read it, so
- * time is over only if it was before the last look; libcurl's own limit would be before it. */
+/* Until there is a result. What came in time counts, however late this thread gets to read it: time
+ * is over only if it was so before the last look, too. libcurl would not look again by itself. */
 static enum sp_code drive(const struct call *call, CURLcode *result)
 {
     CURLM *multi = call->handle->multi;
@@ -308,7 +308,7 @@ static enum sp_code drive(const struct call *call, CURLcode *result)
             break;
         if (cancel.revents)
             return fail(call, SP_E_CANCELLED, "cancelled");
-        if (late) {
+        if (late && time_to_wait(call) == 0) {
             *result = CURLE_OPERATION_TIMEDOUT;
             return SP_OK;
         }
