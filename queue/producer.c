@@ -122,6 +122,7 @@ enum sp_code sp_producer_send(struct sp_producer *producer, const struct sp_parc
     if (error) {
         sp_letter_keep(letter, parcel);
         letter->error = error;
+        letter->alone = error == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; /* was in no batch yet */
         (void)pthread_mutex_lock(&producer->lock);
         sp_letters_push(&producer->inbox, letter);
         (void)pthread_mutex_unlock(&producer->lock);
