@@ -219,12 +219,13 @@ Test(binary, dev_ends_when_a_part_of_it_ends)
     pid_t pid = start_dev();
     struct seen children[8];
     size_t n = children_of(pid, children, SP_COUNT(children));
-    int status = -1;
+    int status = -1, killed = 0;
 
     for (size_t i = 0; i < n; i++) {
         if (strcmp(children[i].name, "redis-server") == 0)
-            kill(children[i].pid, SIGKILL);
+            killed += !kill(children[i].pid, SIGKILL);
     }
+    cr_assert(eq(int, killed, 1));
     waitpid(pid, &status, 0);
 
     cr_expect(eq(int, status, 1 << 8)); /* exited with 1 */

@@ -309,6 +309,7 @@ Test(control, a_missing_topic_is_made_where_we_may)
     json_auto_t *json = json_loads(out, 0, NULL);
     json_t *topic = json_array_get(json_object_get(json, "topics"), 0);
     cr_expect(eq(sz, json_array_size(json_object_get(topic, "partitions")), 1), "%s", out);
+    sp_stage_until_readyz(s, 0, 200, "", LIMIT_MS);
     cr_expect(eq(int, sp_stage_http(s, 0, "/readyz", &body), 200));
     cr_expect(strstr(body, "control") == NULL, "%s", body);
     free(body);

@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "tests/support.h"
 #include "tests/support/e2b_stage.h"
+#include "tests/support/until.h"
 
 static struct e2b_stage s;
 
@@ -90,7 +91,7 @@ static const struct {
 };
 
 /* Within a second, and more where tests crowd; what is waited for comes after 20 s. */
-enum { ANSWERED_MS = 15000 };
+enum { ANSWERED_MS = 5000 };
 
 struct canceller {
     const char *on;
@@ -102,8 +103,7 @@ static void *cancel_later(void *arg)
 {
     struct canceller *c = arg;
 
-    while (e2b_stage_requests(&s, c->on) == 0)
-        usleep(20000);
+    cr_assert(SP_UNTIL(60000, e2b_stage_requests(&s, c->on) > 0));
     usleep(1500000); /* it waits now */
     c->at = sp_mono_ms();
     cr_assert(eq(sz, (size_t)write(c->fd, &(uint64_t){1}, 8), 8));

@@ -94,6 +94,7 @@ static void check_calls(const struct service *service, const struct sp_load_coun
     cr_expect(count->cut_off == 0, "%lld connections were cut off", count->cut_off);
     cr_expect(count->most_connections <= 2 * IN_FLIGHT * service->pools, "%lld connections at once",
               count->most_connections);
+    cr_expect(count->connections <= JOBS / 10, "%lld connections", count->connections);
 }
 
 SP_TABLE_TEST(load, many_jobs_at_a_slow_service_cost_little_memory_and_few_connections, services,

@@ -16,7 +16,7 @@
 #include "tests/support/stage.h"
 
 #define LIMIT_MS 120000
-#define MANY_LIMIT_MS 1500000
+#define MANY_LIMIT_MS 900000
 #define MANY 10000
 #define PARTITIONS 8
 

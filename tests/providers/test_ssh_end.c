@@ -8,6 +8,9 @@
 #include "providers/ssh/errand.h"
 #include "tests/providers/far_stage.h"
 
+/* A second is promised; a busy machine adds to it. */
+enum { SOON_MS = 5000 };
+
 static struct far far;
 
 static void enter(void)
@@ -120,7 +123,7 @@ Test(ssh_end, a_program_that_minds_nothing_is_gone_a_second_after_its_deadline)
     int left = far_processes(&far);
 
     cr_expect(eq(int, (int)r.outcome, SP_OUTCOME_TIMEOUT));
-    cr_expect(lt(i64, r.execution_us / 1000, 20000), "%lld us", (long long)r.execution_us);
+    cr_expect(lt(i64, r.execution_us / 1000, 4000 + SOON_MS), "%lld us", (long long)r.execution_us);
     cr_expect(zero(int, strncmp(r.out.text, "begun\n", 6)));
     cr_expect(r.out.truncated && strstr(r.out.text, "bytes left out]") != NULL);
     cr_expect(lt(int, left, 3), "only the supervisor waits: %d", left);
@@ -160,7 +163,7 @@ Test(ssh_end, a_cancelled_run_is_gone_within_a_second)
 
     cr_expect(eq(int, rc, SP_OK), "%s", err.msg);
     cr_expect(eq(int, (int)r.outcome, SP_OUTCOME_CANCELLED));
-    cr_expect(lt(i64, sp_mono_ms() - a.acted_ms, 10000));
+    cr_expect(lt(i64, sp_mono_ms() - a.acted_ms, SOON_MS));
     cr_expect(zero(int, strncmp(r.out.text, "begun\n", 6)));
 }
 
@@ -386,7 +389,7 @@ Test(ssh_end, a_program_that_kills_its_supervisor_and_removes_its_home_is_gone_t
     far_open_on(&far, "");
     (void)sp_provider_job_run(far.provider, &job, &r, &err);
     cr_expect(eq(int, (int)r.started, SP_STARTED_YES));
-    cr_expect(lt(i64, r.execution_us / 1000, 20000), "%lld us", (long long)r.execution_us);
+    cr_expect(lt(i64, r.execution_us / 1000, 4000 + SOON_MS), "%lld us", (long long)r.execution_us);
 }
 
 /* Its own connection among them. Only where the account is not that of the test. */

@@ -9,7 +9,8 @@
  *   code      "ok" prints "done" and has no value; "exit 3"; "big" prints FAKE_BIG_BYTES zeros;
  *             "wait" runs until it is cancelled or its time is up, "gate" also until fake_gate is
  *             readable; "away", "busy" and "lacking" fail to be created as their names say. Any
- * other is taken for the program of the connection test (cli/probe.c) and does what that one does
+ *             other is taken for the program of the connection test (cli/probe.c) and does what
+ *             that one does
  */
 #pragma once
 

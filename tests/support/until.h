@@ -1,4 +1,4 @@
-/* What tests of providers on this machine do to wait and to clean up. */
+/* What tests do to wait and to clean up. */
 #pragma once
 
 #include <ftw.h>
