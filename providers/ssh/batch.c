@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "providers/ssh/pool.h"
 #include "providers/ssh/sftp_wire.h"
 
@@ -49,7 +50,7 @@ struct trip {
     size_t n_tasks;
     struct sp_buf *handles; /* a task's, once it is open */
     size_t *of_request;     /* its task, by the order of the requests */
-    size_t n_requests, cap, n_answers;
+    size_t n_requests, n_answers;
     struct sp_buf out, in;
     size_t sent;
     LIBSSH2_CHANNEL *channel;
@@ -70,17 +71,13 @@ SP_AUTO_CLEAR(struct trip, trip_clear)
 /* The next request is task i's; its id. */
 static uint32_t next_id(struct trip *t, size_t i)
 {
-    if (t->n_requests == t->cap) {
-        size_t cap = t->cap > 0 ? 2 * t->cap : 32;
-        size_t *grown = reallocarray(t->of_request, cap, sizeof *grown);
+    size_t *grown = sp_grow(t->of_request, t->n_requests, sizeof *grown);
 
-        if (!grown) {
-            t->rc = SP_E_NOMEM;
-            return 0;
-        }
-        t->of_request = grown;
-        t->cap = cap;
+    if (!grown) {
+        t->rc = SP_E_NOMEM;
+        return 0;
     }
+    t->of_request = grown;
     t->of_request[t->n_requests] = i;
     return FIRST_ID + (uint32_t)t->n_requests++;
 }

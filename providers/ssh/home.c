@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "base/text.h"
 #include "providers/protocol.h"
 #include "providers/supervisor.h"
@@ -36,7 +37,7 @@ static void clear_tasks(struct sp_ssh_home *home)
         free((char *)(uintptr_t)home->tasks[i].path);
     free(home->tasks);
     home->tasks = NULL;
-    home->n_tasks = home->cap = 0;
+    home->n_tasks = 0;
 }
 
 void sp_ssh_home_clear(struct sp_ssh_home *home)
@@ -50,17 +51,13 @@ void sp_ssh_home_clear(struct sp_ssh_home *home)
 static enum sp_code add_task(struct sp_ssh_home *home, enum sp_ssh_verb verb, char *path,
                              struct sp_bytes data)
 {
-    if (home->n_tasks == home->cap) {
-        size_t cap = home->cap > 0 ? 2 * home->cap : 16;
-        struct sp_ssh_task *grown = reallocarray(home->tasks, cap, sizeof *grown);
+    struct sp_ssh_task *grown = sp_grow(home->tasks, home->n_tasks, sizeof *grown);
 
-        if (!grown) {
-            free(path);
-            return SP_E_NOMEM;
-        }
-        home->tasks = grown;
-        home->cap = cap;
+    if (!grown) {
+        free(path);
+        return SP_E_NOMEM;
     }
+    home->tasks = grown;
     home->tasks[home->n_tasks++] = (struct sp_ssh_task){.verb = verb, .path = path, .data = data};
     return SP_OK;
 }

@@ -14,7 +14,7 @@ struct sp_ssh_home {
     bool begun;   /* a part of it may be there */
     bool watched; /* its supervisor was started, which removes it when its standard input ends */
     struct sp_ssh_task *tasks; /* that make it; their paths are owned */
-    size_t n_tasks, cap;
+    size_t n_tasks;
 };
 
 /* SP_E_NOMEM. */

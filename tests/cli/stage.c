@@ -8,6 +8,7 @@
 #include "providers/registry.h"
 #include "tests/support.h"
 #include "tests/support/fake_provider.h"
+#include "tests/support/until.h"
 
 struct sp_redis_server server;
 redisContext *redis;
@@ -30,12 +31,10 @@ void open_stage(void)
 
 void close_stage(void)
 {
-    char command[128];
     redisFree(redis);
     sp_redis_server_stop(&server);
     mock_stop(&mock);
-    snprintf(command, sizeof(command), "rm -rf '%s'", root);
-    cr_assert(eq(int, system(command), 0));
+    sp_remove_tree(root);
 }
 
 struct tool expect_code(int code, struct tool t)

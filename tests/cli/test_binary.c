@@ -26,9 +26,7 @@ static void make_root(void)
 
 static void remove_root(void)
 {
-    char command[128];
-    snprintf(command, sizeof(command), "rm -rf '%s'", root);
-    cr_assert(eq(int, system(command), 0));
+    sp_remove_tree(root);
 }
 
 TestSuite(binary, .init = make_root, .fini = remove_root);

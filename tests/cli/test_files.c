@@ -7,6 +7,7 @@
 
 #include "cli/files.h"
 #include "tests/support.h"
+#include "tests/support/until.h"
 
 static char root[] = "/tmp/sandpiper-files-XXXXXX";
 static int dir = -1;
@@ -21,10 +22,8 @@ static void make_root(void)
 
 static void remove_root(void)
 {
-    char command[128];
     close(dir);
-    snprintf(command, sizeof(command), "rm -rf '%s'", root);
-    cr_assert(eq(int, system(command), 0));
+    sp_remove_tree(root);
 }
 
 TestSuite(files, .init = make_root, .fini = remove_root);

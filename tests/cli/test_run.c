@@ -15,6 +15,7 @@
 #include "tests/cli/tool.h"
 #include "tests/support.h"
 #include "tests/support/redis_server.h"
+#include "tests/support/until.h"
 
 static const struct sp_mock_topic topics[] = {
     {"sandpiper.requests", 2}, {"sandpiper.results", 2}, {"sandpiper.reply.me", 1}};
@@ -142,11 +143,9 @@ static void join(void)
 
 static void close_stage(void)
 {
-    char command[128];
     join();
     sp_mock_broker_close(broker);
-    snprintf(command, sizeof(command), "rm -rf '%s'", root);
-    cr_assert(eq(int, system(command), 0));
+    sp_remove_tree(root);
 }
 
 TestSuite(run, .init = open_stage, .fini = close_stage);

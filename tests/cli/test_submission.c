@@ -7,6 +7,7 @@
 #include "cli/files.h"
 #include "cli/submission.h"
 #include "tests/support.h"
+#include "tests/support/until.h"
 
 static char root[] = "/tmp/sandpiper-job-XXXXXX";
 static struct sp_buf made = SP_BUF_INIT(SP_BUF_UNBOUNDED);
@@ -21,10 +22,8 @@ static void make_root(void)
 
 static void remove_root(void)
 {
-    char command[128];
     sp_buf_clear(&made);
-    snprintf(command, sizeof(command), "rm -rf '%s'", root);
-    cr_assert(eq(int, system(command), 0));
+    sp_remove_tree(root);
 }
 
 TestSuite(submission, .init = make_root, .fini = remove_root);
