@@ -204,11 +204,11 @@ enum sp_code sp_ssh_home_unmake(struct sp_ssh_home *home, struct sp_ssh_link *li
 
     for (size_t i = 0; i < SP_COUNT(added) && !rc; i++)
         rc = add_path(home, SP_SSH_REMOVE, "", added[i], (struct sp_bytes){0});
-    tasks = calloc(home->n_tasks, sizeof *tasks);
-    if (rc || !tasks) {
-        free(tasks);
+    if (rc)
         return no_memory(err);
-    }
+    tasks = calloc(home->n_tasks, sizeof *tasks);
+    if (!tasks)
+        return no_memory(err);
     for (size_t i = 0; i < home->n_tasks; i++) {
         const struct sp_ssh_task *from = &home->tasks[home->n_tasks - 1 - i];
         bool folder = from->verb == SP_SSH_MAKE_FOLDER;
