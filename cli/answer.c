@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/grow.h"
 #include "base/json_slice.h"
 #include "base/text.h"
 #include "cli/command.h"
@@ -95,8 +96,7 @@ static bool next_object(struct sp_json_iter *it, struct sp_json_value *value)
 
 static enum sp_code read_artifact(const struct sp_json_value *object, struct sp_answer *out)
 {
-    struct sp_answer_artifact *more =
-        reallocarray(out->artifacts, out->n_artifacts + 1, sizeof(*more));
+    struct sp_answer_artifact *more = sp_grow(out->artifacts, out->n_artifacts, sizeof(*more));
     if (!more)
         return SP_E_NOMEM;
     out->artifacts = more;
@@ -117,7 +117,7 @@ static enum sp_code read_artifact(const struct sp_json_value *object, struct sp_
 static enum sp_code read_attachment(const struct sp_json_value *object, struct sp_answer *out)
 {
     struct sp_answer_attachment *more =
-        reallocarray(out->attachments, out->n_attachments + 1, sizeof(*more));
+        sp_grow(out->attachments, out->n_attachments, sizeof(*more));
     if (!more)
         return SP_E_NOMEM;
     out->attachments = more;

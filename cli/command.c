@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "base/text.h"
 
 static const struct sp_option help_option = {
@@ -126,7 +127,7 @@ static const struct sp_option *find_letter(const struct sp_command *command, cha
 
 static enum sp_code add_item(struct sp_list *list, const char *value, struct sp_error *err)
 {
-    const char **more = reallocarray(list->items, list->n + 1, sizeof(*list->items));
+    const char **more = sp_grow(list->items, list->n, sizeof(*list->items));
     if (!more)
         return sp_error_set(err, SP_E_NOMEM, "no memory");
     list->items = more;

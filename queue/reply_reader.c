@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/grow.h"
 #include "queue/client.h"
 
 #define RETRY_MS 100
@@ -87,8 +88,7 @@ rd_kafka_resp_err_t sp_reply_reader_add(struct sp_reply_reader *reader, const ch
         clear_topic(&topic);
         return error;
     }
-    reader->topics =
-        sp_kafka_must(reallocarray(reader->topics, reader->n + 1, sizeof(*reader->topics)));
+    reader->topics = sp_kafka_must(sp_grow(reader->topics, reader->n, sizeof(*reader->topics)));
     reader->topics[reader->n++] = topic;
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/grow.h"
 #include "base/text.h"
 #include "settings/redis.h"
 #include "settings/secret.h"
@@ -111,8 +112,7 @@ static enum sp_code set_property(struct sp_config *config, const char *key, cons
     struct sp_property made = {.key = sp_strdup(key), .value = sp_strdup(value)};
 
     if (!old && made.key && made.value) {
-        struct sp_property *more =
-            reallocarray(config->kafka.properties, config->kafka.n + 1, sizeof *more);
+        struct sp_property *more = sp_grow(config->kafka.properties, config->kafka.n, sizeof *more);
         if (more) {
             config->kafka.properties = more;
             old = &more[config->kafka.n++];

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "base/json_slice.h"
 #include "base/text.h"
 
@@ -124,7 +125,7 @@ static enum sp_code keep_form(struct sp_kernel_output *o, size_t form, struct sp
     shown->more |= shown->n == SP_KERNEL_SHOWN_MAX;
     if (shown->more)
         return SP_OK;
-    struct sp_kernel_item *grown = reallocarray(shown->items, shown->n + 1, sizeof(*grown));
+    struct sp_kernel_item *grown = sp_grow(shown->items, shown->n, sizeof(*grown));
     if (!grown)
         return SP_E_NOMEM;
     shown->items = grown;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "base/text.h"
 #include "providers/ssh/wire.h"
 
@@ -127,7 +128,7 @@ static bool names_host(struct sp_bytes patterns, const char *name)
 
 static enum sp_code add_key(struct sp_known_hosts *known, struct sp_buf *blob, bool revoked)
 {
-    struct sp_known_key *grown = reallocarray(known->keys, known->n + 1, sizeof *grown);
+    struct sp_known_key *grown = sp_grow(known->keys, known->n, sizeof *grown);
 
     if (!grown)
         return SP_E_NOMEM;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "base/text.h"
 #include "providers/ssh/pool.h"
 #include "providers/ssh/sftp_wire.h"
@@ -367,8 +368,7 @@ enum sp_code sp_ssh_listing_add(struct sp_ssh_listing *listing, struct sp_bytes 
                                 const struct sp_ssh_attributes *attributes)
 {
     char *copy = sp_memdup(name.data, name.len);
-    struct sp_ssh_entry *grown =
-        copy ? reallocarray(listing->entries, listing->n + 1, sizeof *grown) : NULL;
+    struct sp_ssh_entry *grown = copy ? sp_grow(listing->entries, listing->n, sizeof *grown) : NULL;
 
     if (!grown) {
         free(copy);

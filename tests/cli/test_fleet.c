@@ -5,6 +5,9 @@
 #include "tests/cli/stage.h"
 #include "tests/support.h"
 
+#define SET_AND_WAIT(code, limit)                                                                  \
+    CALL(code, "settings", "set", REDIS, "local", "isolation=none", "--wait", limit)
+
 TestSuite(fleet, .init = open_stage, .fini = close_stage);
 
 Test(fleet, wait_is_over_when_the_whole_fleet_has_the_version)
@@ -12,7 +15,7 @@ Test(fleet, wait_is_over_when_the_whole_fleet_has_the_version)
     put("sandpiper:worker:a", WORKER("a", "1", "null"));
     put("sandpiper:worker:b", WORKER("b", "2", "null"));
 
-    struct tool t = CALL(0, "settings", "set", REDIS, "local", "isolation=none", "--wait", "5s");
+    struct tool t = SET_AND_WAIT(0, "5s");
 
     cr_expect(eq(str, t.err, "2 workers have applied it.\n"));
     tool_clear(&t);
@@ -23,7 +26,7 @@ Test(fleet, wait_names_a_worker_that_refuses_the_version)
     put("sandpiper:worker:a", WORKER("a", "null", "null"));
     put("sandpiper:worker:b", WORKER("b", "null", "{\"version\":1,\"message\":\"no node\"}"));
 
-    struct tool t = CALL(1, "settings", "set", REDIS, "local", "isolation=none", "--wait", "5s");
+    struct tool t = SET_AND_WAIT(1, "5s");
 
     cr_expect(ne(ptr, strstr(t.err, "worker b did not apply it: no node"), NULL), "%s", t.err);
     tool_clear(&t);
@@ -34,7 +37,7 @@ Test(fleet, wait_does_not_mind_a_later_version_that_is_refused)
 {
     put("sandpiper:worker:a", WORKER("a", "1", "{\"version\":2,\"message\":\"no node\"}"));
 
-    struct tool t = CALL(0, "settings", "set", REDIS, "local", "isolation=none", "--wait", "5s");
+    struct tool t = SET_AND_WAIT(0, "5s");
 
     cr_expect(eq(str, t.err, "1 worker has applied it.\n"));
     tool_clear(&t);
@@ -44,7 +47,7 @@ Test(fleet, wait_names_a_worker_that_is_late)
 {
     put("sandpiper:worker:a", WORKER("a", "null", "null"));
 
-    struct tool t = CALL(1, "settings", "set", REDIS, "local", "isolation=none", "--wait", "1ms");
+    struct tool t = SET_AND_WAIT(1, "1ms");
 
     cr_expect(ne(ptr, strstr(t.err, "worker a has not applied version 1 yet"), NULL), "%s", t.err);
     tool_clear(&t);
@@ -52,7 +55,7 @@ Test(fleet, wait_names_a_worker_that_is_late)
 
 Test(fleet, without_workers_there_is_nothing_to_wait_for)
 {
-    struct tool t = CALL(0, "settings", "set", REDIS, "local", "isolation=none", "--wait", "5s");
+    struct tool t = SET_AND_WAIT(0, "5s");
 
     cr_expect(eq(str, t.err, "No worker is running; the next one to start reads it.\n"));
     tool_clear(&t);

@@ -236,6 +236,26 @@ Test(ssh, strict_result_makes_undefined_an_error)
     cr_expect(eq(int, r.exit_code, 1));
 }
 
+static void expect_runs(const struct sp_provider_job *job, int times, const char *value,
+                        size_t n_artifacts)
+{
+    struct sp_run run = sp_provider_job_limits(job);
+    struct sp_request req = sp_provider_job_request(job);
+    struct sp_instance *instance = NULL;
+    struct sp_error err = {0};
+
+    cr_assert(eq(int, sp_provider_create(far.provider, &req, &run, &instance, &err), SP_OK));
+    for (int i = 0; i < times; i++) {
+        sp_auto(sp_result_clear) struct sp_result r = {0};
+
+        cr_assert(eq(int, sp_provider_execute(instance, &req, &run, &r, &err), SP_OK), "%s",
+                  err.msg);
+        cr_expect(eq(str, r.result_value, (char *)value));
+        cr_expect(eq(sz, r.n_artifacts, n_artifacts));
+    }
+    sp_provider_destroy(instance, &run);
+}
+
 Test(ssh, an_instance_can_run_again_and_finds_nothing_of_before)
 {
     const struct sp_provider_job job = {.code = "import os\n"
@@ -243,39 +263,14 @@ Test(ssh, an_instance_can_run_again_and_finds_nothing_of_before)
                                                 "  before = os.listdir('artifacts')\n"
                                                 "  open('artifacts/a.csv', 'w').close()\n"
                                                 "  return before\n"};
-    struct sp_run run = sp_provider_job_limits(&job);
-    struct sp_request req = sp_provider_job_request(&job);
-    struct sp_instance *instance = NULL;
-    struct sp_error err = {0};
 
-    cr_assert(eq(int, sp_provider_create(far.provider, &req, &run, &instance, &err), SP_OK));
-    for (int i = 0; i < 2; i++) {
-        sp_auto(sp_result_clear) struct sp_result r = {0};
-
-        cr_assert(eq(int, sp_provider_execute(instance, &req, &run, &r, &err), SP_OK), "%s",
-                  err.msg);
-        cr_expect(eq(str, r.result_value, "[]"));
-        cr_expect(eq(sz, r.n_artifacts, 1));
-    }
-    sp_provider_destroy(instance, &run);
+    expect_runs(&job, 2, "[]", 1);
 }
 
 /* The supervisor of one run is still about to clear up while the next one is made. */
 Test(ssh, an_instance_that_leaves_nothing_can_run_again_at_once)
 {
     const struct sp_provider_job job = {.code = "def main():\n  return 1\n"};
-    struct sp_run run = sp_provider_job_limits(&job);
-    struct sp_request req = sp_provider_job_request(&job);
-    struct sp_instance *instance = NULL;
-    struct sp_error err = {0};
 
-    cr_assert(eq(int, sp_provider_create(far.provider, &req, &run, &instance, &err), SP_OK));
-    for (int i = 0; i < 10; i++) {
-        sp_auto(sp_result_clear) struct sp_result r = {0};
-
-        cr_assert(eq(int, sp_provider_execute(instance, &req, &run, &r, &err), SP_OK), "%s",
-                  err.msg);
-        cr_expect(eq(str, r.result_value, "1"));
-    }
-    sp_provider_destroy(instance, &run);
+    expect_runs(&job, 10, "1", 0);
 }

@@ -70,6 +70,19 @@ static void close_fake(void *ctx, void *value)
 
 const struct sp_apply_ops fake_ops = {open_fake, check_fake, close_fake};
 
+struct want want_version(int64_t version)
+{
+    return (struct want){.state = SP_SETTINGS_IN_FORCE, .version = version, .message = ""};
+}
+
+struct want want_down(int64_t version, const char *message)
+{
+    return (struct want){.state = SP_SETTINGS_IN_FORCE,
+                         .version = version,
+                         .message = message,
+                         .provider_down = true};
+}
+
 bool fits(const struct sp_settings_status *s, const struct want *w)
 {
     return s->state == w->state && s->redis_up == !w->redis_down && s->version == w->version &&

@@ -27,6 +27,9 @@ struct want {
     const char *message;
     bool redis_down, provider_down, throttled;
 };
+struct want want_version(int64_t version);
+/* In force, and away. message: NULL for any. */
+struct want want_down(int64_t version, const char *message);
 bool fits(const struct sp_settings_status *s, const struct want *w);
 /* One line of a status for a failure's text; out holds 400. */
 void describe(const struct sp_settings_status *s, char *out);

@@ -68,16 +68,12 @@ static void expect(struct want want)
 
 static void expect_in_force(int64_t version)
 {
-    expect((struct want){.state = SP_SETTINGS_IN_FORCE, .version = version, .message = ""});
+    expect(want_version(version));
 }
 
-/* In force, and away. */
 static void expect_down(int64_t version, const char *message)
 {
-    expect((struct want){.state = SP_SETTINGS_IN_FORCE,
-                         .version = version,
-                         .message = message,
-                         .provider_down = true});
+    expect(want_down(version, message));
 }
 
 static void expect_key(const char *key)

@@ -100,16 +100,12 @@ static void wait_until(struct want want)
 
 static void wait_for_version(int64_t version)
 {
-    wait_until((struct want){.state = SP_SETTINGS_IN_FORCE, .version = version, .message = ""});
+    wait_until(want_version(version));
 }
 
-/* In force, and away. message: NULL for any. */
 static void wait_for_down(int64_t version, const char *message)
 {
-    wait_until((struct want){.state = SP_SETTINGS_IN_FORCE,
-                             .version = version,
-                             .message = message,
-                             .provider_down = true});
+    wait_until(want_down(version, message));
 }
 
 static void expect_key(const char *key)
