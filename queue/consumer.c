@@ -382,35 +382,59 @@ void sp_consumer_status(struct sp_consumer *consumer, struct sp_queue_status *ou
     }
 }
 
-/* Without an assignment yet: with the cooperative assignor librdkafka before 2.3 aborts where a
- * handle is closed or destroyed once it has joined. */
+static bool is_protocol(const struct sp_consumer *consumer, const char *name)
+{
+    return strcmp(sp_kafka_protocol(consumer->rk), name) == 0;
+}
+
+/* In a cooperative group without an assignment so far: librdkafka before 2.3 aborts where such a
+ * handle is destroyed. */
 static bool is_joining(const struct sp_consumer *consumer)
 {
     return rd_kafka_version() < 0x02030000 && consumer->rebalance.count == 0 &&
-           strcmp(rd_kafka_rebalance_protocol(consumer->rk), "COOPERATIVE") == 0;
+           is_protocol(consumer, "COOPERATIVE");
 }
 
-/* librdkafka joins on a thread of its own: one that has not is kept from it, which has no
- * assignment to wait for even where it came too late. */
-static void end_joining(struct sp_consumer *consumer, int64_t limit_ms)
+/* Whether the group waits for this member where there is a rebalance. */
+static bool is_member(const struct sp_consumer *consumer)
 {
-    int64_t until = sp_deadline_in(limit_ms);
-    if (strcmp(rd_kafka_rebalance_protocol(consumer->rk), "NONE") == 0) {
+    char *id = rd_kafka_memberid(consumer->rk);
+    bool member = id && *id;
+    rd_kafka_mem_free(consumer->rk, id);
+    return member;
+}
+
+/* Static members stay in the group until their session ends, as they are to. */
+static bool is_static(const struct sp_consumer *consumer)
+{
+    size_t size = 0;
+    return rd_kafka_conf_get(rd_kafka_conf(consumer->rk), "group.instance.id", NULL, &size) ==
+               RD_KAFKA_CONF_OK &&
+           size > 1;
+}
+
+/* Serves the rebalance that takes the partitions away. A close alone does not do it: librdkafka
+ * forgets then to tell a group that it is joining, or has no partition of, and the others wait for
+ * the session's end. It unsubscribes when the rebalance is over that it is in. */
+static bool end_membership(struct sp_consumer *consumer, int64_t until)
+{
+    bool stays = is_static(consumer);
+    if (!stays || is_protocol(consumer, "NONE"))
         (void)rd_kafka_unsubscribe(consumer->rk);
-        return;
-    }
-    while (is_joining(consumer) && sp_deadline_left(until) > 0) {
+    while (stays ? is_joining(consumer) : is_member(consumer)) {
+        if (sp_deadline_left(until) == 0)
+            return false;
         rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer->rk, 20);
         if (message)
             rd_kafka_message_destroy(message);
     }
+    return true;
 }
 
-/* Serves the rebalance that takes the partitions away. It hangs at times in librdkafka. */
-static void leave_group(struct sp_consumer *consumer, int64_t limit_ms)
+/* Waits for the group's answer. It hangs at times in librdkafka. */
+static void end_group(struct sp_consumer *consumer, int64_t until)
 {
     rd_kafka_queue_t *events = rd_kafka_queue_new(consumer->rk);
-    int64_t until = sp_deadline_in(limit_ms);
     /* A failure means that it is not a member any more. */
     rd_kafka_error_t *failed = rd_kafka_consumer_close_queue(consumer->rk, events);
     if (failed) {
@@ -422,21 +446,23 @@ static void leave_group(struct sp_consumer *consumer, int64_t limit_ms)
     while (!rd_kafka_consumer_closed(consumer->rk) && sp_deadline_left(until) > 0)
         (void)rd_kafka_queue_poll_callback(events, 20);
     if (!rd_kafka_consumer_closed(consumer->rk))
-        sp_log(SP_WARN, "consumer_close_hangs", sp_i("waited_ms", limit_ms));
+        sp_log(SP_WARN, "consumer_close_hangs");
     rd_kafka_queue_destroy(events);
 }
 
 void sp_consumer_leave(struct sp_consumer *consumer, int64_t limit_ms)
 {
     sp_commits_now(&consumer->commits, NULL, limit_ms);
+    int64_t until = sp_deadline_in(limit_ms);
     sp_rebalance_close(&consumer->rebalance);
-    end_joining(consumer, limit_ms);
-    if (consumer->rebalance.count > 0)
-        leave_group(consumer, limit_ms);
+    bool left = end_membership(consumer, until);
+    bool joining = is_joining(consumer) || (!left && consumer->rebalance.count == 0);
+    if (left)
+        end_group(consumer, until);
     drop_all(consumer);
     sp_waker_watch(NULL, consumer->queue);
     rd_kafka_queue_destroy(consumer->queue);
-    if (is_joining(consumer)) {
+    if (joining) {
         sp_log(SP_WARN, "consumer_left_joining");
     } else {
         sp_kafka_destroy(consumer->rk, limit_ms + 1000);

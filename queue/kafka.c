@@ -241,6 +241,12 @@ rd_kafka_resp_err_t sp_kafka_await_partitions(rd_kafka_t *rk, rd_kafka_topic_t *
     }
 }
 
+const char *sp_kafka_protocol(rd_kafka_t *rk)
+{
+    const char *protocol = rd_kafka_rebalance_protocol(rk);
+    return protocol ? protocol : "";
+}
+
 static void *destroy(void *rk)
 {
     rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);

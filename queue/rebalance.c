@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "queue/kafka.h"
 
 #define DRAIN_MS 1000 /* for jobs about to end; the group's other members wait for us meanwhile */
 #define COMMIT_MS 5000
@@ -19,10 +20,14 @@ static void log_error(rd_kafka_error_t *error)
     rd_kafka_error_destroy(error);
 }
 
-/* Tells librdkafka, as the group's protocol wants it. */
+/* Tells librdkafka, as the group's protocol wants it. What it asked before it closed the group is
+ * not to be answered any more. */
 static void tell(rd_kafka_t *rk, bool assign, const rd_kafka_topic_partition_list_t *list)
 {
-    if (strcmp(rd_kafka_rebalance_protocol(rk), "COOPERATIVE") == 0) {
+    const char *protocol = sp_kafka_protocol(rk);
+    if (!*protocol)
+        return;
+    if (strcmp(protocol, "COOPERATIVE") == 0) {
         log_error(assign ? rd_kafka_incremental_assign(rk, list)
                          : rd_kafka_incremental_unassign(rk, list));
         return;
@@ -36,7 +41,7 @@ static void assign(struct sp_rebalance *r, rd_kafka_topic_partition_list_t *list
 {
     for (int i = 0; i < list->cnt; i++)
         (void)sp_assignment_add(r->assignment, list->elems[i].topic, list->elems[i].partition);
-    if (list->cnt > 0)
+    if (list->cnt > 0 && !r->closing)
         sp_commits_read(r->commits, list, COMMITTED_MS);
     tell(r->assignment->rk, true, list);
 }

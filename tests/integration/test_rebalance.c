@@ -204,6 +204,62 @@ static int64_t rebalances(struct sp_group_member *m)
     return status.rebalances;
 }
 
+static bool one_is_without(void *arg)
+{
+    struct scene *scene = arg;
+    struct sp_group_member *first = &scene->members[0], *second = &scene->members[1];
+    return rebalances(second) > 0 &&
+           sp_member_partitions(first) + sp_member_partitions(second) == 1;
+}
+
+static bool third_has_joined(void *arg)
+{
+    struct scene *scene = arg;
+    return rebalances(&scene->members[2]) > 0;
+}
+
+/* The group would wait for one that it still knows for as long as a session lasts. */
+SP_TABLE_TEST(rebalance, a_member_without_partitions_tells_that_it_ends, strategies, row)
+{
+    struct scene scene;
+    set_up(&scene, 1, 2, *row);
+    for (size_t i = 0; i < SP_MEMBERS_MAX; i++) {
+        sp_member_property(&scene.members[i], "session.timeout.ms", "600000");
+        sp_member_property(&scene.members[i], "max.poll.interval.ms", "600000");
+    }
+    take_all(&scene, 2);
+    struct sp_group_member *first = &scene.members[0], *second = &scene.members[1];
+    sp_member_open(second, scene.stage);
+    until(&scene, one_is_without, "the second member did not join");
+
+    sp_member_close(sp_member_partitions(second) > 0 ? first : second);
+    sp_member_open(&scene.members[2], scene.stage);
+
+    until(&scene, third_has_joined, "the new member did not join");
+
+    tear_down(&scene);
+}
+
+/* librdkafka keeps what it asked before, and does not wait for the answer any more. */
+Test(rebalance, a_member_ends_that_has_not_seen_its_assignment_yet)
+{
+    struct scene scene;
+    set_up(&scene, 2, 2, "roundrobin");
+    take_all(&scene, 4);
+    struct sp_group_member *first = &scene.members[0], *second = &scene.members[1];
+    sp_member_open(second, scene.stage);
+    until(&scene, first_is_to_lose, "nothing was revoked");
+    while (sp_queue_is_leaving(first->q))
+        sp_members_serve(first, 1, 0);
+    sp_members_until(second, 1, second_has_partitions, &scene, "the second member got nothing");
+
+    sp_member_close(first);
+
+    scene.wanted = 4;
+    until(&scene, second_has_some, "the second member did not get all records");
+    tear_down(&scene);
+}
+
 /* The two may follow each other within milliseconds. */
 static bool first_lost_and_got(void *arg)
 {

@@ -94,3 +94,19 @@ Test(kafka, the_value_of_a_secret_is_never_quoted)
     cr_expect(strstr(err.msg, "hunter2") == NULL, "%s", err.msg);
     cr_expect(strstr(err.msg, "sasl.oauthbearer.client.secret.typo") != NULL, "%s", err.msg);
 }
+
+Test(kafka, a_closed_consumer_has_no_protocol)
+{
+    struct sp_error err = {0};
+    rd_kafka_t *rk = NULL;
+    rd_kafka_conf_t *conf = sp_kafka_conf(RD_KAFKA_CONSUMER);
+    cr_assert(sp_kafka_set(conf, "group.id", "workers", &err) == SP_OK);
+    cr_assert(sp_kafka_set(conf, "bootstrap.servers", "127.0.0.1:1", &err) == SP_OK);
+    cr_assert(sp_kafka_open(RD_KAFKA_CONSUMER, conf, &rk, &err) == SP_OK);
+    cr_expect(eq(str, (char *)sp_kafka_protocol(rk), "NONE"));
+
+    cr_assert(rd_kafka_consumer_close(rk) == 0);
+
+    cr_expect(eq(str, (char *)sp_kafka_protocol(rk), ""));
+    sp_kafka_destroy(rk, 10000);
+}

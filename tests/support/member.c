@@ -1,5 +1,7 @@
 #include "tests/support/member.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,6 +127,37 @@ void sp_member_close(struct sp_group_member *m)
     m->q = NULL;
     m->out = NULL;
     m->n_out = 0;
+}
+
+struct leaver {
+    struct sp_group_member member;
+    atomic_bool gone;
+};
+
+static void *leave(void *arg)
+{
+    struct leaver *leaver = arg;
+    sp_member_close(&leaver->member);
+    atomic_store(&leaver->gone, true);
+    return NULL;
+}
+
+static bool is_gone(void *arg)
+{
+    struct leaver *leaver = arg;
+    return atomic_load(&leaver->gone);
+}
+
+void sp_members_close_one(struct sp_group_member *members, size_t n, struct sp_group_member *m)
+{
+    struct leaver leaver = {.member = *m};
+    pthread_t thread;
+    m->q = NULL;
+    m->out = NULL;
+    m->n_out = 0;
+    cr_assert(pthread_create(&thread, NULL, leave, &leaver) == 0);
+    sp_members_until(members, n, is_gone, &leaver, "a member does not end");
+    (void)pthread_join(thread, NULL);
 }
 
 size_t sp_member_partitions(struct sp_group_member *m)
