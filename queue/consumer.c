@@ -387,15 +387,15 @@ static bool is_protocol(const struct sp_consumer *consumer, const char *name)
     return strcmp(sp_kafka_protocol(consumer->rk), name) == 0;
 }
 
-/* In a cooperative group without an assignment so far: librdkafka before 2.3 aborts where such a
- * handle is destroyed. */
-static bool is_joining(const struct sp_consumer *consumer)
+/* librdkafka before 2.3 aborts where a handle is destroyed that is in a cooperative group and never
+ * had an assignment. */
+static bool aborts_on_destroy(const struct sp_consumer *consumer)
 {
     return rd_kafka_version() < 0x02030000 && consumer->rebalance.count == 0 &&
            is_protocol(consumer, "COOPERATIVE");
 }
 
-/* Whether the group waits for this member where there is a rebalance. */
+/* Whether the group gave it an id. One whose first request to join is unanswered has none. */
 static bool is_member(const struct sp_consumer *consumer)
 {
     char *id = rd_kafka_memberid(consumer->rk);
@@ -404,7 +404,6 @@ static bool is_member(const struct sp_consumer *consumer)
     return member;
 }
 
-/* Static members stay in the group until their session ends, as they are to. */
 static bool is_static(const struct sp_consumer *consumer)
 {
     size_t size = 0;
@@ -413,15 +412,16 @@ static bool is_static(const struct sp_consumer *consumer)
            size > 1;
 }
 
-/* Serves the rebalance that takes the partitions away. A close alone does not do it: librdkafka
- * forgets then to tell a group that it is joining, or has no partition of, and the others wait for
- * the session's end. It unsubscribes when the rebalance is over that it is in. */
-static bool end_membership(struct sp_consumer *consumer, int64_t until)
+/* False: the time is over. A close alone says nothing to a group that the member is joining or has
+ * no partition of, and the others wait until its session ends; so it unsubscribes first, which
+ * librdkafka does once the rebalance under way is over. A static member stays, unless it has not
+ * joined. */
+static bool leave_group(struct sp_consumer *consumer, int64_t until)
 {
     bool stays = is_static(consumer);
     if (!stays || is_protocol(consumer, "NONE"))
         (void)rd_kafka_unsubscribe(consumer->rk);
-    while (stays ? is_joining(consumer) : is_member(consumer)) {
+    while (stays ? aborts_on_destroy(consumer) : is_member(consumer)) {
         if (sp_deadline_left(until) == 0)
             return false;
         rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer->rk, 20);
@@ -431,8 +431,8 @@ static bool end_membership(struct sp_consumer *consumer, int64_t until)
     return true;
 }
 
-/* Waits for the group's answer. It hangs at times in librdkafka. */
-static void end_group(struct sp_consumer *consumer, int64_t until)
+/* Serves what librdkafka still asks. It hangs at times. */
+static void close_group(struct sp_consumer *consumer, int64_t until)
 {
     rd_kafka_queue_t *events = rd_kafka_queue_new(consumer->rk);
     /* A failure means that it is not a member any more. */
@@ -453,16 +453,20 @@ static void end_group(struct sp_consumer *consumer, int64_t until)
 void sp_consumer_leave(struct sp_consumer *consumer, int64_t limit_ms)
 {
     sp_commits_now(&consumer->commits, NULL, limit_ms);
-    int64_t until = sp_deadline_in(limit_ms);
     sp_rebalance_close(&consumer->rebalance);
-    bool left = end_membership(consumer, until);
-    bool joining = is_joining(consumer) || (!left && consumer->rebalance.count == 0);
-    if (left)
-        end_group(consumer, until);
+    int64_t until = sp_deadline_in(limit_ms);
+    bool settled = leave_group(consumer, until);
+    /* A join under way may make the group cooperative at any moment. */
+    bool keep = aborts_on_destroy(consumer) || (!settled && consumer->rebalance.count == 0);
+    if (settled) {
+        close_group(consumer, until);
+    } else if (!keep) {
+        sp_log(SP_WARN, "consumer_close_hangs");
+    }
     drop_all(consumer);
     sp_waker_watch(NULL, consumer->queue);
     rd_kafka_queue_destroy(consumer->queue);
-    if (joining) {
+    if (keep) {
         sp_log(SP_WARN, "consumer_left_joining");
     } else {
         sp_kafka_destroy(consumer->rk, limit_ms + 1000);

@@ -43,7 +43,8 @@ bool sp_consumer_is_leaving(const struct sp_consumer *consumer);
  * rebalances, redeliveries and last_commit_ms. Call it a few times a second: it also looks whether
  * each partition gets on. */
 void sp_consumer_status(struct sp_consumer *consumer, struct sp_queue_status *out);
-/* Commits, leaves the group, gives all tickets back. Blocks: a few times limit_ms at most. */
+/* Commits, leaves the group (a static member stays until its session ends), gives all tickets back.
+ * May leave librdkafka's handle alone, which is logged. Blocks: a few times limit_ms at most. */
 void sp_consumer_leave(struct sp_consumer *consumer, int64_t limit_ms);
 /* Frees. Call sp_consumer_leave() before. */
 void sp_consumer_close(struct sp_consumer *consumer);

@@ -43,8 +43,9 @@ rd_kafka_resp_err_t sp_kafka_partitions(rd_kafka_t *rk, rd_kafka_topic_t *topic,
  */
 rd_kafka_resp_err_t sp_kafka_await_partitions(rd_kafka_t *rk, rd_kafka_topic_t *topic,
                                               int64_t deadline, int32_t *n);
-/* The protocol of a consumer's group, as librdkafka names it: NONE until it has joined, then
- * COOPERATIVE or EAGER; "" once it is closed. Static. Blocks for librdkafka's own thread. */
+/* The protocol of a consumer's group, as librdkafka names it: NONE until Kafka has
+ * answered its first join, then COOPERATIVE or EAGER; "" once the consumer is closed. The string is
+ * static. Waits for librdkafka's own thread. */
 const char *sp_kafka_protocol(rd_kafka_t *rk);
 /*
  * Destroys a handle without leaving a group. librdkafka waits there for whatever still refers to

@@ -20,9 +20,8 @@ static void log_error(rd_kafka_error_t *error)
     rd_kafka_error_destroy(error);
 }
 
-/* Tells librdkafka, as the group's protocol wants it. What it asked before it closed the group is
- * not to be answered any more. */
-static void tell(rd_kafka_t *rk, bool assign, const rd_kafka_topic_partition_list_t *list)
+/* Answers librdkafka, as the group's protocol wants it. After a close there is nobody to answer. */
+static void answer(rd_kafka_t *rk, bool assign, const rd_kafka_topic_partition_list_t *list)
 {
     const char *protocol = sp_kafka_protocol(rk);
     if (!*protocol)
@@ -43,7 +42,7 @@ static void assign(struct sp_rebalance *r, rd_kafka_topic_partition_list_t *list
         (void)sp_assignment_add(r->assignment, list->elems[i].topic, list->elems[i].partition);
     if (list->cnt > 0 && !r->closing)
         sp_commits_read(r->commits, list, COMMITTED_MS);
-    tell(r->assignment->rk, true, list);
+    answer(r->assignment->rk, true, list);
 }
 
 static struct sp_partition *find(const struct sp_rebalance *r,
@@ -76,7 +75,7 @@ static void let_go(struct sp_rebalance *r)
         if (partition)
             sp_assignment_remove(r->assignment, partition);
     }
-    tell(rk, false, r->leaving);
+    answer(rk, false, r->leaving);
     rd_kafka_topic_partition_list_destroy(SP_TAKE(r->leaving));
 }
 

@@ -1,10 +1,10 @@
 #include "tests/support/member.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "tests/support.h"
@@ -129,41 +129,41 @@ void sp_member_close(struct sp_group_member *m)
     m->n_out = 0;
 }
 
-struct leaver {
-    struct sp_group_member member;
-    atomic_bool gone;
-};
-
-static void *leave(void *arg)
+static void *leave(void *m)
 {
-    struct leaver *leaver = arg;
-    sp_member_close(&leaver->member);
-    atomic_store(&leaver->gone, true);
+    sp_member_close(m);
     return NULL;
 }
 
-static bool is_gone(void *arg)
+static bool has_ended(void *thread)
 {
-    struct leaver *leaver = arg;
-    return atomic_load(&leaver->gone);
+    (void)usleep(1000); /* there may be nobody else to serve */
+    return pthread_tryjoin_np(*(pthread_t *)thread, NULL) == 0;
 }
 
 void sp_members_close_one(struct sp_group_member *members, size_t n, struct sp_group_member *m)
 {
-    struct leaver leaver = {.member = *m};
+    struct sp_group_member leaver = *m;
     pthread_t thread;
+    if (!m->q)
+        return;
     m->q = NULL;
     m->out = NULL;
     m->n_out = 0;
     cr_assert(pthread_create(&thread, NULL, leave, &leaver) == 0);
-    sp_members_until(members, n, is_gone, &leaver, "a member does not end");
-    (void)pthread_join(thread, NULL);
+    sp_members_until(members, n, has_ended, &thread, "a member does not end");
 }
 
-size_t sp_member_partitions(struct sp_group_member *m)
+struct sp_queue_status sp_member_status(struct sp_group_member *m)
 {
     struct sp_queue_status status;
     sp_queue_status(m->q, &status);
     free(status.partitions);
-    return status.n_partitions;
+    status.partitions = NULL;
+    return status;
+}
+
+size_t sp_member_partitions(struct sp_group_member *m)
+{
+    return sp_member_status(m).n_partitions;
 }

@@ -42,7 +42,10 @@ void sp_member_complete(struct sp_group_member *m, size_t i, struct sp_ticket_se
 size_t sp_member_ours(const struct sp_group_member *m);
 /* Leaves the group; what is out is freed, what tickets come is noted. */
 void sp_member_close(struct sp_group_member *m);
-/* The same, while the others are served: a rebalance that it is in needs them. */
+/* The same in a thread, while the others are served: a rebalance under way needs them. m is one of
+ * members. */
 void sp_members_close_one(struct sp_group_member *members, size_t n, struct sp_group_member *m);
+/* Without the list of partitions. */
+struct sp_queue_status sp_member_status(struct sp_group_member *m);
 /* Partitions that it has. */
 size_t sp_member_partitions(struct sp_group_member *m);
