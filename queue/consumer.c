@@ -388,11 +388,11 @@ static bool is_protocol(const struct sp_consumer *consumer, const char *name)
 }
 
 /* librdkafka before 2.3 aborts where a handle is destroyed that is in a cooperative group and never
- * had an assignment. */
-static bool aborts_on_destroy(const struct sp_consumer *consumer)
+ * had an assignment. A join under way may make the group cooperative at any moment. */
+static bool aborts_on_destroy(const struct sp_consumer *consumer, bool joining)
 {
     return rd_kafka_version() < 0x02030000 && consumer->rebalance.count == 0 &&
-           is_protocol(consumer, "COOPERATIVE");
+           (joining || is_protocol(consumer, "COOPERATIVE"));
 }
 
 /* Whether the group gave it an id. One whose first request to join is unanswered has none. */
@@ -412,16 +412,24 @@ static bool is_static(const struct sp_consumer *consumer)
            size > 1;
 }
 
-/* False: the time is over. A close alone says nothing to a group that the member is joining or has
- * no partition of, and the others wait until its session ends; so it unsubscribes first, which
- * librdkafka does once the rebalance under way is over. A static member stays, unless it has not
- * joined. */
+/* Else a close says nothing to the group, and the others wait until the member's session ends. */
+static bool close_leaves(const struct sp_consumer *consumer)
+{
+    return is_protocol(consumer, "EAGER") ||
+           (consumer->assignment.n > 0 && is_protocol(consumer, "COOPERATIVE"));
+}
+
+/* What a close does not do. False: the time is over. librdkafka unsubscribes once the rebalance
+ * under way is over. A static member stays in the group, unless it has not joined. */
 static bool leave_group(struct sp_consumer *consumer, int64_t until)
 {
     bool stays = is_static(consumer);
+    if (close_leaves(consumer))
+        return true;
     if (!stays || is_protocol(consumer, "NONE"))
         (void)rd_kafka_unsubscribe(consumer->rk);
-    while (stays ? aborts_on_destroy(consumer) : is_member(consumer)) {
+    while ((stays ? aborts_on_destroy(consumer, false) : is_member(consumer)) &&
+           !rd_kafka_fatal_error(consumer->rk, NULL, 0)) {
         if (sp_deadline_left(until) == 0)
             return false;
         rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer->rk, 20);
@@ -456,8 +464,7 @@ void sp_consumer_leave(struct sp_consumer *consumer, int64_t limit_ms)
     sp_rebalance_close(&consumer->rebalance);
     int64_t until = sp_deadline_in(limit_ms);
     bool settled = leave_group(consumer, until);
-    /* A join under way may make the group cooperative at any moment. */
-    bool keep = aborts_on_destroy(consumer) || (!settled && consumer->rebalance.count == 0);
+    bool keep = aborts_on_destroy(consumer, !settled);
     if (settled) {
         close_group(consumer, until);
     } else if (!keep) {

@@ -215,15 +215,20 @@ static bool third_has_joined(void *arg)
     return rebalances(&scene->members[2]) > 0;
 }
 
-/* The group would wait for one that it still knows for as long as a session lasts. */
+/* The group waits for a member that did not tell that it ends. */
+static void stay_for_ever(struct scene *scene)
+{
+    for (size_t i = 0; i < SP_MEMBERS_MAX; i++) {
+        sp_member_property(&scene->members[i], "session.timeout.ms", "600000");
+        sp_member_property(&scene->members[i], "max.poll.interval.ms", "600000");
+    }
+}
+
 SP_TABLE_TEST(rebalance, a_member_without_partitions_tells_that_it_ends, strategies, row)
 {
     struct scene scene;
     set_up(&scene, 1, 2, *row);
-    for (size_t i = 0; i < SP_MEMBERS_MAX; i++) {
-        sp_member_property(&scene.members[i], "session.timeout.ms", "600000");
-        sp_member_property(&scene.members[i], "max.poll.interval.ms", "600000");
-    }
+    stay_for_ever(&scene);
     take_all(&scene, 2);
     struct sp_group_member *first = &scene.members[0], *second = &scene.members[1];
     sp_member_open(second, scene.stage);
@@ -233,6 +238,56 @@ SP_TABLE_TEST(rebalance, a_member_without_partitions_tells_that_it_ends, strateg
     sp_member_open(&scene.members[2], scene.stage);
 
     until(&scene, third_has_joined, "the new member did not join");
+    tear_down(&scene);
+}
+
+static bool both_have_two(void *arg)
+{
+    struct scene *scene = arg;
+    return sp_member_partitions(&scene->members[0]) == 2 &&
+           sp_member_partitions(&scene->members[1]) == 2;
+}
+
+static bool first_is_asked_again(void *arg)
+{
+    struct scene *scene = arg;
+    return (size_t)rebalances(&scene->members[0]) > scene->wanted;
+}
+
+static bool others_have_all(void *arg)
+{
+    struct scene *scene = arg;
+    return sp_member_partitions(&scene->members[1]) + sp_member_partitions(&scene->members[2]) == 4;
+}
+
+static void let_go(struct sp_group_member *m)
+{
+    int64_t limit = sp_deadline_in(SP_MEMBERS_LIMIT_MS);
+    while (sp_queue_is_leaving(m->q)) {
+        cr_assert(sp_deadline_left(limit) > 0);
+        sp_members_serve(m, 1, 0);
+    }
+}
+
+/* Longer than its end takes: nobody serves the other one. */
+Test(rebalance, a_member_that_waits_for_another_one_tells_that_it_ends)
+{
+    struct scene scene;
+    set_up(&scene, 4, 1, "roundrobin");
+    stay_for_ever(&scene);
+    struct sp_group_member *first = &scene.members[0], *third = &scene.members[2];
+    sp_member_open(first, scene.stage);
+    sp_member_open(&scene.members[1], scene.stage);
+    until(&scene, both_have_two, "the partitions were not shared out");
+    scene.wanted = (size_t)rebalances(first);
+
+    sp_member_open(third, scene.stage);
+    sp_members_until(first, 1, first_is_asked_again, &scene, "nothing was revoked");
+    let_go(first);
+    sp_members_serve(first, 1, 500); /* it joins again */
+    sp_member_close(first);
+
+    until(&scene, others_have_all, "the others did not get the partitions");
     tear_down(&scene);
 }
 
@@ -251,11 +306,7 @@ SP_TABLE_TEST(rebalance, a_member_ends_that_has_not_seen_its_assignment_yet, ins
     struct sp_group_member *first = &scene.members[0], *second = &scene.members[1];
     sp_member_open(second, scene.stage);
     until(&scene, first_is_to_lose, "nothing was revoked");
-    int64_t limit = sp_deadline_in(SP_MEMBERS_LIMIT_MS);
-    while (sp_queue_is_leaving(first->q)) {
-        cr_assert(sp_deadline_left(limit) > 0);
-        sp_members_serve(first, 1, 0);
-    }
+    let_go(first);
     sp_members_until(second, 1, second_has_partitions, &scene, "the second member got nothing");
 
     sp_member_close(first);
@@ -299,13 +350,6 @@ SP_TABLE_TEST(rebalance, after_a_lost_assignment_what_is_out_or_done_is_not_give
         cr_expect(eq(int, scene.tickets[i].committed, 1));
     cr_expect(eq(i64, sp_stage_committed(scene.stage), 6));
     tear_down(&scene);
-}
-
-static bool both_have_two(void *arg)
-{
-    struct scene *scene = arg;
-    return sp_member_partitions(&scene->members[0]) == 2 &&
-           sp_member_partitions(&scene->members[1]) == 2;
 }
 
 static bool both_have_their_records(void *arg)
