@@ -412,23 +412,22 @@ static bool is_static(const struct sp_consumer *consumer)
            size > 1;
 }
 
-/* Else a close says nothing to the group, and the others wait until the member's session ends. */
+/* A close says nothing to any other group, and its members wait until the session ends. */
 static bool close_leaves(const struct sp_consumer *consumer)
 {
     return is_protocol(consumer, "EAGER") ||
            (consumer->assignment.n > 0 && is_protocol(consumer, "COOPERATIVE"));
 }
 
-/* What a close does not do. False: the time is over. librdkafka unsubscribes once the rebalance
- * under way is over. A static member stays in the group, unless it has not joined. */
+/* Answers all that is asked before the close. False: the time is over. librdkafka unsubscribes once
+ * the rebalance under way is over. A static member stays in the group, unless it has not joined. */
 static bool leave_group(struct sp_consumer *consumer, int64_t until)
 {
     bool stays = is_static(consumer);
-    if (close_leaves(consumer))
-        return true;
     if (!stays || is_protocol(consumer, "NONE"))
         (void)rd_kafka_unsubscribe(consumer->rk);
-    while ((stays ? aborts_on_destroy(consumer, false) : is_member(consumer)) &&
+    while ((rd_kafka_queue_length(consumer->queue) > 0 ||
+            (stays ? aborts_on_destroy(consumer, false) : is_member(consumer))) &&
            !rd_kafka_fatal_error(consumer->rk, NULL, 0)) {
         if (sp_deadline_left(until) == 0)
             return false;
@@ -443,6 +442,7 @@ static bool leave_group(struct sp_consumer *consumer, int64_t until)
 static void close_group(struct sp_consumer *consumer, int64_t until)
 {
     rd_kafka_queue_t *events = rd_kafka_queue_new(consumer->rk);
+    sp_rebalance_closed(&consumer->rebalance);
     /* A failure means that it is not a member any more. */
     rd_kafka_error_t *failed = rd_kafka_consumer_close_queue(consumer->rk, events);
     if (failed) {
@@ -463,13 +463,10 @@ void sp_consumer_leave(struct sp_consumer *consumer, int64_t limit_ms)
     sp_commits_now(&consumer->commits, NULL, limit_ms);
     sp_rebalance_close(&consumer->rebalance);
     int64_t until = sp_deadline_in(limit_ms);
-    bool settled = leave_group(consumer, until);
+    bool settled = leave_group(consumer, sp_deadline_in(limit_ms / 2));
     bool keep = aborts_on_destroy(consumer, !settled);
-    if (settled) {
+    if (settled || close_leaves(consumer))
         close_group(consumer, until);
-    } else if (!keep) {
-        sp_log(SP_WARN, "consumer_close_hangs");
-    }
     drop_all(consumer);
     sp_waker_watch(NULL, consumer->queue);
     rd_kafka_queue_destroy(consumer->queue);

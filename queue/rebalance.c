@@ -20,13 +20,18 @@ static void log_error(rd_kafka_error_t *error)
     rd_kafka_error_destroy(error);
 }
 
-/* Answers librdkafka, as the group's protocol wants it. After a close there is nobody to answer. */
-static void answer(rd_kafka_t *rk, bool assign, const rd_kafka_topic_partition_list_t *list)
+static bool is_cooperative(rd_kafka_t *rk)
 {
-    const char *protocol = sp_kafka_protocol(rk);
-    if (!*protocol)
+    return strcmp(sp_kafka_protocol(rk), "COOPERATIVE") == 0;
+}
+
+/* Answers librdkafka, as the group's protocol wants it. */
+static void answer(struct sp_rebalance *r, bool assign, const rd_kafka_topic_partition_list_t *list)
+{
+    rd_kafka_t *rk = r->assignment->rk;
+    if (r->closed && !SP_TAKE(r->owed))
         return;
-    if (strcmp(protocol, "COOPERATIVE") == 0) {
+    if (r->closed ? r->cooperative : is_cooperative(rk)) {
         log_error(assign ? rd_kafka_incremental_assign(rk, list)
                          : rd_kafka_incremental_unassign(rk, list));
         return;
@@ -38,11 +43,13 @@ static void answer(rd_kafka_t *rk, bool assign, const rd_kafka_topic_partition_l
 
 static void assign(struct sp_rebalance *r, rd_kafka_topic_partition_list_t *list)
 {
+    if (r->closed)
+        return;
     for (int i = 0; i < list->cnt; i++)
         (void)sp_assignment_add(r->assignment, list->elems[i].topic, list->elems[i].partition);
     if (list->cnt > 0 && !r->closing)
         sp_commits_read(r->commits, list, COMMITTED_MS);
-    answer(r->assignment->rk, true, list);
+    answer(r, true, list);
 }
 
 static struct sp_partition *find(const struct sp_rebalance *r,
@@ -75,7 +82,7 @@ static void let_go(struct sp_rebalance *r)
         if (partition)
             sp_assignment_remove(r->assignment, partition);
     }
-    answer(rk, false, r->leaving);
+    answer(r, false, r->leaving);
     rd_kafka_topic_partition_list_destroy(SP_TAKE(r->leaving));
 }
 
@@ -117,4 +124,11 @@ void sp_rebalance_close(struct sp_rebalance *rebalance)
 {
     rebalance->closing = true;
     sp_rebalance_serve(rebalance);
+}
+
+void sp_rebalance_closed(struct sp_rebalance *rebalance)
+{
+    rebalance->cooperative = is_cooperative(rebalance->assignment->rk);
+    rebalance->owed = rebalance->assignment->n > 0;
+    rebalance->closed = true;
 }

@@ -17,6 +17,9 @@ struct sp_rebalance {
     int64_t until_ms;                         /* pending at the latest */
     bool closing;                             /* nothing is waited for any more */
     int64_t count;                            /* callbacks; 0: never was one */
+    bool closed;      /* librdkafka waits for no answer but one that is owed */
+    bool owed;        /* what it takes away because of the close */
+    bool cooperative; /* the protocol at the close */
 };
 
 /* What librdkafka's callback of that name has to do. */
@@ -26,3 +29,6 @@ void sp_rebalance_on(struct sp_rebalance *rebalance, rd_kafka_resp_err_t event,
 void sp_rebalance_serve(struct sp_rebalance *rebalance);
 /* Ends what is pending now, and from now on everything at once. */
 void sp_rebalance_close(struct sp_rebalance *rebalance);
+/* Right before librdkafka closes the group. It forgets what it asked before and drops an answer to
+ * it at times, for which its functions then wait for ever. */
+void sp_rebalance_closed(struct sp_rebalance *rebalance);
