@@ -382,17 +382,12 @@ void sp_consumer_status(struct sp_consumer *consumer, struct sp_queue_status *ou
     }
 }
 
-static bool is_protocol(const struct sp_consumer *consumer, const char *name)
-{
-    return strcmp(sp_kafka_protocol(consumer->rk), name) == 0;
-}
-
 /* librdkafka before 2.3 aborts where a handle is destroyed that is in a cooperative group and never
  * had an assignment. A join under way may make the group cooperative at any moment. */
 static bool aborts_on_destroy(const struct sp_consumer *consumer, bool joining)
 {
     return rd_kafka_version() < 0x02030000 && consumer->rebalance.count == 0 &&
-           (joining || is_protocol(consumer, "COOPERATIVE"));
+           (joining || sp_kafka_protocol_is(consumer->rk, "COOPERATIVE"));
 }
 
 /* Whether the group gave it an id. One whose first request to join is unanswered has none. */
@@ -415,8 +410,8 @@ static bool is_static(const struct sp_consumer *consumer)
 /* A close says nothing to any other group, and its members wait until the session ends. */
 static bool close_leaves(const struct sp_consumer *consumer)
 {
-    return is_protocol(consumer, "EAGER") ||
-           (consumer->assignment.n > 0 && is_protocol(consumer, "COOPERATIVE"));
+    return sp_kafka_protocol_is(consumer->rk, "EAGER") ||
+           (consumer->assignment.n > 0 && sp_kafka_protocol_is(consumer->rk, "COOPERATIVE"));
 }
 
 /* Answers all that is asked before the close. False: the time is over. librdkafka unsubscribes once
@@ -424,7 +419,7 @@ static bool close_leaves(const struct sp_consumer *consumer)
 static bool leave_group(struct sp_consumer *consumer, int64_t until)
 {
     bool stays = is_static(consumer);
-    if (!stays || is_protocol(consumer, "NONE"))
+    if (!stays || sp_kafka_protocol_is(consumer->rk, "NONE"))
         (void)rd_kafka_unsubscribe(consumer->rk);
     while ((rd_kafka_queue_length(consumer->queue) > 0 ||
             (stays ? aborts_on_destroy(consumer, false) : is_member(consumer))) &&

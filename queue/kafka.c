@@ -241,10 +241,10 @@ rd_kafka_resp_err_t sp_kafka_await_partitions(rd_kafka_t *rk, rd_kafka_topic_t *
     }
 }
 
-const char *sp_kafka_protocol(rd_kafka_t *rk)
+bool sp_kafka_protocol_is(rd_kafka_t *rk, const char *name)
 {
     const char *protocol = rd_kafka_rebalance_protocol(rk);
-    return protocol ? protocol : "";
+    return protocol && strcmp(protocol, name) == 0;
 }
 
 static void *destroy(void *rk)

@@ -43,10 +43,10 @@ rd_kafka_resp_err_t sp_kafka_partitions(rd_kafka_t *rk, rd_kafka_topic_t *topic,
  */
 rd_kafka_resp_err_t sp_kafka_await_partitions(rd_kafka_t *rk, rd_kafka_topic_t *topic,
                                               int64_t deadline, int32_t *n);
-/* The protocol of a consumer's group, as librdkafka names it: NONE until Kafka has
- * answered its first join, then COOPERATIVE or EAGER; "" once the consumer is closed. The string is
- * static. Waits for librdkafka's own thread. */
-const char *sp_kafka_protocol(rd_kafka_t *rk);
+/* Whether a consumer's group has the protocol, as librdkafka names it: NONE until Kafka has
+ * answered its first join, then COOPERATIVE or EAGER; none once the consumer is closed. Waits for
+ * librdkafka's own thread. */
+bool sp_kafka_protocol_is(rd_kafka_t *rk, const char *name);
 /*
  * Destroys a handle without leaving a group. librdkafka waits there for whatever still refers to
  * the handle; after limit_ms the handle is left to a thread of its own, which is logged.

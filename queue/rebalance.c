@@ -2,8 +2,6 @@
  * asks for nothing else before it. */
 #include "queue/rebalance.h"
 
-#include <string.h>
-
 #include "base/clock.h"
 #include "base/log.h"
 #include "queue/kafka.h"
@@ -22,7 +20,7 @@ static void log_error(rd_kafka_error_t *error)
 
 static bool is_cooperative(rd_kafka_t *rk)
 {
-    return strcmp(sp_kafka_protocol(rk), "COOPERATIVE") == 0;
+    return sp_kafka_protocol_is(rk, "COOPERATIVE");
 }
 
 /* Answers librdkafka, as the group's protocol wants it. */

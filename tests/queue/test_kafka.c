@@ -103,10 +103,12 @@ Test(kafka, a_closed_consumer_has_no_protocol)
     cr_assert(sp_kafka_set(conf, "group.id", "workers", &err) == SP_OK);
     cr_assert(sp_kafka_set(conf, "bootstrap.servers", "127.0.0.1:1", &err) == SP_OK);
     cr_assert(sp_kafka_open(RD_KAFKA_CONSUMER, conf, &rk, &err) == SP_OK);
-    cr_expect(eq(str, (char *)sp_kafka_protocol(rk), "NONE"));
+    cr_expect(sp_kafka_protocol_is(rk, "NONE"));
 
     cr_assert(rd_kafka_consumer_close(rk) == 0);
 
-    cr_expect(eq(str, (char *)sp_kafka_protocol(rk), ""));
+    static const char *const names[] = {"NONE", "EAGER", "COOPERATIVE"};
+    for (size_t i = 0; i < SP_COUNT(names); i++)
+        cr_expect(not(sp_kafka_protocol_is(rk, names[i])), "%s", names[i]);
     sp_kafka_destroy(rk, 10000);
 }
